@@ -1,0 +1,1 @@
+//! Corruptions of ImageNet-C.

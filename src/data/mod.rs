@@ -1,0 +1,11 @@
+//! Images and masks: datasets, transforms, the loader, and the corruption benchmark.
+
+pub mod corrupt;
+pub mod dataset;
+pub mod image_io;
+pub mod loader;
+pub mod sample;
+pub mod split;
+pub mod transform;
+
+pub use sample::{Mask, Rgb, VOID};

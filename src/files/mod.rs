@@ -1,0 +1,10 @@
+//! Files on disk: atomic writes, locks, hashes, and where everything in the results folder lies.
+
+pub mod atomic;
+pub mod hash;
+pub mod layout;
+pub mod lock;
+
+pub use atomic::write_atomic;
+pub use layout::{ResultsDir, RunDir};
+pub use lock::FileLock;

@@ -1,0 +1,54 @@
+//! `sweep`: grids of DINOv2/DINOv3 segmentation fine-tuning runs, trained, scored clean and
+//! corrupted, resumed and tabulated.
+//!
+//! # The path of the data
+//! `spec (TOML) -> plan -> schedule -> worker process -> train, then score -> journal -> store
+//! (SQLite) -> report`
+//!
+//! # The map
+//! Modules are listed in import order: each may use itself and those before it
+//! (`tests/layers.rs` holds this).
+//!
+//! - [`files`]: atomic writes, locks, hashing, the layout of the results folder.
+//! - [`id`]: run and score ids from canonical JSON.
+//! - [`rng`]: random numbers keyed by (seed, purpose, indices).
+//! - [`event`]: the lines of the journals; the protocol between worker and coordinator.
+//! - [`data`]: datasets, transforms, the loader, the corruption benchmark.
+//! - [`model`]: backbones, LoRA, decoders, weight files.
+//! - [`eval`]: predictions, the confusion matrix and the scores.
+//! - [`train`]: the training loop, the optimiser, checkpoints.
+//! - [`spec`]: the experiment file: layers, grid, checks, identity.
+//! - [`store`]: the SQLite index over the journals; the only SQL.
+//! - [`plan`]: what to start, resume, score or reuse; pure.
+//! - [`schedule`]: the event loop that runs workers on devices.
+//! - [`worker`]: one process, one run.
+//! - [`report`]: tables for the terminal, files and READMEs.
+//! - [`cli`]: one file a verb; the only module that prints.
+//!
+//! # Invariants
+//! - A spec is immutable once expanded; the resolved spec is stored with its run.
+//! - mIoU is the mean over the classes present in the evaluated split's ground truth, from one
+//!   global confusion matrix (u64) at the labels' original size.
+//! - A worker writes only inside its run directory. Only `cli` prints. Only `store` holds SQL.
+//!   Only `spec::load` knows figment.
+//! - Every write is atomic (temp, fsync, rename) or an append of whole lines.
+//! - The coordinator and the workers may be killed at any line: the same command afterwards
+//!   reaches the same results, bit for bit on the same CPU, binary and thread count.
+//! - All randomness is ChaCha keyed by (seed, purpose, epoch, sample).
+//! - Nothing is skipped silently: keys of weight files and checkpoints are all accounted for.
+
+pub mod cli;
+pub mod data;
+pub mod eval;
+pub mod event;
+pub mod files;
+pub mod id;
+pub mod model;
+pub mod plan;
+pub mod report;
+pub mod rng;
+pub mod schedule;
+pub mod spec;
+pub mod store;
+pub mod train;
+pub mod worker;

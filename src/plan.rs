@@ -1,0 +1,1 @@
+//! What to start, resume, score or reuse; pure.

@@ -1,0 +1,24 @@
+//! Key `schedule` of a spec; nothing in it changes numbers or ids.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `auto`, `cpu`, `cuda:N`, or several separated by commas.
+    pub devices: String,
+    /// Workers at once on the CPU.
+    pub jobs: u32,
+    /// Threads of a CPU worker; 0: all cores divided by `jobs`.
+    pub threads: u32,
+    /// Tries again after a failure that may pass.
+    pub retries: u32,
+    /// Seconds between checkpoints within an epoch; one is written after each epoch anyway.
+    pub checkpoint_every_s: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { devices: "auto".to_owned(), jobs: 1, threads: 0, retries: 1, checkpoint_every_s: 60 }
+    }
+}

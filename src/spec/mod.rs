@@ -1,0 +1,140 @@
+//! The experiment file: layers, grid, checks and identity.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{RunId, ScoreId};
+use crate::{data::dataset, eval, model, schedule, train};
+
+/// Version of [`RunFile`] and [`Order`].
+pub const VERSION: u32 = 1;
+
+/// Everything one run is made of; immutable once expanded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    pub seed: u64,
+    pub model: model::Config,
+    pub weights: model::WeightsConfig,
+    pub tune: model::TuneConfig,
+    pub decoder: model::DecoderConfig,
+    pub data: dataset::Config,
+    pub train: train::Config,
+    /// Not part of the run's identity, but of its scores'.
+    pub eval: eval::Config,
+}
+
+/// One expanded grid cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// Place in the expanded grid, from 0.
+    pub index: u32,
+    /// (axis as written, value as the table shows it).
+    pub labels: Vec<(String, String)>,
+    pub spec: RunSpec,
+}
+
+/// An experiment file, expanded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    pub name: String,
+    pub axes: Vec<String>,
+    pub cells: Vec<Cell>,
+    pub schedule: schedule::Config,
+    /// Things done differently from what is written (sizes lowered, cells merged), in words.
+    pub warnings: Vec<String>,
+}
+
+/// Keys of this machine; none changes a number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Machine {
+    /// Where datasets are looked for; the first is where `shapes` is written.
+    pub data_dirs: Vec<PathBuf>,
+    /// Where weight files are looked for.
+    pub weight_dirs: Vec<PathBuf>,
+    pub results: PathBuf,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            data_dirs: vec![PathBuf::from("data")],
+            weight_dirs: vec![PathBuf::from("data/weights")],
+            results: PathBuf::from("results"),
+        }
+    }
+}
+
+/// What identity needs to know of the world: fingerprints and resolved sizes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// Folder the dataset was found in.
+    pub data_root: PathBuf,
+    pub n_classes: u32,
+    pub train_fingerprint: String,
+    /// (split, fingerprint) of each of `eval.sets`, in that order.
+    pub set_fingerprints: Vec<(String, String)>,
+    /// The encoder's weight file; `None` for random weights.
+    pub weights: Option<WeightsFile>,
+    /// Network input after lowering to the patch size, height and width.
+    pub input_px: [u32; 2],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsFile {
+    pub path: PathBuf,
+    pub sha256: String,
+}
+
+/// `spec.json` of a run directory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunFile {
+    pub version: u32,
+    pub run: RunId,
+    /// The JSON whose hash is the id.
+    pub identity: Value,
+    pub spec: RunSpec,
+    pub input_px: [u32; 2],
+    pub n_classes: u32,
+}
+
+/// `order.<attempt>.json`: what the coordinator asks of one attempt.
+///
+/// The worker trains unless `adapter.safetensors` is there, then makes each score that no earlier
+/// attempt has journalled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    pub version: u32,
+    pub attempt: u32,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// CPU threads of the worker.
+    pub threads: u32,
+    pub checkpoint_every_s: u32,
+    pub facts: Facts,
+    pub scores: Vec<ScoreRequest>,
+}
+
+/// One score to make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreRequest {
+    pub score: ScoreId,
+    /// Split name, e.g. `val`.
+    pub split: String,
+    /// Dataset and split, e.g. `voc/val`.
+    pub set: String,
+    pub set_fingerprint: String,
+    pub protocol: String,
+    pub suite: Option<String>,
+    /// `None` for clean.
+    pub corruption: Option<String>,
+    pub severity: Option<u8>,
+}

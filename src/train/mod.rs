@@ -1,0 +1,8 @@
+//! Training: the loop, the loss, learning rates, the optimiser, checkpoints.
+
+pub mod config;
+
+pub use config::{Config, Dev, Input, Normalise, Precision, Recipe, Schedule, VoidLabel};
+
+/// Raised by hand when a fix changes trained weights; part of every run's identity.
+pub const TRAIN_NUMERICS: u32 = 1;

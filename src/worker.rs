@@ -1,0 +1,1 @@
+//! One process, one run: trains, then scores, and writes only inside its run directory.
