@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use burn::store::pytorch_reader;
 use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 
 use super::Error;
 
@@ -156,7 +157,7 @@ fn safetensors_entries(file: &mut fs_err::File) -> Result<BTreeMap<String, Entry
     let mut header = vec![0; length as usize + 8];
     file.seek(SeekFrom::Start(0)).map_err(text)?;
     file.read_exact(&mut header).map_err(text)?;
-    let (_, metadata) = SafeTensors::read_metadata(&header)
+    let metadata: Metadata = serde_json::from_slice(&header[8..])
         .map_err(|error| format!("its safetensors header is broken: {error}"))?;
     let data = length + 8;
     let expected = data + metadata.data_len() as u64;
