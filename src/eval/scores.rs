@@ -73,7 +73,7 @@ mod tests {
         let (scores, union) = score(5, &[0, 0, 1, 1, VOID], &[0, 3, 1, 0, 1]);
         assert_eq!((scores.classes_present, scores.classes_total, scores.n_pixels), (2, 5, 4));
         assert_eq!(scores.iou_per_class, [Some(1.0 / 3.0), Some(0.5), None, None, None]);
-        assert!(close(scores.miou, (1.0 / 3.0 + 0.5) / 2.0));
+        assert!(close(scores.miou, 5.0 / 12.0));
         assert!(close(union, (1.0 / 3.0 + 0.5) / 3.0));
         assert!(close(scores.pixel_accuracy, 0.5) && close(scores.accuracy_mean, 0.5));
         assert!(close(scores.reference_metric, 0.25));

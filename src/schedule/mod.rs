@@ -1,5 +1,3 @@
 //! Running a plan: the event loop, the devices, worker processes.
 
-pub mod config;
-
-pub use config::Config;
+pub use crate::spec::schedule::Config;

@@ -1,12 +1,14 @@
 //! The experiment file: layers, grid, checks and identity.
 
+pub mod schedule;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{RunId, ScoreId};
-use crate::{data::dataset, eval, model, schedule, train};
+use crate::{data::dataset, eval, model, train};
 
 /// Version of [`RunFile`] and [`Order`].
 pub const VERSION: u32 = 1;

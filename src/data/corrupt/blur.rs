@@ -47,19 +47,17 @@ impl Disk {
     fn new(radius: isize, sigma: f64) -> Self {
         let (reach, softness) = if radius <= REACH_MIN { (REACH_MIN, 1) } else { (radius, 2) };
         let weights: Vec<f64> =
-            (0..=softness).map(|d| (-0.5 * (d as f64 / sigma).powi(2)).exp()).collect();
+            (0..=softness).map(|d: i32| (-0.5 * (f64::from(d) / sigma).powi(2)).exp()).collect();
         let total: f64 = weights[0] + 2.0 * weights[1..].iter().sum::<f64>();
         let soft = weights.iter().map(|weight| (weight / total) as f32).collect();
-        let chords = (-radius..=radius)
-            .map(|d| ((radius * radius - d * d) as usize).isqrt() as isize)
-            .collect();
+        let chords = (-radius..=radius).map(|d| (radius * radius - d * d).isqrt()).collect();
         let mut disk = Self { radius, reach, soft, chords, edges: Vec::new() };
         disk.edges = disk.edge_terms();
         disk
     }
 
     fn softness(&self) -> isize {
-        self.soft.len() as isize - 1
+        self.soft.len().cast_signed() - 1
     }
 
     fn area(&self) -> isize {
@@ -98,7 +96,7 @@ impl Disk {
 
     /// `soft_x * (soft_y * disk + edges_y) + soft_y * edges_x`, where `*` convolves.
     fn convolve(&self, image: &Rgb) -> Rgb {
-        let (width, height) = (image.width as usize, image.height as isize);
+        let (width, height) = (image.width as usize, signed(image.height));
         let soft = self.softness();
         let sums = Sums::new(image, self.reach.max(self.radius) + soft);
         let wide = width + 2 * soft as usize;
@@ -113,7 +111,7 @@ impl Disk {
             .zip(edges.windows(2 * soft as usize + 1))
             .enumerate()
         {
-            let mut column = self.edges_y_row(&sums, y as isize, wide);
+            let mut column = self.edges_y_row(&sums, y.cast_signed(), wide);
             for (weight, row) in self.weights().zip(disks) {
                 add_scaled(&mut column, weight, row);
             }
@@ -191,7 +189,7 @@ struct Plane {
 
 impl Sums {
     fn new(image: &Rgb, reach: isize) -> Self {
-        let (width, height) = (image.width as isize, image.height as isize);
+        let (width, height) = (signed(image.width), signed(image.height));
         let sources: Vec<_> =
             (-reach..width + reach).map(|x| mirror(x, width) * CHANNELS).collect();
         let stride = sources.len() * CHANNELS;
@@ -235,6 +233,10 @@ fn mirror(at: isize, side: isize) -> usize {
     at.min(period - at).min(side - 1) as usize
 }
 
+fn signed(side: u32) -> isize {
+    (side as usize).cast_signed()
+}
+
 fn add_scaled(acc: &mut [f32], weight: f32, row: &[f32]) {
     for (acc, value) in acc.iter_mut().zip(row) {
         *acc += weight * value;
@@ -270,8 +272,8 @@ mod tests {
                 let mut sum = 0.0;
                 for a in -soft..=soft {
                     for b in -soft..=soft {
-                        let at = (mirror(i + a, side) as isize, mirror(j + b, side) as isize);
-                        sum += gauss(a) * gauss(b) * inside(at.0, at.1);
+                        let [i, j] = [i + a, j + b].map(|at| mirror(at, side).cast_signed());
+                        sum += gauss(a) * gauss(b) * inside(i, j);
                     }
                 }
                 kernel.push(sum / (total * total * area));
@@ -288,18 +290,19 @@ mod tests {
         let (reach, kernel) = kernel(radius, sigma);
         let side = 2 * reach + 1;
         let blurred = defocus(&image, severity);
-        for (at, &level) in blurred.pixels.iter().enumerate() {
-            let at = at as isize;
-            let (y, x, c) = (at / 3 / width as isize, at / 3 % width as isize, at % 3);
+        let (width, height) = (signed(width), signed(height));
+        for (at, &level) in (0..).zip(&blurred.pixels) {
+            let (y, x, c) = (at / 3 / width, at / 3 % width, at % 3);
             let mut sum = 0.0;
             for (tap, weight) in (0..).zip(&kernel) {
-                let y = mirror(y + tap / side - reach, height as isize);
-                let x = mirror(x + tap % side - reach, width as isize);
-                sum += weight * f64::from(image.pixels[(y * width as usize + x) * 3 + c as usize]);
+                let y = mirror(y + tap / side - reach, height);
+                let x = mirror(x + tap % side - reach, width);
+                let source = (y * image.width as usize + x) * 3 + c as usize;
+                sum += weight * f64::from(image.pixels[source]);
             }
-            let near = |sum: f64| sum.min(255.0) as u8;
+            let cut = |sum: f64| sum.min(255.0) as u8;
             assert!(
-                (near(sum - 1e-2)..=near(sum + 1e-2)).contains(&level),
+                (cut(sum - 1e-2)..=cut(sum + 1e-2)).contains(&level),
                 "{width}x{height} {severity:?} at {at}: {level} for {sum}"
             );
         }

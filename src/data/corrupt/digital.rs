@@ -238,13 +238,17 @@ mod tests {
     }
 
     #[test]
-    fn box_windows_cover_every_pixel_once() {
+    fn box_windows_are_those_of_pillow() {
+        assert_eq!(box_windows(8, 4), [0..2, 2..4, 4..6, 6..8]);
+        assert_eq!(box_windows(5, 3), [0..2, 2..3, 3..5]);
+        // Pillow's rounding leaves pixel 6 out, so must we.
+        assert_eq!(box_windows(13, 6), [0..2, 2..4, 4..6, 7..9, 9..11, 11..13]);
         for side in 1..200 {
             for share in PIXELATE {
                 let small = ((f64::from(side) * share) as usize).max(1);
                 let windows = box_windows(side as usize, small);
                 assert_eq!((windows[0].start, windows[small - 1].end), (0, side as usize));
-                assert!(windows.windows(2).all(|pair| pair[0].end == pair[1].start));
+                assert!(windows.windows(2).all(|pair| pair[0].end.abs_diff(pair[1].start) <= 1));
             }
         }
     }

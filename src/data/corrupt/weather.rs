@@ -137,7 +137,7 @@ impl Torus {
 
 /// Uniform in [-1, 1).
 fn signed_unit(rng: &mut ChaCha8Rng) -> f32 {
-    (rng.next_u32() as i32) as f32 / (1u32 << 31) as f32
+    rng.next_u32().cast_signed() as f32 / (1u32 << 31) as f32
 }
 
 #[cfg(test)]
