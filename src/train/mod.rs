@@ -1,6 +1,7 @@
 //! Training: the loop, the loss, learning rates, the optimiser, checkpoints.
 
 pub mod config;
+pub mod recipe;
 
 pub use config::{Config, Dev, Input, Normalise, Precision, Recipe, Schedule, VoidLabel};
 
