@@ -4,6 +4,7 @@ mod fingerprint;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::image_io::{read_mask, read_rgb};
 use super::{Error, Mask, Rgb, VOID};
@@ -135,7 +136,7 @@ impl Split {
     /// path, size, modification times and inode. A cache that cannot be written is a warning.
     /// All missing files are counted, the first few named.
     pub fn fingerprint(&self, cache: Option<&Path>) -> Result<String, Error> {
-        fingerprint::of(self, cache)
+        fingerprint::of(self, cache, SystemTime::now())
     }
 }
 
