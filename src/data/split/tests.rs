@@ -143,6 +143,8 @@ fn held_out_images_are_drawn_by_seed() {
     assert_ne!(split.hold_out(0.25, 2).1.items, dev.items);
     assert_eq!(split.hold_out(0.0, 1).1.len(), 0);
     assert_eq!(split.hold_out(1.0, 1).0.len(), 1);
+    assert_eq!(split.hold_out(0.001, 1).1.len(), 1);
+    assert_eq!(fixture.split(0..1).hold_out(0.5, 1).1.len(), 0);
 }
 
 #[test]
