@@ -4,6 +4,7 @@ mod fingerprint;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::image_io::{read_mask, read_rgb};
 use super::{Error, Mask, Rgb, VOID};
@@ -110,10 +111,12 @@ impl Split {
     }
 
     /// Parts the split in two, `(rest, dev)`: `dev` holds the nearest whole number of images to
-    /// `fraction`, drawn by `seed`, and leaves at least one behind. Both keep the split's order.
+    /// `fraction`, drawn by `seed`. Neither is empty, but `dev` where `fraction` is 0 or there is
+    /// one image only. Both keep the split's order.
     pub fn hold_out(&self, fraction: f64, seed: u64) -> (Self, Self) {
         let n = self.items.len();
-        let n_dev = ((n as f64 * fraction).round() as usize).min(n.saturating_sub(1));
+        let n_wanted = (n as f64 * fraction).round() as usize;
+        let n_dev = n_wanted.max(usize::from(fraction > 0.0)).min(n.saturating_sub(1));
         let mut order: Vec<usize> = (0..n).collect();
         rng::shuffle(&mut rng::keyed(seed, "dev", &[]), &mut order);
         let mut is_dev = vec![false; n];
@@ -135,7 +138,7 @@ impl Split {
     /// path, size, modification times and inode. A cache that cannot be written is a warning.
     /// All missing files are counted, the first few named.
     pub fn fingerprint(&self, cache: Option<&Path>) -> Result<String, Error> {
-        fingerprint::of(self, cache)
+        fingerprint::of(self, cache, SystemTime::now())
     }
 }
 

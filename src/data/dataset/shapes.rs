@@ -93,12 +93,15 @@ fn write(config: &ShapesConfig, root: &Path) -> Result<(), Error> {
     }
     for (split, n) in [("train", config.n_train), ("val", config.n_val)] {
         (0..n).into_par_iter().try_for_each(|index| write_one(config, root, split, index))?;
-        let stems: String = (0..n).map(|index| format!("{}\n", stem(split, index))).collect();
-        write_atomic(&root.join(voc::SPLITS).join(format!("{split}.txt")), stems.as_bytes())?;
+        let stems: Vec<String> = (0..n).map(|index| stem(split, index) + "\n").collect();
+        write_atomic(
+            &root.join(voc::SPLITS).join(format!("{split}.txt")),
+            stems.concat().as_bytes(),
+        )?;
     }
-    let classes: String =
+    let classes: Vec<String> =
         CLASSES.iter().enumerate().map(|(index, name)| format!("{index} {name}\n")).collect();
-    write_atomic(&root.join(voc::CLASSES_FILE), classes.as_bytes())?;
+    write_atomic(&root.join(voc::CLASSES_FILE), classes.concat().as_bytes())?;
     sync(root)?;
     let n_images = u64::from(config.n_train) + u64::from(config.n_val);
     write_atomic(&root.join(MARKER), format!("{n_images} images\n").as_bytes())?;

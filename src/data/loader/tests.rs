@@ -1,1 +1,173 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use super::*;
+use crate::data::dataset::{self, Config, ShapesConfig};
+
+fn shapes(dir: &std::path::Path) -> Arc<Split> {
+    let shapes = ShapesConfig { n_train: 11, n_val: 1, side_px: 32, seed: 0 };
+    let dataset = dataset::open(&Config::Shapes(shapes), &[dir.to_owned()]).unwrap();
+    Arc::new(dataset.train_split().unwrap())
+}
+
+fn config(split: &Arc<Split>, threads: usize) -> TrainLoaderConfig {
+    TrainLoaderConfig {
+        split: Arc::clone(split),
+        input_px: [28, 42],
+        batch_size: 4,
+        seed: 7,
+        flip: 0.5,
+        mean: [0.5; 3],
+        std: [0.25; 3],
+        void_as_background: false,
+        threads,
+        depth: 2,
+    }
+}
+
+fn batches(config: TrainLoaderConfig, epoch: u32, first_batch: usize) -> Vec<Batch> {
+    TrainLoader::new(config).epoch(epoch, first_batch).collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn batches_depend_on_neither_threads_nor_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    let whole = batches(config(&split, 1), 3, 0);
+    assert_eq!(whole.iter().map(|batch| batch.n).collect::<Vec<_>>(), [4, 4, 3]);
+    for threads in [0, 1, 2, 8] {
+        for first_batch in 0..5 {
+            let part = batches(config(&split, threads), 3, first_batch);
+            assert!(part == whole[first_batch.min(3)..], "{threads} threads from {first_batch}");
+        }
+    }
+}
+
+#[test]
+fn batches_have_their_shapes() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    let loader = TrainLoader::new(config(&split, 2));
+    assert_eq!(loader.batches_per_epoch(), 3);
+    for batch in loader.epoch(0, 0) {
+        let batch = batch.unwrap();
+        assert_eq!(batch.ids.len(), batch.n);
+        assert_eq!(batch.images.len(), batch.n * 3 * 28 * 42);
+        assert_eq!(batch.targets.len(), batch.n * 28 * 42);
+        assert!(batch.targets.iter().all(|&class| class < 7 || class == VOID));
+        assert!(batch.images.iter().all(|value| (-2.0..=2.0).contains(value)));
+    }
+}
+
+#[test]
+fn an_epoch_shows_every_image_once_in_its_own_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    let ids = |seed, epoch| -> Vec<String> {
+        let config = TrainLoaderConfig { seed, ..config(&split, 2) };
+        batches(config, epoch, 0).into_iter().flat_map(|batch| batch.ids).collect()
+    };
+    let mut sorted = ids(7, 0);
+    assert_ne!(sorted, ids(7, 1));
+    assert_ne!(sorted, ids(8, 0));
+    sorted.sort();
+    assert_eq!(sorted, split.items.iter().map(|item| item.id.clone()).collect::<Vec<_>>());
+}
+
+#[test]
+fn images_and_targets_are_flipped_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    let all = |flip| {
+        let config = TrainLoaderConfig { flip, input_px: [32, 32], ..config(&split, 2) };
+        batches(config, 0, 0)
+    };
+    let (plain, flipped) = (all(0.0), all(1.0));
+    for (plain, flipped) in plain.iter().zip(&flipped) {
+        let mirrored: Vec<u8> =
+            plain.targets.chunks(32).flat_map(|r| r.iter().rev()).copied().collect();
+        assert!(plain.targets != flipped.targets && mirrored == flipped.targets);
+        let mirrored: Vec<f32> =
+            plain.images.chunks(32).flat_map(|r| r.iter().rev()).copied().collect();
+        assert!(mirrored == flipped.images);
+    }
+    let some = all(0.5);
+    assert!(some != plain && some != flipped);
+}
+
+#[test]
+fn void_can_be_trained_as_background() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    let count = |void_as_background, class| {
+        let config = TrainLoaderConfig { void_as_background, ..config(&split, 2) };
+        let targets = batches(config, 0, 0).into_iter().flat_map(|batch| batch.targets);
+        targets.filter(|&target| target == class).count()
+    };
+    let n_void = count(false, VOID);
+    assert!(n_void > 0 && count(true, VOID) == 0);
+    assert_eq!(count(true, 0), count(false, 0) + n_void);
+}
+
+#[test]
+fn an_unreadable_image_ends_the_epoch_with_its_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    fs_err::write(&split.items[5].image, b"").unwrap();
+    let items: Vec<_> = TrainLoader::new(config(&split, 2)).epoch(0, 0).collect();
+    let (last, before) = items.split_last().unwrap();
+    assert!(before.iter().all(Result::is_ok));
+    assert!(matches!(last, Err(Error::NotAnImage { path, .. }) if *path == split.items[5].image));
+}
+
+#[test]
+fn results_come_in_order_however_long_each_takes() {
+    for n_threads in [0, 1, 3, 20] {
+        let map = ordered_map(40, n_threads, 5, |i| {
+            std::thread::sleep(Duration::from_micros((i as u64 * 7919) % 500));
+            i * 2
+        });
+        assert_eq!(map.size_hint(), (40, Some(40)));
+        assert!(map.eq((0..40).map(|i| i * 2)));
+    }
+}
+
+#[test]
+fn no_more_than_depth_is_computed_ahead() {
+    let started = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&started);
+    let mut map = ordered_map(100, 4, 3, move |_| seen.fetch_add(1, Ordering::SeqCst));
+    for taken in 1..=50 {
+        map.next().unwrap();
+        std::thread::sleep(Duration::from_micros(200));
+        let n = started.load(Ordering::SeqCst);
+        assert!((taken..=taken + 3).contains(&n), "{n} started, {taken} taken");
+    }
+}
+
+#[test]
+fn dropping_stops_the_threads() {
+    let held = Arc::new(());
+    let inside = Arc::clone(&held);
+    let mut map = ordered_map(1_000_000, 4, 2, move |i| (Arc::strong_count(&inside), i).1);
+    assert_eq!(map.next(), Some(0));
+    drop(map);
+    assert_eq!(Arc::strong_count(&held), 1);
+    drop(ordered_map(0, 4, 2, |i| i));
+    drop(ordered_map(9, 4, usize::MAX, |i| i));
+}
+
+#[test]
+fn a_panic_comes_out_at_its_place() {
+    for n_threads in [0, 2] {
+        let mut map = ordered_map(10, n_threads, 4, |i| {
+            assert_ne!(i, 3, "the third");
+            i
+        });
+        assert_eq!(map.by_ref().take(3).collect::<Vec<_>>(), [0, 1, 2]);
+        let next = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| map.next()));
+        let message = next.unwrap_err();
+        assert!(message.downcast_ref::<String>().unwrap().contains("the third"));
+        assert_eq!(map.next(), Some(4));
+    }
+}

@@ -63,7 +63,7 @@ struct Stat {
     mask: Stamp,
 }
 
-pub(super) fn of(split: &Split, cache: Option<&Path>) -> Result<String, Error> {
+pub(super) fn of(split: &Split, cache: Option<&Path>, now: SystemTime) -> Result<String, Error> {
     let stats = stats(split)?;
     let Some(cache) = cache else {
         let masks = hash_masks(split, &stats, &BTreeMap::new())?;
@@ -79,7 +79,8 @@ pub(super) fn of(split: &Split, cache: Option<&Path>) -> Result<String, Error> {
     let masks = hash_masks(split, &stats, &known.masks)?;
     let fingerprint = combine(split, &stats, &masks);
 
-    let now_ns = now_ns();
+    // A clock before 1970 makes every file look new: then nothing is cached.
+    let now_ns = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos().cast_signed());
     let mut settled = 0;
     for ((item, stat), sha256) in split.items.iter().zip(&stats).zip(&masks) {
         if now_ns - i128::from(stat.mask.changed_ns) <= SETTLE_NS {
@@ -256,9 +257,4 @@ fn write_cache<T: Serialize>(path: &Path, cache: &T) {
     if let Err(error) = write_atomic(path, &bytes) {
         tracing::warn!(path = %path.display(), %error, "dataset fingerprints are not cached");
     }
-}
-
-fn now_ns() -> i128 {
-    // A clock before 1970 makes every file look new: then nothing is cached.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as i128)
 }

@@ -109,7 +109,7 @@ pub(super) fn render(rng: &mut ChaCha8Rng, side_px: u32) -> (Rgb, Mask) {
 impl Scene {
     fn draw(rng: &mut ChaCha8Rng, side_px: u32) -> Self {
         let ground = Ground::draw(rng);
-        let n_objects = 2 + below(rng, 4) as usize;
+        let n_objects = 3 + below(rng, 4) as usize;
         let n_distractors = below(rng, 3) as usize;
         let mut classes: Vec<u8> = vec![0; n_distractors];
         for _ in 0..n_objects {
@@ -184,7 +184,7 @@ impl Object {
             outline,
             texture,
             centre: [uniform(rng) * side, uniform(rng) * side],
-            radius: between(rng, 0.12, 0.28) * side,
+            radius: between(rng, 0.15, 0.3) * side,
             stretch: between(rng, 0.8, 1.25),
             turn: direction(rng),
             colours: colours(rng, CONTRAST_MIN),
@@ -225,7 +225,7 @@ impl Object {
         let [u, v] = [0, 1].map(|axis| local[axis] / self.period + self.phase[axis]);
         let mix = match self.texture {
             Texture::Stripes => f64::from((u - u.floor()) < 0.5),
-            Texture::Checker => ((u.floor() + v.floor()) / 2.0).fract().abs() * 2.0,
+            Texture::Checker => f64::from(u8::from(odd(u.floor()) != odd(v.floor()))),
             Texture::Dots => {
                 let [du, dv] = [u - u.floor() - 0.5, v - v.floor() - 0.5];
                 f64::from(du * du + dv * dv < 0.12)
@@ -277,13 +277,18 @@ fn in_star(x: f64, y: f64) -> bool {
     n_outside <= 1
 }
 
-/// 0 or 1 for a cell, by the finaliser of SplitMix64.
+/// 0 or 1 for a cell, by the finaliser of `SplitMix64`.
 fn speckle(key: u64, u: f64, v: f64) -> f64 {
     let cell = ((u as i64 as u64) << 32) ^ (v as i64 as u64 & 0xffff_ffff);
     let mut z = key ^ cell.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((z ^ (z >> 31)) & 1) as f64
+}
+
+/// Of a whole number.
+fn odd(number: f64) -> bool {
+    number % 2.0 != 0.0
 }
 
 fn blend([a, b]: [Colour; 2], mix: f64) -> Colour {
