@@ -171,8 +171,16 @@ pub struct SuiteRef {
 /// The recipes key by key: (key, value in `modern`, value in `reference`), `-` where a recipe does
 /// not set the key.
 pub fn recipe_rows() -> Vec<(String, String, String)> {
-    let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "-".to_owned(), tree::label_of);
     let rows = train::recipe::rows().into_iter();
-    rows.map(|row| (format!("train.{}", row.key), shown(&row.modern), shown(&row.reference)))
-        .collect()
+    rows.map(|row| {
+        let key = keys::find(&format!("train.{}", row.key)).expect("recipes name known keys");
+        let shown = |value: &Option<Value>| {
+            value.as_ref().map_or_else(|| "-".to_owned(), |value| draft::value_label(key, value))
+        };
+        (key.name.to_owned(), shown(&row.modern), shown(&row.reference))
+    })
+    .collect()
 }
+
+#[cfg(test)]
+mod tests;
