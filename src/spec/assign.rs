@@ -164,7 +164,7 @@ fn read(path: &str, node: &Node, scope: Scope, sink: &mut Sink<'_>) {
                 read_key(path, key, node, sink);
             }
         }
-        Target::Group(group) => read_group(path, &group, node, (scope, sink)),
+        Target::Group(group) => read_group(path, &group, node, scope, sink),
         Target::Backbone => {
             if permitted(path, Owner::Run, &node.at, scope, sink) {
                 read_backbone(path, node, sink);
@@ -201,7 +201,7 @@ fn read_key(path: &str, key: &'static Key, node: &Node, sink: &mut Sink<'_>) {
     }
 }
 
-fn read_group(path: &str, group: &str, node: &Node, (scope, sink): (Scope, &mut Sink<'_>)) {
+fn read_group(path: &str, group: &str, node: &Node, scope: Scope, sink: &mut Sink<'_>) {
     match (&node.tree, kind_key(group)) {
         (Tree::Table(entries), _) => {
             for entry in entries {
@@ -249,10 +249,8 @@ fn allowed_at(name: &str, scope: Scope) -> String {
     }
     let short = short_names(scope);
     // All of a run's short names would hide the answer.
-    let (shown, more) = match scope.run {
-        true => (&short[..4], "or a short name such as "),
-        false => (&short[..], ""),
-    };
+    let (shown, more) =
+        if scope.run { (&short[..4], "or a short name such as ") } else { (&short[..], "") };
     let names = [scope.others.to_vec(), groups(scope)].concat();
     format!("allowed: {}, {more}{}", quoted(names), quoted(shown.iter().copied()))
 }

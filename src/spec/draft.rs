@@ -102,7 +102,7 @@ fn read_rules(entries: &[Entry], draft: &mut Draft, problems: &mut Problems) {
         match entry.name.as_str() {
             "exclude" => {
                 for (at, table) in tables_of(entry, problems).collect::<Vec<_>>() {
-                    let rule = read_rule("exclude", at, (table, &*draft), problems);
+                    let rule = read_rule("exclude", at, table, draft, problems);
                     draft.excludes.push(rule);
                 }
             }
@@ -177,22 +177,17 @@ fn read_grid(entry: &Entry, problems: &mut Problems) -> Vec<Axis> {
     };
     let mut axes = Vec::new();
     for entry in entries {
-        read_axes(&entry.name, &entry.at, &entry.node, (&mut axes, problems));
+        read_axes(&entry.name, &entry.at, &entry.node, &mut axes, problems);
     }
     axes
 }
 
 /// One axis, or those of a nested table (`[grid.train] lr = […]`).
-fn read_axes(
-    path: &str,
-    at: &Origin,
-    node: &Node,
-    (axes, problems): (&mut Vec<Axis>, &mut Problems),
-) {
+fn read_axes(path: &str, at: &Origin, node: &Node, axes: &mut Vec<Axis>, problems: &mut Problems) {
     if let (Target::Group(_), Tree::Table(entries)) = (resolve(path), &node.tree) {
         for entry in entries {
             let path = format!("{path}.{}", entry.name);
-            read_axes(&path, &entry.at, &entry.node, (axes, problems));
+            read_axes(&path, &entry.at, &entry.node, axes, problems);
         }
         return;
     }
@@ -387,19 +382,20 @@ fn read_override(
         }
         return None;
     };
-    let when = read_rule("when", when_at, (when, draft), problems);
+    let when = read_rule("when", when_at, when, draft, problems);
     Some(Override { when, set: assign::table_assigns(set, CELL, problems) })
 }
 
 fn read_rule(
     what: &str,
     at: &Origin,
-    (entries, draft): (&[Entry], &Draft),
+    entries: &[Entry],
+    draft: &Draft,
     problems: &mut Problems,
 ) -> Rule {
     let mut conditions = Vec::new();
     for entry in entries {
-        read_conditions(&entry.name, &entry.at, &entry.node, (&mut conditions, draft, problems));
+        read_conditions(&entry.name, &entry.node, &mut conditions, draft, problems);
     }
     if entries.is_empty() {
         problems.push(at.problem(what, "no condition: it would match every cell"));
@@ -412,27 +408,28 @@ fn read_rule(
 
 fn read_conditions(
     path: &str,
-    at: &Origin,
     node: &Node,
-    (conditions, draft, problems): (&mut Vec<Condition>, &Draft, &mut Problems),
+    conditions: &mut Vec<Condition>,
+    draft: &Draft,
+    problems: &mut Problems,
 ) {
     match (resolve(path), &node.tree) {
         (Target::Group(group), Tree::Table(entries)) if assign::kind_key(&group).is_none() => {
             for entry in entries {
                 let path = format!("{path}.{}", entry.name);
-                read_conditions(&path, &entry.at, &entry.node, (conditions, draft, problems));
+                read_conditions(&path, &entry.node, conditions, draft, problems);
             }
         }
         (Target::Unknown, _) => {
             let names = axis_names(draft);
-            let mut problem = at.problem(path, unknown_axis(&names));
+            let mut problem = node.at.problem(path, unknown_axis(&names));
             problem.nearest = nearest(path, names);
             problems.push(problem);
         }
         _ => {
             let choices = read_choices(path, node, problems);
             let alternatives = choices.into_iter().map(|choice| choice.assigns).collect();
-            let (name, at) = (path.to_owned(), at.clone());
+            let (name, at) = (path.to_owned(), node.at.clone());
             conditions.push(Condition { name, at, alternatives });
         }
     }

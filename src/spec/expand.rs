@@ -53,6 +53,7 @@ pub(super) fn expand(mut draft: Draft, set: &[Assign], problems: &mut Problems) 
         merged: Vec::new(),
         lowered: BTreeSet::new(),
         excluded: BTreeSet::new(),
+        overridden: BTreeSet::new(),
     };
     if !draft.axes.is_empty() || draft.includes.is_empty() {
         for_each_choice(&draft.axes, |choices| build.grid_cell(choices));
@@ -142,6 +143,8 @@ struct Build<'a> {
     lowered: BTreeSet<String>,
     /// Indices of `exclude` rules that matched a cell.
     excluded: BTreeSet<usize>,
+    /// Indices of `override` rules that matched a cell.
+    overridden: BTreeSet<usize>,
 }
 
 impl<'a> Build<'a> {
@@ -171,8 +174,12 @@ impl<'a> Build<'a> {
         if !self.draft.overrides.is_empty() {
             let layers = self.layers(choices, &[]);
             let before = Settings::of(&layers, &mut Ledger::default());
-            let matching = self.draft.overrides.iter().filter(|o| matches(&o.when, &before));
-            over.extend(matching.map(|o| o.set.as_slice()));
+            for (i, change) in self.draft.overrides.iter().enumerate() {
+                if matches(&change.when, &before) {
+                    self.overridden.insert(i);
+                    over.push(&change.set);
+                }
+            }
         }
         let layers = self.layers(choices, &over);
         let settings = Settings::of(&layers, &mut self.ledger);
@@ -239,11 +246,7 @@ impl<'a> Build<'a> {
         let mut warnings: Vec<_> = self.lowered.iter().cloned().collect();
         warnings.extend(merge_warning(&self.merged));
         warnings.extend(self.unused());
-        for (i, rule) in self.draft.excludes.iter().enumerate() {
-            if !self.excluded.contains(&i) && !rule.conditions.is_empty() {
-                warnings.push(at_line("[[exclude]]", &rule.at, "matches no cell"));
-            }
-        }
+        warnings.extend(self.idle_rules());
         if self.cells.is_empty() && self.problems.is_empty() {
             let message = "no cell is left: [[exclude]] drops them all";
             let at = self.draft.excludes.first().map(|rule| rule.at.clone());
@@ -251,6 +254,18 @@ impl<'a> Build<'a> {
             self.problems.push(at.problem("grid", message));
         }
         Expanded { axes: self.columns, cells: self.cells, warnings }
+    }
+
+    /// Rules that matched nothing: allowed, because a grid is cut down for trying, but worth a word.
+    fn idle_rules(&self) -> impl Iterator<Item = String> {
+        let excludes = self.draft.excludes.iter().enumerate();
+        let excludes = excludes.filter(|(i, _)| !self.excluded.contains(i));
+        let excludes =
+            excludes.map(|(_, rule)| at_line("[[exclude]]", &rule.at, "matches no cell"));
+        let overrides = self.draft.overrides.iter().enumerate();
+        let overrides = overrides.filter(|(i, _)| !self.overridden.contains(i));
+        let idle = |when: &Rule| at_line("[[override]]", &when.at, "matches no cell");
+        excludes.chain(overrides.map(move |(_, change)| idle(&change.when)))
     }
 
     /// Keys that were set but had an effect in no cell: an error where the spec alone says so, a

@@ -32,7 +32,7 @@ pub fn run_identity(spec: &RunSpec, facts: &Facts) -> Value {
         (_, None) => json!("missing"),
     };
     let data = json!({ "kind": dataset_name(&spec.data), "train": facts.train_fingerprint });
-    identity(spec, weights, data, facts.input_px)
+    identity(spec, &weights, &data, facts.input_px)
 }
 
 pub fn run_id(spec: &RunSpec, facts: &Facts) -> RunId {
@@ -44,14 +44,14 @@ pub(super) fn effective(spec: &RunSpec) -> Value {
     let plain = |value: serde_json::Result<Value>| value.expect("a spec is plain data");
     let weights = plain(serde_json::to_value(&spec.weights));
     let data = plain(serde_json::to_value(&spec.data));
-    let mut value = identity(spec, weights, data, input_px(spec));
+    let mut value = identity(spec, &weights, &data, input_px(spec));
     let mut eval = plain(serde_json::to_value(&spec.eval));
     eval["corruption"]["severities"] = json!(severities(spec));
     value["eval"] = eval;
     value
 }
 
-fn identity(spec: &RunSpec, weights: Value, data: Value, input_px: [u32; 2]) -> Value {
+fn identity(spec: &RunSpec, weights: &Value, data: &Value, input_px: [u32; 2]) -> Value {
     json!({
         "seed": spec.seed,
         "model": model_identity(spec.model),
@@ -174,7 +174,7 @@ pub fn score_requests(
     let mut requests = Vec::new();
     for (split, fingerprint) in &facts.set_fingerprints {
         let request = |corruption: Option<(&str, u8)>| ScoreRequest {
-            score: score_id(spec, facts, run, (fingerprint, corruption)),
+            score: score_id(spec, facts, run, fingerprint, corruption),
             split: split.clone(),
             set: format!("{}/{split}", dataset_name(&spec.data)),
             set_fingerprint: fingerprint.clone(),
@@ -196,7 +196,8 @@ fn score_id(
     spec: &RunSpec,
     facts: &Facts,
     run: &RunId,
-    (set_fingerprint, corruption): (&str, Option<(&str, u8)>),
+    set_fingerprint: &str,
+    corruption: Option<(&str, u8)>,
 ) -> ScoreId {
     let corruption = corruption
         .map_or(Value::Null, |(name, severity)| json!({ "name": name, "severity": severity }));

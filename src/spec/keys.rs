@@ -265,7 +265,7 @@ impl Key {
 
     /// Whether other keys depend on this one's value.
     pub(super) fn is_kind(&self) -> bool {
-        self.name.ends_with(".kind")
+        self.name.rsplit('.').next() == Some("kind")
     }
 
     /// Whether the key means something where its `kind` key has this value.

@@ -1,19 +1,15 @@
 //! The experiment file: layers, grid, checks and identity.
 
-mod problem;
-mod tree;
-
-pub mod keys;
-
 mod assign;
-mod draft;
-mod settings;
-
 pub mod check;
+mod draft;
 pub mod expand;
 pub mod identity;
+pub mod keys;
 pub mod load;
-
+mod problem;
+mod settings;
+mod tree;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +23,7 @@ pub use expand::CELLS_MAX;
 pub use identity::{dataset_name, protocol_line, run_id, run_identity, score_requests};
 pub use load::{Layers, load as load_experiment, load_machine, machine_file};
 pub use problem::Problem;
+pub use settings::recipe_rows;
 
 /// Version of [`RunFile`] and [`Order`].
 pub const VERSION: u32 = 1;
@@ -166,20 +163,6 @@ pub struct SuiteRef {
     pub label: String,
     /// Corruption names, in the suite's order.
     pub corruptions: Vec<String>,
-}
-
-/// The recipes key by key: (key, value in `modern`, value in `reference`), `-` where a recipe does
-/// not set the key.
-pub fn recipe_rows() -> Vec<(String, String, String)> {
-    let rows = train::recipe::rows().into_iter();
-    rows.map(|row| {
-        let key = keys::find(&format!("train.{}", row.key)).expect("recipes name known keys");
-        let shown = |value: &Option<Value>| {
-            value.as_ref().map_or_else(|| "-".to_owned(), |value| draft::value_label(key, value))
-        };
-        (key.name.to_owned(), shown(&row.modern), shown(&row.reference))
-    })
-    .collect()
 }
 
 #[cfg(test)]

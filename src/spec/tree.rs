@@ -139,16 +139,16 @@ pub(super) fn label_of(value: &Value) -> String {
 }
 
 /// `text` as the entries of a TOML document.
-pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, Problem> {
+pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, Box<Problem>> {
     let places = Places::new(text, Arc::new(Source::File(path.to_path_buf())));
     match DeTable::parse(text) {
         Ok(table) => Ok(entries(table.get_ref(), &places)),
-        Err(error) => Err(Problem {
+        Err(error) => Err(Box::new(Problem {
             file: Some(path.to_path_buf()),
             line: error.span().and_then(|span| places.at(span.start).line),
             message: format!("not valid TOML: {}", error.message().replace('\n', ", ")),
             ..Problem::default()
-        }),
+        })),
     }
 }
 
