@@ -10,6 +10,7 @@ pub mod load;
 mod problem;
 mod settings;
 mod tree;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
