@@ -30,9 +30,13 @@ pub struct Wanted {
 pub enum Action {
     Start,
     /// Train on from the checkpoint of this step.
-    Resume { step: u64 },
+    Resume {
+        step: u64,
+    },
     /// Trained; this many scores are not made.
-    ScoreOnly { missing: u32 },
+    ScoreOnly {
+        missing: u32,
+    },
     /// Nothing to do, or done under an earlier cell with the same run.
     Reuse,
     /// Made by an older version; left alone, and shown as such.

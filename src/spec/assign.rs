@@ -118,6 +118,7 @@ pub(super) fn refuse_conflicts(layer: &[Assign], problems: &mut Problems) {
         for earlier in &layer[..i] {
             if earlier.key.name == name {
                 let place = place(&earlier.at);
+                problems.taint(name);
                 problems.push(assign.at.problem(name, format!("set twice{place}")));
             } else if keys::excluded_by(name) == Some(earlier.key.name) {
                 let message = format!(
@@ -163,7 +164,7 @@ fn read(path: &str, node: &Node, scope: Scope, sink: &mut Sink<'_>) {
                 read_key(path, key, node, sink);
             }
         }
-        Target::Group(group) => read_group(path, &group, node, (scope, sink)),
+        Target::Group(group) => read_group(path, &group, node, scope, sink),
         Target::Backbone => {
             if permitted(path, Owner::Run, &node.at, scope, sink) {
                 read_backbone(path, node, sink);
@@ -200,7 +201,7 @@ fn read_key(path: &str, key: &'static Key, node: &Node, sink: &mut Sink<'_>) {
     }
 }
 
-fn read_group(path: &str, group: &str, node: &Node, (scope, sink): (Scope, &mut Sink<'_>)) {
+fn read_group(path: &str, group: &str, node: &Node, scope: Scope, sink: &mut Sink<'_>) {
     match (&node.tree, kind_key(group)) {
         (Tree::Table(entries), _) => {
             for entry in entries {
@@ -217,9 +218,8 @@ fn read_group(path: &str, group: &str, node: &Node, (scope, sink): (Scope, &mut 
         }
         (tree, kind) => {
             let kinds = kind.map_or_else(String::new, |key| format!("{}, or ", key.ty.allowed()));
-            let names = quoted(keys::below(group).map(|key| &key.name[group.len() + 1..]));
-            let message =
-                format!("found {}; allowed: {kinds}a table of {names}", tree.noun());
+            let names = quoted(children(group));
+            let message = format!("found {}; allowed: {kinds}a table of {names}", tree.noun());
             sink.refuse(path, node, keys::Refusal { message, nearest: None });
         }
     }
@@ -231,39 +231,64 @@ fn known(path: &str, at: &Origin, scope: Scope, sink: &mut Sink<'_>) -> bool {
         return true;
     }
     let name = canonical(path);
-    let parent = name.rsplit_once('.').map(|(parent, _)| parent).filter(|p| keys::is_group(p));
-    let allowed = match parent {
-        Some(parent) => {
-            let names = quoted(keys::below(parent).map(|key| &key.name[parent.len() + 1..]));
-            format!("allowed in `{parent}`: {names}")
-        }
-        None => format!("allowed: {}", quoted(top_names(scope))),
-    };
-    let mut problem = at.problem(path, format!("unknown key; {allowed}"));
-    let full_names = KEYS.iter().filter(|key| scope.permits(key.owner())).map(|key| key.name);
-    problem.nearest = nearest(&name, top_names(scope).chain(full_names));
+    let mut problem = at.problem(path, format!("unknown key; {}", allowed_at(&name, scope)));
+    let permitted = KEYS.iter().filter(|key| scope.permits(key.owner())).map(|key| key.name);
+    let top = [scope.others.to_vec(), groups(scope), short_names(scope)].concat();
+    problem.nearest = nearest(&name, top.into_iter().chain(permitted));
     let meant = problem.nearest.as_deref().map_or_else(|| name.clone(), canonical);
     sink.problems.taint(&meant);
     sink.problems.push(problem);
     false
 }
 
-/// First segments of the keys of a scope, aliases, and names that are no keys.
-fn top_names(scope: Scope) -> impl Iterator<Item = &'static str> {
-    let mut groups: Vec<&str> = Vec::new();
+/// The names that may stand where `name`, which is unknown, stands.
+fn allowed_at(name: &str, scope: Scope) -> String {
+    let parent = name.rsplit_once('.').map(|(parent, _)| parent).filter(|p| keys::is_group(p));
+    if let Some(parent) = parent {
+        return format!("allowed in `{parent}`: {}", quoted(children(parent)));
+    }
+    let short = short_names(scope);
+    // All of a run's short names would hide the answer.
+    let (shown, more) =
+        if scope.run { (&short[..4], "or a short name such as ") } else { (&short[..], "") };
+    let names = [scope.others.to_vec(), groups(scope)].concat();
+    format!("allowed: {}, {more}{}", quoted(names), quoted(shown.iter().copied()))
+}
+
+/// The names directly below a group.
+fn children(group: &str) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for key in keys::below(group) {
+        let rest = &key.name[group.len() + 1..];
+        let first = rest.split('.').next().unwrap_or(rest);
+        if !names.contains(&first) {
+            names.push(first);
+        }
+    }
+    names
+}
+
+/// First segments of the keys of a scope.
+fn groups(scope: Scope) -> Vec<&'static str> {
+    let mut groups = Vec::new();
     for key in KEYS.iter().filter(|key| scope.permits(key.owner())) {
         let first = key.name.split('.').next().unwrap_or(key.name);
         if !groups.contains(&first) {
             groups.push(first);
         }
     }
-    let aliases = ALIASES.iter().filter(move |(_, full)| {
+    groups
+}
+
+/// Aliases of the keys of a scope.
+fn short_names(scope: Scope) -> Vec<&'static str> {
+    let permitted = |full: &str| {
         let mut behind = KEYS.iter().filter(|key| key.name.starts_with(full));
         behind.any(|key| scope.permits(key.owner()))
-    });
-    let compound = COMPOUND.iter().copied().filter(move |_| scope.run);
-    let aliases = aliases.map(|(alias, _)| *alias);
-    scope.others.iter().copied().chain(groups).chain(compound).chain(aliases)
+    };
+    let aliases = ALIASES.iter().filter(|(_, full)| permitted(full)).map(|(alias, _)| *alias);
+    let compound = COMPOUND.iter().copied().filter(|_| scope.run);
+    compound.chain(aliases).collect()
 }
 
 impl Scope {

@@ -78,7 +78,8 @@ fn weights_exist(spec: &RunSpec) -> Option<Finding> {
     (spec.model.size == Size::Tiny && wants_release).then(|| Finding {
         keys: &["weights.kind", "model.size"],
         value: "pretrained".to_owned(),
-        message: "no pretrained weights exist for size `tiny`; allowed: `random`, `file`".to_owned(),
+        message: "no pretrained weights exist for size `tiny`; allowed: `random`, `file`"
+            .to_owned(),
     })
 }
 

@@ -1,11 +1,15 @@
 //! An experiment file as written: axes, rules and values, read but not yet multiplied out.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::assign::{self, Assign, CELL, EXPERIMENT, Target, resolve};
 use super::keys::{self, Owner, Type};
 use super::problem::{Problem, Problems, nearest, quoted};
 use super::tree::{Entry, Node, Origin, Tree, label_of};
+
+/// Leaves room in file names, which end at 255 bytes.
+const NAME_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Draft {
@@ -76,7 +80,8 @@ pub(super) fn read(entries: &[Entry], path: &Path, problems: &mut Problems) -> D
             "grid" => draft.axes = read_grid(entry, problems),
             "include" => {
                 let tables = tables_of(entry, problems);
-                draft.includes = tables.map(|(at, table)| read_include(at, table, problems)).collect();
+                draft.includes =
+                    tables.map(|(at, table)| read_include(at, table, problems)).collect();
             }
             "exclude" | "override" => {}
             _ => values.push(entry.clone()),
@@ -97,7 +102,7 @@ fn read_rules(entries: &[Entry], draft: &mut Draft, problems: &mut Problems) {
         match entry.name.as_str() {
             "exclude" => {
                 for (at, table) in tables_of(entry, problems).collect::<Vec<_>>() {
-                    let rule = read_rule("exclude", at, (table, &*draft), problems);
+                    let rule = read_rule("exclude", at, table, draft, problems);
                     draft.excludes.push(rule);
                 }
             }
@@ -125,13 +130,13 @@ fn read_text(entry: &Entry, problems: &mut Problems) -> Option<String> {
 /// Names are folders and parts of file names, so they are plain.
 fn checked_name((name, place): (String, Problem), problems: &mut Problems) -> String {
     let plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-');
-    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
-        let from = if place.key.is_none() { "the file's name" } else { "this" };
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
+        let from = if place.key.is_none() { ", the file's name," } else { "" };
         problems.push(Problem {
             key: Some("name".to_owned()),
             message: format!(
-                "`{name}` ({from}) is no name of an experiment; allowed: 1 to 64 of a-z, 0-9, _ \
-                 and -"
+                "`{name}`{from} cannot name an experiment; allowed: 1 to {NAME_MAX} of a-z, 0-9, \
+                 _ and -"
             ),
             value: Some(name.clone()),
             ..place
@@ -172,22 +177,17 @@ fn read_grid(entry: &Entry, problems: &mut Problems) -> Vec<Axis> {
     };
     let mut axes = Vec::new();
     for entry in entries {
-        read_axes(&entry.name, &entry.at, &entry.node, (&mut axes, problems));
+        read_axes(&entry.name, &entry.at, &entry.node, &mut axes, problems);
     }
     axes
 }
 
 /// One axis, or those of a nested table (`[grid.train] lr = […]`).
-fn read_axes(
-    path: &str,
-    at: &Origin,
-    node: &Node,
-    (axes, problems): (&mut Vec<Axis>, &mut Problems),
-) {
+fn read_axes(path: &str, at: &Origin, node: &Node, axes: &mut Vec<Axis>, problems: &mut Problems) {
     if let (Target::Group(_), Tree::Table(entries)) = (resolve(path), &node.tree) {
         for entry in entries {
             let path = format!("{path}.{}", entry.name);
-            read_axes(&path, &entry.at, &entry.node, (axes, problems));
+            read_axes(&path, &entry.at, &entry.node, axes, problems);
         }
         return;
     }
@@ -221,7 +221,7 @@ fn read_choices(path: &str, node: &Node, problems: &mut Problems) -> Vec<Choice>
         if keys::find(name).is_some_and(|key| matches!(key.ty, Type::List(_))));
     if is_list_key && !items.iter().all(|item| matches!(item.tree, Tree::List(_))) {
         let message = format!(
-            "found {}; its values are lists, so allowed is a list of lists, as in [[…], […]]",
+            "found `{}`; allowed: a list of lists, as in [[…], […]], because each value is a list",
             node.tree
         );
         problems.taint(&canonical_group(path));
@@ -299,12 +299,11 @@ pub(super) fn value_label(key: &keys::Key, value: &serde_json::Value) -> String 
 }
 
 fn refuse_repeats(path: &str, choices: &[Choice], problems: &mut Problems) {
-    let values = |choice: &Choice| -> Vec<_> {
-        choice.assigns.iter().map(|assign| (assign.key.name, assign.value.clone())).collect()
-    };
-    for (i, choice) in choices.iter().enumerate() {
-        let repeats = |earlier: &Choice| values(earlier) == values(choice);
-        if !choice.assigns.is_empty() && choices[..i].iter().any(repeats) {
+    let mut seen = BTreeSet::new();
+    for choice in choices.iter().filter(|choice| !choice.assigns.is_empty()) {
+        let values =
+            choice.assigns.iter().map(|assign| (assign.key.name, assign.value.to_string()));
+        if !seen.insert(values.collect::<Vec<_>>()) {
             let shown: Vec<_> = choice.labels.iter().map(|(_, value)| value.as_str()).collect();
             let message = format!("`{}` is listed twice", shown.join(" "));
             problems.push(choice.at.problem(path, message));
@@ -316,18 +315,22 @@ fn refuse_repeats(path: &str, choices: &[Choice], problems: &mut Problems) {
 fn refuse_shared_keys(axes: &[Axis], problems: &mut Problems) {
     for (i, axis) in axes.iter().enumerate() {
         for earlier in &axes[..i] {
-            let clash = axis.keys().find_map(|key| {
-                let other = earlier.keys().find(|other| {
-                    *other == key || keys::excluded_by(key) == Some(*other)
-                })?;
-                Some((key, other))
+            let others = earlier.keys();
+            let clash = axis.keys().into_iter().find_map(|key| {
+                let excluded = keys::excluded_by(key).filter(|other| others.contains(other));
+                Some((key, others.get(key).copied().or(excluded)?))
             });
             let Some((key, other)) = clash else { continue };
             let message = if key == other {
                 format!("sets `{key}`, which the axis `{}` sets too", earlier.name)
             } else {
-                format!("sets `{key}`, and the axis `{}` sets `{other}`; give one of them", earlier.name)
+                format!(
+                    "sets `{key}`, and the axis `{}` sets `{other}`; give one of them",
+                    earlier.name
+                )
             };
+            problems.taint(&canonical_group(&axis.name));
+            problems.taint(&canonical_group(&earlier.name));
             problems.push(axis.at.problem(&axis.name, message));
         }
     }
@@ -335,8 +338,9 @@ fn refuse_shared_keys(axes: &[Axis], problems: &mut Problems) {
 
 impl Axis {
     /// Keys that some choice sets.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'static str> {
-        self.choices.iter().flat_map(|choice| choice.assigns.iter().map(|assign| assign.key.name))
+    pub(super) fn keys(&self) -> BTreeSet<&'static str> {
+        let assigns = self.choices.iter().flat_map(|choice| &choice.assigns);
+        assigns.map(|assign| assign.key.name).collect()
     }
 }
 
@@ -347,6 +351,7 @@ fn read_override(
     problems: &mut Problems,
 ) -> Option<Override> {
     let mut tables = [None, None];
+    let mut is_misspelt = false;
     for entry in entries {
         let place = match entry.name.as_str() {
             "when" => 0,
@@ -358,6 +363,7 @@ fn read_override(
                 );
                 problem.nearest = nearest(other, ["when", "set"]);
                 problems.push(problem);
+                is_misspelt = true;
                 continue;
             }
         };
@@ -371,22 +377,25 @@ fn read_override(
         }
     }
     let [Some((when_at, when)), Some((_, set))] = tables else {
-        problems.push(at.problem("override", "both `when` and `set` are needed"));
+        if !is_misspelt {
+            problems.push(at.problem("override", "both `when` and `set` are needed"));
+        }
         return None;
     };
-    let when = read_rule("when", when_at, (when, draft), problems);
+    let when = read_rule("when", when_at, when, draft, problems);
     Some(Override { when, set: assign::table_assigns(set, CELL, problems) })
 }
 
 fn read_rule(
     what: &str,
     at: &Origin,
-    (entries, draft): (&[Entry], &Draft),
+    entries: &[Entry],
+    draft: &Draft,
     problems: &mut Problems,
 ) -> Rule {
     let mut conditions = Vec::new();
     for entry in entries {
-        read_conditions(&entry.name, &entry.at, &entry.node, (&mut conditions, draft, problems));
+        read_conditions(&entry.name, &entry.node, &mut conditions, draft, problems);
     }
     if entries.is_empty() {
         problems.push(at.problem(what, "no condition: it would match every cell"));
@@ -399,27 +408,28 @@ fn read_rule(
 
 fn read_conditions(
     path: &str,
-    at: &Origin,
     node: &Node,
-    (conditions, draft, problems): (&mut Vec<Condition>, &Draft, &mut Problems),
+    conditions: &mut Vec<Condition>,
+    draft: &Draft,
+    problems: &mut Problems,
 ) {
     match (resolve(path), &node.tree) {
         (Target::Group(group), Tree::Table(entries)) if assign::kind_key(&group).is_none() => {
             for entry in entries {
                 let path = format!("{path}.{}", entry.name);
-                read_conditions(&path, &entry.at, &entry.node, (conditions, draft, problems));
+                read_conditions(&path, &entry.node, conditions, draft, problems);
             }
         }
         (Target::Unknown, _) => {
             let names = axis_names(draft);
-            let mut problem = at.problem(path, unknown_axis(&names));
+            let mut problem = node.at.problem(path, unknown_axis(&names));
             problem.nearest = nearest(path, names);
             problems.push(problem);
         }
         _ => {
             let choices = read_choices(path, node, problems);
             let alternatives = choices.into_iter().map(|choice| choice.assigns).collect();
-            let (name, at) = (path.to_owned(), at.clone());
+            let (name, at) = (path.to_owned(), node.at.clone());
             conditions.push(Condition { name, at, alternatives });
         }
     }
@@ -430,7 +440,8 @@ fn refuse_unvaried(condition: &Condition, draft: &Draft, problems: &mut Problems
     let axis_keys = draft.axes.iter().flat_map(Axis::keys);
     let include_keys = draft.includes.iter().flat_map(|i| i.assigns.iter().map(|a| a.key.name));
     let varied: Vec<_> = axis_keys.chain(include_keys).collect();
-    let mut named = condition.alternatives.iter().flatten().map(|assign| assign.key.name).peekable();
+    let mut named =
+        condition.alternatives.iter().flatten().map(|assign| assign.key.name).peekable();
     if named.peek().is_none() || named.any(|name| varied.contains(&name)) {
         return;
     }
@@ -442,7 +453,7 @@ fn refuse_unvaried(condition: &Condition, draft: &Draft, problems: &mut Problems
 
 fn unknown_axis(names: &[&str]) -> String {
     match names {
-        [] => "no axis sets it: there is no [grid]".to_owned(),
+        [] => "no axis sets it; the grid has none".to_owned(),
         _ => format!("no axis sets it; allowed: {}", quoted(names.iter().copied())),
     }
 }
@@ -450,7 +461,8 @@ fn unknown_axis(names: &[&str]) -> String {
 /// Columns of the grid and of `include`.
 fn axis_names(draft: &Draft) -> Vec<&str> {
     let choices = draft.axes.iter().flat_map(|axis| &axis.choices).chain(&draft.includes);
-    let mut names: Vec<&str> = Vec::new();
+    let empty = draft.axes.iter().filter(|axis| axis.choices.is_empty());
+    let mut names: Vec<&str> = empty.map(|axis| axis.name.as_str()).collect();
     for (column, _) in choices.flat_map(|choice| &choice.labels) {
         if !names.contains(&column.as_str()) {
             names.push(column);

@@ -13,6 +13,7 @@ use super::problem::{Problem, Problems};
 use super::settings::{Ledger, Settings, Unused};
 use super::tree::Origin;
 use super::{Cell, RunSpec};
+use crate::files::hash::sha256_bytes;
 use crate::id::canonical_json;
 
 /// A typo in a grid, not a study.
@@ -34,6 +35,8 @@ pub(super) fn expand(mut draft: Draft, set: &[Assign], problems: &mut Problems) 
         problems.push(problem);
         return Expanded::default();
     }
+    // An axis without choices is reported already; the others can still be checked.
+    draft.axes.retain(|axis| !axis.choices.is_empty());
     for axis in &mut draft.axes {
         collapse(axis, set);
     }
@@ -46,9 +49,11 @@ pub(super) fn expand(mut draft: Draft, set: &[Assign], problems: &mut Problems) 
         problems,
         cells: Vec::new(),
         seen: BTreeMap::new(),
+        labels_seen: BTreeMap::new(),
         merged: Vec::new(),
         lowered: BTreeSet::new(),
         excluded: BTreeSet::new(),
+        overridden: BTreeSet::new(),
     };
     if !draft.axes.is_empty() || draft.includes.is_empty() {
         for_each_choice(&draft.axes, |choices| build.grid_cell(choices));
@@ -64,15 +69,10 @@ fn too_many(draft: &Draft) -> Option<Problem> {
     let product = sizes.fold(1usize, usize::saturating_mul);
     let n_cells = product.saturating_add(draft.includes.len());
     (n_cells > CELLS_MAX).then(|| {
-        let sizes: Vec<_> = draft
-            .axes
-            .iter()
-            .map(|axis| format!("{} {}", axis.choices.len(), axis.name))
-            .collect();
-        let message = format!(
-            "too many cells: {} make {n_cells}; allowed: {CELLS_MAX}",
-            sizes.join(" x ")
-        );
+        let sizes: Vec<_> =
+            draft.axes.iter().map(|axis| format!("{} {}", axis.choices.len(), axis.name)).collect();
+        let message =
+            format!("too many cells: {} make {n_cells}; allowed: {CELLS_MAX}", sizes.join(" x "));
         let at = draft.axes.first().map(|axis| axis.at.clone());
         at.unwrap_or_else(Origin::default_value).problem("grid", message)
     })
@@ -85,7 +85,7 @@ fn collapse(axis: &mut Axis, set: &[Assign]) {
         let kind = keys::find(name).and_then(|key| key.of).map(|(kind, _)| kind);
         given(name) || kind.is_some_and(given) || keys::excluded_by(name).is_some_and(given)
     };
-    if !axis.choices.is_empty() && axis.keys().all(covered) {
+    if !axis.choices.is_empty() && axis.keys().into_iter().all(covered) {
         axis.choices.truncate(1);
         for choice in &mut axis.choices {
             choice.assigns.clear();
@@ -114,11 +114,8 @@ fn same_column(a: &str, b: &str) -> bool {
     a == b || (resolve(a) == resolve(b) && resolve(a) != Target::Unknown)
 }
 
-/// Calls `each` with one choice of every axis, the last axis fastest.
+/// Calls `each` with one choice of every axis, the last axis fastest; no axis is empty.
 fn for_each_choice<'a>(axes: &'a [Axis], mut each: impl FnMut(&[&'a Choice])) {
-    if axes.iter().any(|axis| axis.choices.is_empty()) {
-        return;
-    }
     let mut at = vec![0; axes.len()];
     loop {
         let choices: Vec<_> = axes.iter().zip(&at).map(|(axis, i)| &axis.choices[*i]).collect();
@@ -138,13 +135,16 @@ struct Build<'a> {
     ledger: Ledger,
     problems: &'a mut Problems,
     cells: Vec<Cell>,
-    /// Cells kept, by what they come out as.
+    /// Cells kept, by the hash of what they come out as.
     seen: BTreeMap<String, usize>,
+    labels_seen: BTreeMap<Vec<(String, String)>, u32>,
     /// (left out, kept), as labels.
     merged: Vec<(String, String)>,
     lowered: BTreeSet<String>,
     /// Indices of `exclude` rules that matched a cell.
     excluded: BTreeSet<usize>,
+    /// Indices of `override` rules that matched a cell.
+    overridden: BTreeSet<usize>,
 }
 
 impl<'a> Build<'a> {
@@ -174,8 +174,12 @@ impl<'a> Build<'a> {
         if !self.draft.overrides.is_empty() {
             let layers = self.layers(choices, &[]);
             let before = Settings::of(&layers, &mut Ledger::default());
-            let matching = self.draft.overrides.iter().filter(|o| matches(&o.when, &before));
-            over.extend(matching.map(|o| o.set.as_slice()));
+            for (i, change) in self.draft.overrides.iter().enumerate() {
+                if matches(&change.when, &before) {
+                    self.overridden.insert(i);
+                    over.push(&change.set);
+                }
+            }
         }
         let layers = self.layers(choices, &over);
         let settings = Settings::of(&layers, &mut self.ledger);
@@ -183,7 +187,8 @@ impl<'a> Build<'a> {
         match settings.spec() {
             Ok(spec) => {
                 self.report(&spec, &settings);
-                self.keep(spec, labels);
+                let at = choices.last().map(|choice| choice.at.clone());
+                self.keep(spec, labels, &at.unwrap_or_else(Origin::default_value));
             }
             Err(found) => {
                 for problem in found {
@@ -219,42 +224,29 @@ impl<'a> Build<'a> {
         self.lowered.extend(lowered(spec));
     }
 
-    fn keep(&mut self, spec: RunSpec, labels: Vec<(String, String)>) {
-        let value = canonical_json(&effective(&spec));
+    fn keep(&mut self, spec: RunSpec, labels: Vec<(String, String)>, at: &Origin) {
+        let value = sha256_bytes(canonical_json(&effective(&spec)).as_bytes());
         if let Some(first) = self.seen.get(&value) {
             self.merged.push((written(&labels), written(&self.cells[*first].labels)));
             return;
         }
-        if let Some(other) = self.cells.iter().rev().take(self.twins()).find(|c| c.labels == labels)
-        {
-            let at = self.draft.includes.first().map(|include| include.at.clone());
+        let index = self.cells.len() as u32;
+        if let Some(other) = self.labels_seen.insert(labels.clone(), index) {
             let message = format!(
-                "two different cells are called `{}`; the other is number {}",
-                written(&labels),
-                other.index
+                "two different cells are called `{}`: numbers {other} and {index}",
+                written(&labels)
             );
-            let at = at.unwrap_or_else(Origin::default_value);
-            self.problems.push(at.problem("include", message));
+            self.problems.push(at.problem("grid", message));
         }
         self.seen.insert(value, self.cells.len());
-        self.cells.push(Cell { index: self.cells.len() as u32, labels, spec });
-    }
-
-    /// How many earlier cells may have the labels of a later one: choices of axes differ, so only
-    /// `include` can repeat labels.
-    fn twins(&self) -> usize {
-        if self.draft.includes.is_empty() { 0 } else { self.cells.len() }
+        self.cells.push(Cell { index, labels, spec });
     }
 
     fn finish(mut self) -> Expanded {
         let mut warnings: Vec<_> = self.lowered.iter().cloned().collect();
         warnings.extend(merge_warning(&self.merged));
         warnings.extend(self.unused());
-        for (i, rule) in self.draft.excludes.iter().enumerate() {
-            if !self.excluded.contains(&i) && !rule.conditions.is_empty() {
-                warnings.push(at_line("[[exclude]]", &rule.at, "matches no cell"));
-            }
-        }
+        warnings.extend(self.idle_rules());
         if self.cells.is_empty() && self.problems.is_empty() {
             let message = "no cell is left: [[exclude]] drops them all";
             let at = self.draft.excludes.first().map(|rule| rule.at.clone());
@@ -262,6 +254,18 @@ impl<'a> Build<'a> {
             self.problems.push(at.problem("grid", message));
         }
         Expanded { axes: self.columns, cells: self.cells, warnings }
+    }
+
+    /// Rules that matched nothing: allowed, because a grid is cut down for trying, but worth a word.
+    fn idle_rules(&self) -> impl Iterator<Item = String> {
+        let excludes = self.draft.excludes.iter().enumerate();
+        let excludes = excludes.filter(|(i, _)| !self.excluded.contains(i));
+        let excludes =
+            excludes.map(|(_, rule)| at_line("[[exclude]]", &rule.at, "matches no cell"));
+        let overrides = self.draft.overrides.iter().enumerate();
+        let overrides = overrides.filter(|(i, _)| !self.overridden.contains(i));
+        let idle = |when: &Rule| at_line("[[override]]", &when.at, "matches no cell");
+        excludes.chain(overrides.map(move |(_, change)| idle(&change.when)))
     }
 
     /// Keys that were set but had an effect in no cell: an error where the spec alone says so, a

@@ -14,7 +14,7 @@ use crate::data::dataset;
 use crate::eval::{EVAL_NUMERICS, Mode};
 use crate::id::{RunId, ScoreId};
 use crate::model::{self, DinoType, TuneConfig, WeightsConfig};
-use crate::train::{self, Precision, Schedule, TRAIN_NUMERICS};
+use crate::train::{self, Precision, TRAIN_NUMERICS};
 
 /// The suite that asks for clean scores only.
 const NO_SUITE: &str = "none";
@@ -32,7 +32,7 @@ pub fn run_identity(spec: &RunSpec, facts: &Facts) -> Value {
         (_, None) => json!("missing"),
     };
     let data = json!({ "kind": dataset_name(&spec.data), "train": facts.train_fingerprint });
-    identity(spec, weights, data, facts.input_px)
+    identity(spec, &weights, &data, facts.input_px)
 }
 
 pub fn run_id(spec: &RunSpec, facts: &Facts) -> RunId {
@@ -44,14 +44,14 @@ pub(super) fn effective(spec: &RunSpec) -> Value {
     let plain = |value: serde_json::Result<Value>| value.expect("a spec is plain data");
     let weights = plain(serde_json::to_value(&spec.weights));
     let data = plain(serde_json::to_value(&spec.data));
-    let mut value = identity(spec, weights, data, input_px(spec));
+    let mut value = identity(spec, &weights, &data, input_px(spec));
     let mut eval = plain(serde_json::to_value(&spec.eval));
     eval["corruption"]["severities"] = json!(severities(spec));
     value["eval"] = eval;
     value
 }
 
-fn identity(spec: &RunSpec, weights: Value, data: Value, input_px: [u32; 2]) -> Value {
+fn identity(spec: &RunSpec, weights: &Value, data: &Value, input_px: [u32; 2]) -> Value {
     json!({
         "seed": spec.seed,
         "model": model_identity(spec.model),
@@ -120,24 +120,17 @@ fn train_identity(spec: &RunSpec, input_px: [u32; 2]) -> Value {
         put("lr_encoder", json!(lr_encoder));
     }
     put("weight_decay", json!(weight_decay));
-    put("schedule", schedule_identity(schedule));
+    put("schedule", plain_json(&schedule));
     put("flip", json!(flip));
     put("input_px", json!(input_px));
     put("normalise", plain_json(&normalise));
     put("void_label", plain_json(&void_label));
     if dev.fraction > 0.0 {
         let (fraction, seed) = (dev.fraction, dev.seed);
-        put(
-            "dev",
-            json!({ "fraction": fraction, "seed": seed, "validate_every": validate_every }),
-        );
+        put("dev", json!({ "fraction": fraction, "seed": seed, "validate_every": validate_every }));
     }
     put("precision", json!(precision_name(precision)));
     fields.into()
-}
-
-fn schedule_identity(schedule: Schedule) -> Value {
-    plain_json(&schedule)
 }
 
 fn precision_name(precision: Precision) -> &'static str {
@@ -181,7 +174,7 @@ pub fn score_requests(
     let mut requests = Vec::new();
     for (split, fingerprint) in &facts.set_fingerprints {
         let request = |corruption: Option<(&str, u8)>| ScoreRequest {
-            score: score_id(spec, facts, run, (fingerprint, corruption)),
+            score: score_id(spec, facts, run, fingerprint, corruption),
             split: split.clone(),
             set: format!("{}/{split}", dataset_name(&spec.data)),
             set_fingerprint: fingerprint.clone(),
@@ -203,11 +196,11 @@ fn score_id(
     spec: &RunSpec,
     facts: &Facts,
     run: &RunId,
-    (set_fingerprint, corruption): (&str, Option<(&str, u8)>),
+    set_fingerprint: &str,
+    corruption: Option<(&str, u8)>,
 ) -> ScoreId {
-    let corruption = corruption.map_or(Value::Null, |(name, severity)| {
-        json!({ "name": name, "severity": severity })
-    });
+    let corruption = corruption
+        .map_or(Value::Null, |(name, severity)| json!({ "name": name, "severity": severity }));
     ScoreId::of(&json!({
         "run": run,
         "select": spec.eval.select,
@@ -242,4 +235,268 @@ pub fn dataset_name(data: &dataset::Config) -> &'static str {
 
 fn plain_json(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).expect("a spec is plain data")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use super::super::tests::load_with;
+    use super::super::{WeightsFile, keys};
+    use super::*;
+
+    fn spec_with(toml: &str, set: &[&str]) -> RunSpec {
+        let (experiment, _) = load_with(toml, &[], set).unwrap();
+        assert_eq!(experiment.cells.len(), 1);
+        experiment.cells[0].spec.clone()
+    }
+
+    fn facts_of(spec: &RunSpec) -> Facts {
+        let weights = !matches!(spec.weights, WeightsConfig::Random {});
+        Facts {
+            data_root: PathBuf::from("/data/VOC2012"),
+            n_classes: 21,
+            train_fingerprint: "train-1".to_owned(),
+            set_fingerprints: vec![("val".to_owned(), "val-1".to_owned())],
+            weights: weights.then(|| WeightsFile {
+                path: PathBuf::from("/weights/a.pth"),
+                sha256: "ab".repeat(32),
+            }),
+            input_px: input_px(spec),
+        }
+    }
+
+    fn id_of(spec: &RunSpec) -> RunId {
+        run_id(spec, &facts_of(spec))
+    }
+
+    fn suite() -> SuiteRef {
+        let corruptions = vec!["fog".to_owned(), "contrast".to_owned()];
+        SuiteRef { label: "imagenet-c-first8 v1".to_owned(), corruptions }
+    }
+
+    /// Everything that has an effect is set to something, so that changing it can be seen.
+    const FULL: &str = "
+        seed = 7
+        [model]
+        dino_type = 'dinov2'
+        size = 'base'
+        [weights]
+        kind = 'file'
+        path = 'a.pth'
+        [tune]
+        kind = 'lora'
+        rank = 4
+        [decoder]
+        kind = 'fpn'
+        [data]
+        kind = 'voc'
+        [train]
+        dev.fraction = 0.25
+    ";
+
+    /// A change here orphans every result that anyone has: it needs a reason.
+    #[test]
+    fn golden_ids_do_not_change() {
+        let ids = |toml: &str| {
+            let spec = spec_with(toml, &[]);
+            let facts = facts_of(&spec);
+            let run = run_id(&spec, &facts);
+            let scores = score_requests(&spec, &facts, &run, Some(&suite()));
+            format!("{run} clean {} fog {}", scores[0].score, scores[1].score)
+        };
+        insta::assert_snapshot!(ids(""), @"f0f7bcbdb97b90aa clean b2568990d6d0f9e8 fog 1924c6eb505dd087");
+        insta::assert_snapshot!(ids(FULL), @"5d8ca86aa2a8ba07 clean 341f19edab6b1261 fog 73f3f786e267efb1");
+        insta::assert_snapshot!(ids("recipe = 'reference'"), @"11079335006f183a clean d2b6bb17c363652e fog 1fd8b3ba73645507");
+        insta::assert_snapshot!(ids("size = 'tiny'\nweights = 'random'\ndata = 'shapes'"), @"77d8837ea5a2a862 clean 5f2b4834c99e6406 fog 6988fefb398e58e3");
+        let huge = "backbone = 'dinov3_vith16plus'\nlora_rank = 9\nsteps = 40_000";
+        insta::assert_snapshot!(ids(huge), @"7a136a4ec9e31384 clean 7f31ebc349475e54 fog 6a2ba69ccd8d685b");
+        insta::assert_snapshot!(ids("tune = 'full'\ndecoder = 'fpn'\ndata = 'ade20k'"), @"fc78f0240cf83411 clean a096388c0579fd88 fog 9ea17568573d67b4");
+        insta::assert_snapshot!(ids("px = 518\nseverities = [3]"), @"78338d503573e1ca clean bd11bf0ea2e11d34 fog b6f38f3376ac1e8b");
+    }
+
+    #[test]
+    fn the_identity_is_what_it_says() {
+        let spec = spec_with(FULL, &[]);
+        let identity = crate::id::canonical_json(&run_identity(&spec, &facts_of(&spec)));
+        insta::assert_snapshot!(identity.replace(&"ab".repeat(32), "<sha256>"), @r#"{"data":{"kind":"voc","train":"train-1"},"decoder":{"channels":128,"kind":"fpn"},"model":{"dino_type":"dinov2","registers":true,"size":"base"},"numerics":1,"seed":7,"train":{"batch_size":16,"dev":{"fraction":0.25,"seed":0,"validate_every":1},"epochs":50,"flip":0.5,"input_px":[448,448],"lr":0.001,"lr_encoder":0.0002,"normalise":"backbone","precision":"f32","schedule":{"kind":"cosine","warmup_percent":4},"void_label":"ignore","weight_decay":0.05},"tune":{"alpha":4,"kind":"lora","rank":4,"targets":["q","v"]},"weights":"<sha256>"}"#);
+    }
+
+    /// (`--set` on [`FULL`], whether the run's id changes); every key of a run is here.
+    const CHANGES: &[(&str, bool)] = &[
+        ("seed=8", true),
+        ("model.dino_type=dinov3", true),
+        ("model.size=large", true),
+        ("model.registers=false", true),
+        ("weights.kind=random", true),
+        ("weights.kind=pretrained", false),
+        ("weights.path=b.pth", false),
+        ("tune.kind=full", true),
+        ("tune.rank=5", true),
+        ("tune.alpha=2", true),
+        ("tune.alpha=4", false),
+        ("tune.targets=['q']", true),
+        ("tune.targets=['v', 'q']", false),
+        ("decoder.kind=linear", true),
+        ("decoder.channels=64", true),
+        ("decoder.channels=128", false),
+        ("data.kind=ade20k", true),
+        ("data.root=/elsewhere", false),
+        // By their fingerprints.
+        ("data.train=trainval", false),
+        ("data={ kind = 'shapes', n_train = 3, n_val = 4, side_px = 64, seed = 1 }", true),
+        ("train.recipe=reference", true),
+        ("train.epochs=51", true),
+        ("train.steps=50", true),
+        ("train.batch_size=8", true),
+        ("train.lr=2e-3", true),
+        ("train.lr_encoder=2e-3", true),
+        ("train.weight_decay=0", true),
+        ("train.schedule.kind=constant", true),
+        ("train.schedule.warmup_percent=5", true),
+        ("train.flip=0", true),
+        ("train.input.tokens=16", true),
+        ("train.input.px=448", false),
+        ("train.input.px=450", false),
+        ("train.input.px=462", true),
+        ("train.normalise=none", true),
+        ("train.void_label=background", true),
+        ("train.dev.fraction=0.5", true),
+        ("train.dev.seed=1", true),
+        ("train.precision=f32", false),
+        // What is best on `dev` is only looked for where it is validated.
+        ("train.validate_every=2", true),
+        ("eval.sets=['val', 'train']", false),
+        ("eval.mode.kind=whole", false),
+        ("eval.corruption.suite=none", false),
+        ("eval.corruption.severities=[1]", false),
+        ("eval.select=best", false),
+        ("schedule.jobs=4", false),
+        ("schedule.threads=4", false),
+        ("schedule.devices=cpu", false),
+    ];
+
+    #[test]
+    fn every_key_with_an_effect_changes_the_run_and_no_other_does() {
+        let id = id_of(&spec_with(FULL, &[]));
+        for (set, changes) in CHANGES {
+            let spec = spec_with(FULL, &[set]);
+            assert_eq!(id_of(&spec) != id, *changes, "{set}");
+        }
+        let named: BTreeSet<_> =
+            CHANGES.iter().filter_map(|(set, _)| set.split('=').next()).collect();
+        let run_keys = keys::KEYS.iter().filter(|key| key.owner() == keys::Owner::Run);
+        for key in run_keys.filter(|key| {
+            !["data.n_train", "data.n_val", "data.side_px", "data.seed"].contains(&key.name)
+        }) {
+            assert!(named.contains(key.name), "`{}` is not in CHANGES", key.name);
+        }
+    }
+
+    #[test]
+    fn keys_without_effect_do_not_change_a_run() {
+        let check = |base: &str, set: &str| {
+            let changed = spec_with(base, &[set]);
+            assert_eq!(id_of(&spec_with(base, &[])), id_of(&changed), "{base} {set}");
+        };
+        check("", "train.lr_encoder=2e-3");
+        check("", "train.dev.seed=4");
+        check("", "train.validate_every=7");
+        check("dino_type = 'dinov3'", "registers=false");
+        check("train.schedule = 'constant'", "recipe=modern");
+    }
+
+    #[test]
+    fn a_recipe_is_the_same_as_its_keys_written_out_in_any_order() {
+        let mut lines: Vec<_> = crate::train::recipe::rows()
+            .into_iter()
+            .filter_map(|row| Some(format!("train.{} = {}", row.key, row.reference?)))
+            .collect();
+        let recipe = id_of(&spec_with("recipe = 'reference'", &[]));
+        assert_eq!(id_of(&spec_with(&lines.join("\n"), &[])), recipe);
+        lines.reverse();
+        assert_eq!(id_of(&spec_with(&lines.join("\n"), &[])), recipe);
+    }
+
+    #[test]
+    fn fingerprints_change_a_run_and_places_do_not() {
+        let spec = spec_with(FULL, &[]);
+        let check = |change: fn(&mut Facts), changes: bool| {
+            let mut facts = facts_of(&spec);
+            change(&mut facts);
+            assert_eq!(run_id(&spec, &facts) != id_of(&spec), changes, "{facts:?}");
+        };
+        check(|facts| facts.train_fingerprint = "train-2".to_owned(), true);
+        check(|facts| facts.weights.as_mut().unwrap().sha256 = "cd".repeat(32), true);
+        check(|facts| facts.input_px = [448, 462], true);
+        check(|facts| facts.set_fingerprints.clear(), false);
+        check(|facts| facts.data_root = PathBuf::from("/elsewhere"), false);
+        check(|facts| facts.weights.as_mut().unwrap().path = PathBuf::from("/b"), false);
+    }
+
+    #[test]
+    fn scores_are_clean_first_then_corruption_by_severity_for_each_set() {
+        let toml = "severities = [5, 1]\nsets = ['val', 'test']";
+        let spec = spec_with(toml, &[]);
+        let mut facts = facts_of(&spec);
+        facts.set_fingerprints.push(("test".to_owned(), "test-1".to_owned()));
+        let run = run_id(&spec, &facts);
+        let requests = score_requests(&spec, &facts, &run, Some(&suite()));
+        let line = |request: &ScoreRequest| match (&request.corruption, request.severity) {
+            (Some(name), Some(severity)) => format!("{} {name} {severity}", request.set),
+            _ => format!("{} clean", request.set),
+        };
+        let lines: Vec<_> = requests.iter().map(line).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+        voc/val clean
+        voc/val fog 1
+        voc/val fog 5
+        voc/val contrast 1
+        voc/val contrast 5
+        voc/test clean
+        voc/test fog 1
+        voc/test fog 5
+        voc/test contrast 1
+        voc/test contrast 5
+        ");
+        insta::assert_snapshot!(requests[0].protocol, @"whole 448x448, label size, last, ref-metric batch 16");
+        assert_eq!(requests[0].suite, None);
+        assert_eq!(requests[1].suite.as_deref(), Some("imagenet-c-first8 v1"));
+        let ids: BTreeSet<_> = requests.iter().map(|request| &request.score).collect();
+        assert_eq!(ids.len(), requests.len());
+        let clean = spec_with("suite = 'none'\nsets = ['val', 'test']", &[]);
+        let clean = score_requests(&clean, &facts, &run, Some(&suite()));
+        assert_eq!(clean.len(), 2);
+        assert_eq!(clean[0].score, requests[0].score);
+        assert_eq!(score_requests(&spec, &facts, &run, None).len(), 2);
+    }
+
+    #[test]
+    fn suites_share_scores_and_protocols_do_not() {
+        let scores = |toml: &str, name: &str| -> BTreeSet<ScoreId> {
+            let spec = spec_with(toml, &[]);
+            let facts = facts_of(&spec);
+            let suite = SuiteRef { label: name.to_owned(), ..suite() };
+            let run = RunId::of(&json!("the same run"));
+            let requests = score_requests(&spec, &facts, &run, Some(&suite));
+            requests.into_iter().map(|request| request.score).collect()
+        };
+        let base = scores("", "a v1");
+        assert_eq!(base, scores("", "b v2"));
+        let more = scores("severities = [1, 5]", "a v1");
+        assert!(base.is_subset(&more) && more.len() == 5);
+        for other in ["train.dev.fraction = 0.1\nselect = 'best'", "batch_size = 3", "px = 308"] {
+            assert!(base.is_disjoint(&scores(other, "a v1")), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_later_field_is_left_out_while_it_has_its_old_value() {
+        let mut fields = Map::new();
+        since(&mut fields, "crop", json!("none"), &json!("none"));
+        assert!(fields.is_empty());
+        since(&mut fields, "crop", json!("random"), &json!("none"));
+        assert_eq!(fields["crop"], "random");
+    }
 }

@@ -27,10 +27,18 @@ pub struct Key {
 #[derive(Debug, Clone, Copy)]
 pub enum Type {
     Bool,
-    Int { min: u64, max: u64 },
-    Float { min: f64, max: f64 },
+    Int {
+        min: u64,
+        max: u64,
+    },
+    Float {
+        min: f64,
+        max: f64,
+    },
     /// A number above 0 and up to `max`.
-    Positive { max: f64 },
+    Positive {
+        max: f64,
+    },
     Choice(&'static [&'static str]),
     /// The name of a file without its ending: no folder, no white space.
     Name,
@@ -40,7 +48,10 @@ pub enum Type {
     /// Not empty, nothing twice.
     List(&'static Type),
     /// One side, or height and width.
-    Px { min: u64, max: u64 },
+    Px {
+        min: u64,
+        max: u64,
+    },
 }
 
 /// Whose key it is.
@@ -254,7 +265,7 @@ impl Key {
 
     /// Whether other keys depend on this one's value.
     pub(super) fn is_kind(&self) -> bool {
-        self.name.ends_with(".kind")
+        self.name.rsplit('.').next() == Some("kind")
     }
 
     /// Whether the key means something where its `kind` key has this value.
@@ -275,9 +286,8 @@ pub(super) fn is_group(name: &str) -> bool {
 
 /// Keys below a dotted name.
 pub(super) fn below(group: &str) -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(move |key| {
-        key.name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
-    })
+    KEYS.iter()
+        .filter(move |key| key.name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// The key that excludes `name`.
@@ -339,7 +349,7 @@ impl Type {
             Self::Devices => {
                 "`auto`, `cpu`, `cuda:N`, or several of them separated by commas".to_owned()
             }
-            Self::List(item) => format!("a list, each of it: {}", item.allowed()),
+            Self::List(item) => format!("a list, each item: {}", item.allowed()),
             Self::Px { min, max } => {
                 format!("a side, or [height, width], in pixels from {min} to {max}")
             }
@@ -401,8 +411,12 @@ impl Type {
     fn accept_text(&self, value: &Value, fits: impl Fn(&str) -> bool) -> Result<Value, Refusal> {
         match value {
             Value::String(text) if !text.is_empty() && fits(text) => Ok(value.clone()),
+            Value::String(text) if text.is_empty() => Err(Refusal {
+                message: format!("the text is empty; allowed: {}", self.allowed()),
+                nearest: None,
+            }),
             Value::String(text) => Err(Refusal {
-                message: format!("`{}` is none; allowed: {}", shortened(text), self.allowed()),
+                message: format!("`{}` does not fit; allowed: {}", shortened(text), self.allowed()),
                 nearest: None,
             }),
             _ => Err(self.wrong_type(value)),
@@ -448,7 +462,9 @@ impl Type {
             Value::Bool(b) => format!("`{b}`"),
             Value::Number(number) => format!("the number `{number}`"),
             Value::String(text) => format!("the text `{}`", shortened(text)),
-            Value::Array(items) => format!("the list `[{}]`", shortened(&label_of(&items.clone().into()))),
+            Value::Array(items) => {
+                format!("the list `[{}]`", shortened(&label_of(&items.clone().into())))
+            }
             Value::Object(_) => "a table".to_owned(),
         };
         let message = format!("found {found}; allowed: {}", self.allowed());

@@ -44,7 +44,7 @@ const PREFIX: &str = "SWEEP_";
 /// Reads an experiment and this machine's keys; or all that is wrong with them.
 pub fn load(layers: &Layers<'_>) -> Result<(Experiment, Machine), Vec<Problem>> {
     let mut problems = Problems::default();
-    let outer = Outer::read(layers.machine_file, layers.env, (layers.set, SET), &mut problems);
+    let outer = Outer::read(layers.machine_file, layers.env, layers.set, SET, &mut problems);
     let machine = outer.machine(layers.env, &mut problems);
     let draft = read_experiment(layers.experiment, &mut problems);
     let Some(draft) = draft else { return Err(problems.into_list()) };
@@ -69,7 +69,7 @@ pub fn load_machine(
     set: &[String],
 ) -> Result<Machine, Vec<Problem>> {
     let mut problems = Problems::default();
-    let outer = Outer::read(machine_file, env, (set, MACHINE), &mut problems);
+    let outer = Outer::read(machine_file, env, set, MACHINE, &mut problems);
     match (outer.machine(env, &mut problems), problems.is_empty()) {
         (Some(machine), true) => Ok(machine),
         _ => Err(problems.into_list()),
@@ -103,10 +103,17 @@ fn read_file(path: &Path, problems: &mut Problems) -> Option<Vec<tree::Entry>> {
                 std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
                 _ => format!("cannot be read: {error}"),
             };
-            Err(Problem { file: Some(path.to_path_buf()), message, ..Problem::default() })
+            let file = Some(path.to_path_buf());
+            Err(Box::new(Problem { file, message, ..Problem::default() }))
         }
     };
-    parsed.map_err(|problem| problems.push(problem)).ok()
+    match parsed {
+        Ok(entries) => Some(entries),
+        Err(problem) => {
+            problems.push(*problem);
+            None
+        }
+    }
 }
 
 /// The layers around the experiment file.
@@ -120,7 +127,8 @@ impl Outer {
     fn read(
         machine_file: Option<&Path>,
         env: &[(String, String)],
-        (set, scope): (&[String], Scope),
+        set: &[String],
+        scope: Scope,
         problems: &mut Problems,
     ) -> Self {
         let entries = machine_file.and_then(|path| read_file(path, problems)).unwrap_or_default();
@@ -168,14 +176,15 @@ fn merged<'a, T: Default + Serialize + DeserializeOwned>(
             figment = figment.merge(Serialized::default(name, &assign.value));
         }
     }
-    // The key table has checked each value; this is the backstop.
-    figment
-        .extract()
-        .map_err(|error| {
+    match figment.extract() {
+        Ok(table) => Some(table),
+        // The key table has checked each value; this is the backstop.
+        Err(error) => {
             let message = format!("not a {group} table: {error}");
             problems.push(Problem { message, ..Problem::default() });
-        })
-        .ok()
+            None
+        }
+    }
 }
 
 fn owned_by(assigns: &[Assign], owner: Owner) -> Vec<Assign> {

@@ -1,19 +1,16 @@
 //! The experiment file: layers, grid, checks and identity.
 
-mod problem;
-mod tree;
-
-pub mod keys;
-
 mod assign;
-mod draft;
-mod settings;
-
 pub mod check;
+mod draft;
 pub mod expand;
 pub mod identity;
+pub mod keys;
 pub mod load;
 pub mod schedule;
+mod problem;
+mod settings;
+mod tree;
 
 use std::path::PathBuf;
 
@@ -28,6 +25,7 @@ pub use expand::CELLS_MAX;
 pub use identity::{dataset_name, protocol_line, run_id, run_identity, score_requests};
 pub use load::{Layers, load as load_experiment, load_machine, machine_file};
 pub use problem::Problem;
+pub use settings::recipe_rows;
 
 /// Version of [`RunFile`] and [`Order`].
 pub const VERSION: u32 = 1;
@@ -169,11 +167,5 @@ pub struct SuiteRef {
     pub corruptions: Vec<String>,
 }
 
-/// The recipes key by key: (key, value in `modern`, value in `reference`), `-` where a recipe does
-/// not set the key.
-pub fn recipe_rows() -> Vec<(String, String, String)> {
-    let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "-".to_owned(), tree::label_of);
-    let rows = train::recipe::rows().into_iter();
-    rows.map(|row| (format!("train.{}", row.key), shown(&row.modern), shown(&row.reference)))
-        .collect()
-}
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,7 @@ impl std::error::Error for Problem {}
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     list: Vec<Problem>,
-    /// First segments of keys whose value is not known because of a problem.
+    /// Keys, and groups of keys, whose values are not known because of a problem.
     tainted: BTreeSet<String>,
 }
 
@@ -57,14 +57,20 @@ impl Problems {
         }
     }
 
-    /// Says that values below `path` are not what the user meant, so that what follows from them
-    /// is not reported too.
-    pub(super) fn taint(&mut self, path: &str) {
-        self.tainted.insert(path.split('.').next().unwrap_or(path).to_owned());
+    /// Says that the value of a key, or those of a group, are not what the user meant, so that what
+    /// follows from them is not reported too.
+    pub(super) fn taint(&mut self, name: &str) {
+        // A `kind` decides which other keys of its group mean something, a recipe what they are.
+        let group = name.strip_suffix(".kind").or_else(|| name.strip_suffix(".recipe"));
+        self.tainted.insert(group.unwrap_or(name).to_owned());
     }
 
-    pub(super) fn is_tainted(&self, path: &str) -> bool {
-        self.tainted.contains(path.split('.').next().unwrap_or(path))
+    pub(super) fn is_tainted(&self, key: &str) -> bool {
+        let covers = |name: &String| {
+            key.strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.tainted.iter().any(covers)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -78,7 +84,10 @@ impl Problems {
         if list.len() > PROBLEMS_MAX {
             let more = list.len() - PROBLEMS_MAX;
             list.truncate(PROBLEMS_MAX);
-            list.push(Problem { message: format!("and {more} more problems"), ..Problem::default() });
+            list.push(Problem {
+                message: format!("and {more} more problems"),
+                ..Problem::default()
+            });
         }
         list
     }

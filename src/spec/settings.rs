@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::RunSpec;
 use super::assign::Assign;
+use super::draft::value_label;
 use super::keys::{self, KEYS, Key};
 use super::problem::Problem;
 use super::tree::Origin;
@@ -26,7 +27,7 @@ static DEFAULTS: LazyLock<Vec<Assign>> = LazyLock::new(|| {
         ("train.recipe", json!("modern")),
         ("eval.mode.kind", json!("whole")),
     ];
-    defaults.into_iter().map(|(name, value)| default_assign(name, value)).collect()
+    defaults.into_iter().map(|(name, value)| default_assign(name, &value)).collect()
 });
 
 static MODERN: LazyLock<Vec<Assign>> = LazyLock::new(|| recipe_layer(Recipe::Modern));
@@ -35,13 +36,27 @@ static REFERENCE: LazyLock<Vec<Assign>> = LazyLock::new(|| recipe_layer(Recipe::
 fn recipe_layer(recipe: Recipe) -> Vec<Assign> {
     let rows = recipe::rows();
     let given = rows.iter().filter_map(|row| Some((row.key, row.value(recipe)?)));
-    given.map(|(key, value)| default_assign(&format!("train.{key}"), value.clone())).collect()
+    given.map(|(key, value)| default_assign(&format!("train.{key}"), value)).collect()
 }
 
-fn default_assign(name: &str, value: Value) -> Assign {
+fn default_assign(name: &str, value: &Value) -> Assign {
     let key = keys::find(name).expect("defaults and recipes name keys of the table");
-    let value = key.ty.accept(&value).expect("defaults and recipes are allowed values");
+    let value = key.ty.accept(value).expect("defaults and recipes are allowed values");
     Assign { key, value, at: Origin::default_value() }
+}
+
+/// The recipes key by key: (key, value in `modern`, value in `reference`), `-` where a recipe does
+/// not set the key.
+pub fn recipe_rows() -> Vec<(String, String, String)> {
+    let rows = recipe::rows().into_iter();
+    rows.map(|row| {
+        let key = keys::find(&format!("train.{}", row.key)).expect("recipes name known keys");
+        let shown = |value: &Option<Value>| {
+            value.as_ref().map_or_else(|| "-".to_owned(), |value| value_label(key, value))
+        };
+        (key.name.to_owned(), shown(&row.modern), shown(&row.reference))
+    })
+    .collect()
 }
 
 /// The values of one cell, by key.
@@ -102,10 +117,8 @@ impl<'a> Settings<'a> {
             settings.lay(parts, ledger);
         }
         for assign in settings.values.values().copied().filter(|assign| assign.key.of.is_some()) {
-            let side = match settings.is_effective(assign.key) {
-                true => &mut ledger.used,
-                false => &mut ledger.without_effect,
-            };
+            let is_effective = settings.is_effective(assign.key);
+            let side = if is_effective { &mut ledger.used } else { &mut ledger.without_effect };
             side.insert(identity_of(assign));
         }
         settings

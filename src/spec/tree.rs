@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Number, Value};
-use toml::de::{DeTable, DeValue};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
 
@@ -129,21 +129,26 @@ pub(super) fn label_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(label_of).collect::<Vec<_>>().join(","),
+        Value::Number(number) => match number.as_f64() {
+            Some(x) if number.is_f64() && x != 0.0 && x.abs() < 1e-4 => format!("{x:e}"),
+            Some(x) if number.is_f64() => x.to_string(),
+            _ => number.to_string(),
+        },
         other => other.to_string(),
     }
 }
 
 /// `text` as the entries of a TOML document.
-pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, Problem> {
+pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, Box<Problem>> {
     let places = Places::new(text, Arc::new(Source::File(path.to_path_buf())));
     match DeTable::parse(text) {
         Ok(table) => Ok(entries(table.get_ref(), &places)),
-        Err(error) => Err(Problem {
+        Err(error) => Err(Box::new(Problem {
             file: Some(path.to_path_buf()),
             line: error.span().and_then(|span| places.at(span.start).line),
             message: format!("not valid TOML: {}", error.message().replace('\n', ", ")),
             ..Problem::default()
-        }),
+        })),
     }
 }
 

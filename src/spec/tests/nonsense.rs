@@ -1,0 +1,195 @@
+//! What is said about specs that make no sense.
+
+use std::path::Path;
+
+use super::*;
+use crate::train::Input;
+
+#[test]
+fn names_and_values_that_do_not_exist_are_answered_with_the_nearest() {
+    insta::assert_snapshot!(refused("lr_rate = 1"), @"x.toml:1: lr_rate: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`");
+    insta::assert_snapshot!(refused("[train]\nlearning_rate = 1"), @"x.toml:2: train.learning_rate: unknown key; allowed in `train`: `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `flip`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`");
+    insta::assert_snapshot!(refused("[train]\nepoch = 1"), @"x.toml:2: train.epoch: unknown key; allowed in `train`: `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `flip`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`; did you mean `train.epochs`?");
+    insta::assert_snapshot!(refused("rank = 4"), @"x.toml:1: rank: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `tune.rank`?");
+    insta::assert_snapshot!(refused("[gird]\nsize = ['small']"), @"x.toml:1: gird: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `grid`?");
+    insta::assert_snapshot!(refused("[grid]\nsise = ['small']"), @"x.toml:2: sise: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['smal']"), @"x.toml:2: size: `smal` is not known; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `huge_plus`, `giant`, `7b`; did you mean `small`?");
+    insta::assert_snapshot!(refused("decoder = 'fnp'"), @"x.toml:1: decoder: `fnp` is not known; allowed: `linear`, `fpn`; did you mean `fpn`?");
+    insta::assert_snapshot!(refused("[decoder]\nkind = 'mask2former'"), @"x.toml:2: decoder.kind: `mask2former` is not known; allowed: `linear`, `fpn`");
+    insta::assert_snapshot!(refused("suite = 'imagenet-c-firts8'"), @"x.toml:1: suite: `imagenet-c-firts8` is not known; allowed: `imagenet-c-first8`, `none`; did you mean `imagenet-c-first8`?");
+    insta::assert_snapshot!(refused("backbone = 'dinov2_vitl16'"), @"x.toml:1: backbone: `dinov2_vitl16` is not known; allowed: `dinov2_vits14`, `dinov2_vits14_reg`, `dinov2_vitb14`, `dinov2_vitb14_reg`, `dinov2_vitl14`, `dinov2_vitl14_reg`, `dinov2_vitg14`, `dinov2_vitg14_reg`, `dinov3_vits16`, `dinov3_vits16plus`, `dinov3_vitb16`, `dinov3_vitl16`, `dinov3_vith16plus`, `dinov3_vit7b16`; did you mean `dinov2_vitl14`?");
+    insta::assert_snapshot!(refused("[grid]\ntune = ['frozen', { kind = 'lora', rnak = 3 }]"), @"x.toml:2: tune.rnak: unknown key; allowed in `tune`: `kind`, `rank`, `alpha`, `targets`; did you mean `tune.rank`?");
+    insta::assert_snapshot!(refused("a.b.c = 1"), @"x.toml:1: a: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`");
+}
+
+#[test]
+fn wrong_types_and_ranges_say_what_is_allowed() {
+    insta::assert_snapshot!(refused("lr = 'fast'"), @"x.toml:1: lr: found the text `fast`; allowed: a number above 0, up to 10");
+    insta::assert_snapshot!(refused("lr = -1e-3"), @"x.toml:1: lr: `-0.001` is out of range; allowed: a number above 0, up to 10");
+    insta::assert_snapshot!(refused("lr = nan"), @"x.toml:1: lr: `NaN` is not a finite number; allowed: a number above 0, up to 10");
+    insta::assert_snapshot!(refused("lr = inf"), @"x.toml:1: lr: `inf` is not a finite number; allowed: a number above 0, up to 10");
+    insta::assert_snapshot!(refused("lr = [1e-3, 1e-4]"), @"x.toml:1: lr: found the list `[0.001,0.0001]`; allowed: a number above 0, up to 10; a list of choices belongs under [grid]");
+    insta::assert_snapshot!(refused("epochs = 2.5"), @"x.toml:1: epochs: found the number `2.5`; allowed: a whole number from 1 to 100000");
+    insta::assert_snapshot!(refused("epochs = 0"), @"x.toml:1: epochs: `0` is out of range; allowed: a whole number from 1 to 100000");
+    insta::assert_snapshot!(refused("epochs = 99999999999999999999"), @"x.toml:1: epochs: found the number `1e+20`; allowed: a whole number from 1 to 100000");
+    insta::assert_snapshot!(refused("seed = -1"), @"x.toml:1: seed: `-1` is out of range; allowed: a whole number, 0 or more");
+    insta::assert_snapshot!(refused("seed = [0, 1]"), @"x.toml:1: seed: found the list `[0,1]`; allowed: a whole number, 0 or more; a list of choices belongs under [grid]");
+    insta::assert_snapshot!(refused("train = 3"), @"x.toml:1: train: found a whole number; allowed: a table of `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `flip`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`");
+    insta::assert_snapshot!(refused("tune = 4"), @"x.toml:1: tune: found a whole number; allowed: `frozen`, `lora`, `full`, or a table of `kind`, `rank`, `alpha`, `targets`");
+    insta::assert_snapshot!(refused("lora_rank = -3"), @"x.toml:1: lora_rank: `-3` is out of range; allowed: a whole number from 0 to 1024 (0: frozen encoder)");
+    insta::assert_snapshot!(refused("registers = 'yes'"), @"x.toml:1: registers: found the text `yes`; allowed: true or false");
+    insta::assert_snapshot!(refused("registers = 2020-01-01"), @"x.toml:1: registers: `2020-01-01` is a date, which no key takes; allowed: true or false");
+    insta::assert_snapshot!(refused("px = [308, 308, 3]"), @"x.toml:1: px: found the list `[308,308,3]`; allowed: a side, or [height, width], in pixels from 14 to 8192; a list of choices belongs under [grid]");
+    insta::assert_snapshot!(refused("px = 8"), @"x.toml:1: px: `8` is out of range; allowed: a side, or [height, width], in pixels from 14 to 8192");
+    insta::assert_snapshot!(refused("eval.sets = []"), @"x.toml:1: eval.sets: the list is empty; allowed: a list, each item: a file name without folder, ending or white space");
+    insta::assert_snapshot!(refused("eval.sets = ['val', 'val']"), @"x.toml:1: eval.sets: `val` is listed twice");
+    insta::assert_snapshot!(refused("eval.sets = ['../val']"), @"x.toml:1: eval.sets: `../val` does not fit; allowed: a file name without folder, ending or white space");
+    insta::assert_snapshot!(refused("severities = [5, 6]"), @"x.toml:1: severities: `6` is out of range; allowed: a whole number from 1 to 5");
+    insta::assert_snapshot!(refused("data.root = ''"), @"x.toml:1: data.root: the text is empty; allowed: a path");
+    insta::assert_snapshot!(refused("schedule.devices = 'gpu'"), @"x.toml:1: schedule.devices: `gpu` does not fit; allowed: `auto`, `cpu`, `cuda:N`, or several of them separated by commas");
+    insta::assert_snapshot!(refused("name = 3"), @"x.toml:1: name: found a whole number; allowed: text");
+    insta::assert_snapshot!(refused("name = 'My Grid'"), @"x.toml:1: name: `My Grid` cannot name an experiment; allowed: 1 to 64 of a-z, 0-9, _ and -");
+    insta::assert_snapshot!(refused("grid = 3"), @"x.toml:1: grid: found a whole number; allowed: a table of axes");
+    insta::assert_snapshot!(refused("exclude = { size = 'small' }"), @"x.toml:1: exclude: found a table; allowed: tables, each under [[exclude]]");
+}
+
+#[test]
+fn a_grid_that_makes_no_sense_is_refused() {
+    insta::assert_snapshot!(refused("[grid]\nsize = []"), @"x.toml:2: size: the list of choices is empty; give at least one");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['small', 'small']"), @"x.toml:2: size: `small` is listed twice");
+    insta::assert_snapshot!(refused("[grid]\nlr = [1e-3, 0.001]"), @"x.toml:2: lr: `0.001` is listed twice");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['small']\nmodel.size = ['base']"), @"x.toml:3: model.size: sets `model.size`, which the axis `size` sets too");
+    insta::assert_snapshot!(refused("[grid]\nlora_rank = [3]\ntune = ['frozen']"), @"x.toml:3: tune: sets `tune.kind`, which the axis `lora_rank` sets too");
+    insta::assert_snapshot!(refused("[grid]\nepochs = [3]\nsteps = [40]"), @"x.toml:3: steps: sets `train.steps`, and the axis `epochs` sets `train.epochs`; give one of them");
+    insta::assert_snapshot!(refused("[grid]\n'eval.sets' = ['val', 'train']"), @"x.toml:2: eval.sets: found `[val, train]`; allowed: a list of lists, as in [[…], […]], because each value is a list");
+    insta::assert_snapshot!(refused("[grid]\n'eval.sets' = [['a', 'b'], ['a,b']]"), @"x.toml:2: grid: two different cells are called `eval.sets=a,b`: numbers 0 and 1");
+    insta::assert_snapshot!(refused("[grid]\n'schedule.jobs' = [1, 2]"), @"x.toml:2: schedule.jobs: is the same for all cells; set it under [schedule]");
+    insta::assert_snapshot!(refused("[grid]\nresults = ['a', 'b']"), @"x.toml:2: results: is about this machine; set it in the machine file (~/.config/sweep/config.toml), in the environment or with `--set`");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]\nsise = 'small'"), @"x.toml:4: sise: no axis sets it; allowed: `size`; did you mean `size`?");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]\ndecoder = 'fpn'"), @"x.toml:4: decoder: no axis sets it; allowed: `size`");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]\nsize = 'smal'"), @"x.toml:4: size: `smal` is not known; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `huge_plus`, `giant`, `7b`; did you mean `small`?");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]"), @"x.toml:3: exclude: no condition: it would match every cell");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]\nsize = 'small'"), @"x.toml:3: grid: no cell is left: [[exclude]] drops them all");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[override]]\nwhen = { size = 'small' }"), @"x.toml:3: override: both `when` and `set` are needed");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[override]]\nif = {}"), @"x.toml:4: override.if: unknown key; allowed: `when` (which cells) and `set` (which keys)");
+    insta::assert_snapshot!(refused("[[override]]\nwhen = { size = 'small' }\nset = { lr = 1 }"), @"x.toml:2: size: no axis sets it; the grid has none");
+    insta::assert_snapshot!(refused("[grid]\nseed = [0]\nrow = [{ size = 'small', lr = 1 }, { sise = 'base' }]"), @"x.toml:3: sise: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?");
+}
+
+#[test]
+fn combinations_that_do_not_exist_are_refused() {
+    insta::assert_snapshot!(refused("[grid]\ndino_type = ['dinov2', 'dinov3']\nsize = ['giant', '7b']"), @"
+    x.toml:3: model.size: there is no `7b` of dinov2; allowed: `tiny`, `small`, `base`, `large`, `giant` (in a grid, leave the cell out with [[exclude]])
+    x.toml:3: model.size: there is no `giant` of dinov3; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `huge_plus`, `7b` (in a grid, leave the cell out with [[exclude]])
+    ");
+    insta::assert_snapshot!(refused("size = 'h+'"), @"x.toml:1: model.size: there is no `huge_plus` of dinov2; allowed: `tiny`, `small`, `base`, `large`, `giant` (in a grid, leave the cell out with [[exclude]])");
+    insta::assert_snapshot!(refused("size = 'tiny'"), @"x.toml:1: weights.kind: no pretrained weights exist for size `tiny`; allowed: `random`, `file`");
+    insta::assert_snapshot!(refused("select = 'best'"), @"x.toml:1: eval.select: `best` is chosen on a held-out part of the train split, and there is none; allowed: `last`, or set `train.dev.fraction` above 0");
+    insta::assert_snapshot!(refused("dino_type = 'dinov3'\npx = 15"), @"x.toml:2: train.input.px: `15x15` is less than one patch of dinov3; allowed: 16 and more");
+    insta::assert_snapshot!(refused("epochs = 3\nsteps = 40"), @"x.toml:2: train.steps: set together with `train.epochs`, first in line 1; give one of them");
+    insta::assert_snapshot!(refused("train.input = { tokens = 3, px = 40 }"), @"x.toml:1: train.input.px: set together with `train.input.tokens`, first in line 1; give one of them");
+    insta::assert_snapshot!(refused("lr = 1\n[train]\nlr = 2"), @"x.toml:3: train.lr: set twice, first in line 1");
+    insta::assert_snapshot!(refused("tune = 'lora'"), @r#"x.toml:1: tune.rank: missing: `tune.kind = "lora"` needs it; allowed: a whole number from 1 to 1024"#);
+    insta::assert_snapshot!(refused("weights = 'file'"), @r#"x.toml:1: weights.path: missing: `weights.kind = "file"` needs it; allowed: a path"#);
+    insta::assert_snapshot!(refused("[tune]\nrank = 4"), @"x.toml:2: tune.rank: has no effect: no cell with it has tune.kind = `lora`");
+    insta::assert_snapshot!(refused("decoder = { kind = 'linear', channels = 64 }"), @"x.toml:1: decoder.channels: has no effect: no cell with it has decoder.kind = `fpn`");
+    insta::assert_snapshot!(refused("[train]\nrecipe = 'reference'\nschedule = 'cosine'"), @r#"x.toml:3: train.schedule.warmup_percent: missing: `train.schedule.kind = "cosine"` needs it; allowed: a whole number from 0 to 100"#);
+}
+
+#[test]
+fn files_that_are_no_specs_are_refused() {
+    insta::assert_snapshot!(refused("[grid\nsize = 3"), @"x.toml:1: not valid TOML: unclosed table, expected `]`");
+    insta::assert_snapshot!(refused("seed = 1\nseed = 2"), @"x.toml:2: not valid TOML: duplicate key");
+    insta::assert_snapshot!(refused("x"), @"x.toml:1: not valid TOML: key with no value, expected `=`");
+    let path = Path::new("no/such.toml");
+    let missing =
+        load_experiment(&Layers { experiment: path, machine_file: None, env: &[], set: &[] });
+    insta::assert_snapshot!(lines(&missing.unwrap_err()), @"no/such.toml: there is no such file");
+}
+
+#[test]
+fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
+    let toml = "name = 'A b'\nsize = 'tiny'\nlr = 'x'\n[grid]\nsise = ['small']\ndecoder = []\n\
+                [eval]\nselect = 'best'\n[[exclude]]\nseed = 3";
+    insta::assert_snapshot!(refused(toml), @"
+    x.toml:1: name: `A b` cannot name an experiment; allowed: 1 to 64 of a-z, 0-9, _ and -
+    x.toml:3: lr: found the text `x`; allowed: a number above 0, up to 10
+    x.toml:5: sise: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?
+    x.toml:6: decoder: the list of choices is empty; give at least one
+    x.toml:8: eval.select: `best` is chosen on a held-out part of the train split, and there is none; allowed: `last`, or set `train.dev.fraction` above 0
+    x.toml:10: seed: no axis sets it; allowed: `decoder`
+    ");
+}
+
+#[test]
+fn what_follows_from_a_reported_slip_is_not_reported_too() {
+    insta::assert_snapshot!(refused("size = 'tiny'\nweights = 'randm'"), @"x.toml:2: weights: `randm` is not known; allowed: `pretrained`, `random`, `file`; did you mean `random`?");
+    insta::assert_snapshot!(refused("tune = 'lora'\n[grid]\nlora_rank = ['x']"), @"x.toml:3: lora_rank: found the text `x`; allowed: a whole number from 0 to 1024 (0: frozen encoder)");
+}
+
+#[test]
+fn outside_the_experiment_only_keys_that_change_no_number_are_allowed() {
+    insta::assert_snapshot!(refused_with("", &[("SWEEP_TRAIN_LR", "1")], &[]), @"train.lr: would change numbers, so it may not hide in the machine file or the environment; set it in the experiment file or with `--set` (from the variable `SWEEP_TRAIN_LR`)");
+    insta::assert_snapshot!(refused_with("", &[("SWEEP_LR", "1")], &[]), @"SWEEP_LR: the variable would change numbers; set the key in the experiment file or with `--set`");
+    insta::assert_snapshot!(refused_with("", &[("SWEEP_RESULT", "x")], &[]), @"SWEEP_RESULT: unknown variable; allowed: SWEEP_SCHEDULE_DEVICES, SWEEP_SCHEDULE_JOBS, SWEEP_SCHEDULE_THREADS, SWEEP_SCHEDULE_RETRIES, SWEEP_SCHEDULE_CHECKPOINT_EVERY_S, SWEEP_DATA_DIRS, SWEEP_WEIGHT_DIRS, SWEEP_RESULTS, SWEEP_LOG; did you mean `SWEEP_RESULTS`?");
+    insta::assert_snapshot!(refused_with("", &[("SWEEP_SCHEDULE_JOBS", "many")], &[]), @"schedule.jobs: found the text `many`; allowed: a whole number from 1 to 1024 (from the variable `SWEEP_SCHEDULE_JOBS`)");
+    insta::assert_snapshot!(refused("results = 'x'\n[machine]\ndata_dirs = ['y']"), @"
+    x.toml:1: results: is about this machine; set it in the machine file (~/.config/sweep/config.toml), in the environment or with `--set`
+    x.toml:3: machine.data_dirs: is about this machine; set it in the machine file (~/.config/sweep/config.toml), in the environment or with `--set`
+    ");
+    insta::assert_snapshot!(refused_with("", &[], &["lr"]), @"`--set lr` is not of the form key=value");
+    insta::assert_snapshot!(refused_with("", &[], &["lr=fast"]), @"lr: found the text `fast`; allowed: a number above 0, up to 10 (from `--set lr=fast`)");
+    insta::assert_snapshot!(refused_with("", &[], &["grid.lr=[1]"]), @"grid.lr: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, `machine`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type` (from `--set grid.lr=[1]`)");
+    insta::assert_snapshot!(refused_with("", &[], &["epochs=1", "steps=2"]), @"train.steps: set together with `train.epochs`; give one of them (from `--set steps=2`)");
+    let machine = |text: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs_err::write(&path, text).unwrap();
+        let problems = load_machine(Some(&path), &[], &["lr=1".to_owned()]).unwrap_err();
+        lines(&in_place(problems, dir.path()))
+    };
+    insta::assert_snapshot!(machine("results = 3\n[train]\nlr = 1\n[schedul]\njobs = 2"), @"
+    lr: is a key of a run, and there is no experiment here (from `--set lr=1`)
+    config.toml:1: results: found the number `3`; allowed: a path
+    config.toml:3: train.lr: would change numbers, so it may not hide in the machine file or the environment; set it in the experiment file or with `--set`
+    config.toml:4: schedul: unknown key; allowed: `schedule`, `machine`, `devices`, `jobs`, `data_dirs`, `weight_dirs`, `results`; did you mean `schedule`?
+    ");
+}
+
+#[test]
+fn the_number_of_cells_is_counted_before_they_are_made() {
+    let thousand = (0..1000).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
+    let toml = format!(
+        "[grid]\nseed = [{thousand}]\nepochs = [{}]\ndata.seed = [{thousand}]",
+        &thousand[2..]
+    );
+    insta::assert_snapshot!(refused(&toml), @"x.toml:2: grid: too many cells: 1000 seed x 999 epochs x 1000 data.seed make 999000000; allowed: 100000");
+}
+
+#[test]
+fn many_problems_are_cut() {
+    let toml: Vec<_> = (0..70).map(|i| format!("nonsense_{i} = 1")).collect();
+    let text = refused(&toml.join("\n"));
+    assert_eq!(text.lines().count(), 51);
+    assert_eq!(text.lines().last(), Some("and 20 more problems"));
+}
+
+#[test]
+fn check_finds_what_did_not_come_through_a_file() {
+    let mut spec = only("");
+    spec.train.lr = f64::NAN;
+    spec.train.epochs = None;
+    spec.train.flip = 2.0;
+    spec.eval.sets.clear();
+    spec.eval.corruption.suite = "imagenet-c".to_owned();
+    spec.train.input = Input::Px([1, 1]);
+    insta::assert_snapshot!(lines(&check(&spec)), @"
+    train.lr: found nothing; allowed: a number above 0, up to 10
+    train.flip: `2.0` is out of range; allowed: a number from 0 to 1
+    train.input.px: `1` is out of range; allowed: a side, or [height, width], in pixels from 14 to 8192
+    eval.sets: the list is empty; allowed: a list, each item: a file name without folder, ending or white space
+    eval.corruption.suite: `imagenet-c` is not known; allowed: `imagenet-c-first8`, `none`
+    train.epochs: exactly one of `epochs` and `steps` must be set
+    train.input.px: `1x1` is less than one patch of dinov2; allowed: 14 and more
+    ");
+}
