@@ -4,6 +4,8 @@
 //! and contrast the first 16 rows), and, for the random corruptions, statistics over 10 of its
 //! seeds.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
