@@ -104,4 +104,9 @@ impl RunDir {
     pub fn adapter(&self) -> PathBuf {
         self.root.join("adapter.safetensors")
     }
+
+    /// The same at the best validation on `dev`, where the spec selects it.
+    pub fn adapter_best(&self) -> PathBuf {
+        self.root.join("adapter_best.safetensors")
+    }
 }

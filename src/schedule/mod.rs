@@ -1,3 +1,62 @@
-//! Running a plan: the event loop, the devices, worker processes.
+//! Running a plan: the devices, the decisions, the worker processes and the loop that joins them.
+//!
+//! Decisions ([`queue::next_start`], [`retry::on_exit`], [`devices::slots`]) are pure; the
+//! [`event_loop`] owns the state and acts through an [`executor::Executor`] and an
+//! [`event_loop::Index`].
+
+pub mod attempt;
+pub mod coordinator;
+pub mod devices;
+pub mod event_loop;
+pub mod executor;
+#[cfg(test)]
+mod fake;
+pub mod gpu;
+pub mod journal;
+pub mod local;
+pub mod queue;
+pub mod retry;
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use crate::spec::{Facts, RunFile, ScoreRequest};
 
 pub use crate::spec::schedule::Config;
+
+/// A place where one worker runs at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    pub device: Device,
+    /// CPU threads of the worker.
+    pub threads: NonZeroU32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    Cpu,
+    Cuda {
+        /// Place among the GPUs that this process may see, from 0.
+        index: u32,
+        /// What the worker's `CUDA_VISIBLE_DEVICES` is set to: the GPU's UUID.
+        visible: String,
+    },
+}
+
+/// One run to be worked on: what goes into its directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    pub file: RunFile,
+    pub facts: Facts,
+    /// Every score asked of the run, by all cells that share it.
+    pub scores: Vec<ScoreRequest>,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda { index, .. } => write!(f, "cuda:{index}"),
+        }
+    }
+}

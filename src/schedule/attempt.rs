@@ -1,0 +1,129 @@
+//! What the coordinator writes into a run's directory before it starts a worker.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::{Job, Slot};
+use crate::files::{RunDir, write_atomic};
+use crate::id::RunId;
+use crate::spec::{self, Order, RunFile};
+
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("`{path}` describes another run than {run}: move its folder away")]
+    OtherRun { path: PathBuf, run: RunId },
+    #[error("cannot understand `{path}`: move the folder of this run away")]
+    Unreadable { path: PathBuf, source: serde_json::Error },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Writes `spec.json` (or checks the one there) and the order of the next attempt; returns its
+/// number, from 1.
+pub fn prepare(
+    dir: &RunDir,
+    job: &Job,
+    slot: &Slot,
+    checkpoint_every_s: u32,
+) -> Result<u32, Error> {
+    fs_err::create_dir_all(dir.root())?;
+    write_spec(dir, &job.file)?;
+    let attempt = last_attempt(dir)? + 1;
+    let order = Order {
+        version: spec::VERSION,
+        attempt,
+        device: slot.device.to_string(),
+        threads: slot.threads.get(),
+        checkpoint_every_s,
+        facts: job.facts.clone(),
+        scores: job.scores.clone(),
+    };
+    write_atomic(&dir.order(attempt), &json(&order))?;
+    Ok(attempt)
+}
+
+/// The highest attempt that left an order or a journal; 0 if there was none.
+pub fn last_attempt(dir: &RunDir) -> io::Result<u32> {
+    let mut last = 0;
+    for entry in fs_err::read_dir(dir.root())? {
+        let name = entry?.file_name();
+        last = last.max(name.to_str().and_then(attempt_of).unwrap_or(0));
+    }
+    Ok(last)
+}
+
+fn write_spec(dir: &RunDir, file: &RunFile) -> Result<(), Error> {
+    let path = dir.spec();
+    if !fs_err::exists(&path)? {
+        return Ok(write_atomic(&path, &json(file))?);
+    }
+    let bytes = fs_err::read(&path)?;
+    match serde_json::from_slice::<RunFile>(&bytes) {
+        Ok(old) if old.run == file.run && old.identity == file.identity => Ok(()),
+        Ok(_) => Err(Error::OtherRun { path, run: file.run.clone() }),
+        Err(source) => Err(Error::Unreadable { path, source }),
+    }
+}
+
+fn attempt_of(name: &str) -> Option<u32> {
+    let order = name.strip_prefix("order.").and_then(|rest| rest.strip_suffix(".json"));
+    let events = || name.strip_prefix("events.").and_then(|rest| rest.strip_suffix(".jsonl"));
+    order.or_else(events)?.parse().ok()
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("our own types have string keys");
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::fake;
+
+    fn written(dir: &RunDir, attempt: u32) -> Order {
+        serde_json::from_slice(&fs_err::read(dir.order(attempt)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn attempts_count_on_from_orders_and_journals() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RunDir::new(temp.path().join("run"));
+        let job = fake::job(1);
+        assert_eq!(prepare(&dir, &job, &fake::cpu(), 60).unwrap(), 1);
+        assert_eq!(prepare(&dir, &job, &fake::cpu(), 60).unwrap(), 2);
+        write_atomic(&dir.events(11), b"").unwrap();
+        write_atomic(&dir.root().join("events.x.jsonl"), b"").unwrap();
+        assert_eq!(prepare(&dir, &job, &fake::cpu(), 60).unwrap(), 12);
+        let order = written(&dir, 12);
+        assert_eq!((order.attempt, order.device.as_str(), order.threads), (12, "cpu", 1));
+    }
+
+    #[test]
+    fn the_spec_of_the_first_attempt_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RunDir::new(temp.path());
+        let mut job = fake::job(1);
+        prepare(&dir, &job, &fake::cpu(), 60).unwrap();
+        let before = fs_err::read(dir.spec()).unwrap();
+        job.file.spec.eval.sets.push("test".to_owned());
+        prepare(&dir, &job, &fake::cpu(), 60).unwrap();
+        assert_eq!(fs_err::read(dir.spec()).unwrap(), before);
+    }
+
+    #[test]
+    fn a_directory_of_another_run_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RunDir::new(temp.path());
+        prepare(&dir, &fake::job(1), &fake::cpu(), 60).unwrap();
+        let error = prepare(&dir, &fake::job(2), &fake::cpu(), 60).unwrap_err();
+        assert!(matches!(error, Error::OtherRun { .. }), "{error}");
+        write_atomic(&dir.spec(), b"{").unwrap();
+        let error = prepare(&dir, &fake::job(1), &fake::cpu(), 60).unwrap_err();
+        assert!(matches!(error, Error::Unreadable { .. }), "{error}");
+    }
+}

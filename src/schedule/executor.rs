@@ -1,0 +1,43 @@
+//! What starts workers: local processes, later a cluster, in tests a fake.
+
+use std::io;
+
+use super::Slot;
+use crate::files::RunDir;
+use crate::id::RunId;
+
+/// One worker to start; spec and order are in `dir` already.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    pub run: RunId,
+    pub attempt: u32,
+    pub dir: RunDir,
+    pub slot: Slot,
+}
+
+/// How a worker process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerExit {
+    Code(i32),
+    Signal(i32),
+}
+
+/// A worker is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exited {
+    pub run: RunId,
+    pub attempt: u32,
+    pub exit: WorkerExit,
+}
+
+/// Starts and ends workers; their exits arrive on the channel it was made with.
+pub trait Executor {
+    /// Starts a worker. After success exactly one [`Exited`] follows.
+    fn spawn(&mut self, launch: &Launch) -> io::Result<()>;
+
+    /// Asks the run's worker to save its state and exit; nothing if there is none.
+    fn ask_to_stop(&mut self, run: &RunId);
+
+    /// Ends the run's worker and its children at once; nothing if there is none.
+    fn kill(&mut self, run: &RunId);
+}

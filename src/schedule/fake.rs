@@ -1,0 +1,189 @@
+//! Jobs and an executor for tests: workers that only write journals and report exits.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::num::NonZeroU32;
+use std::rc::Rc;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::event_loop::Index;
+use super::executor::{Executor, Exited, Launch, WorkerExit};
+use super::{Device, Job, Slot};
+use crate::event::{self, AttemptStarted, Event, Line, Outcome};
+use crate::files::RunDir;
+use crate::files::atomic::LineLog;
+use crate::id::RunId;
+use crate::spec::{self, Facts, RunFile, RunSpec};
+
+pub(crate) fn id(n: u8) -> RunId {
+    RunId::parse(&format!("{n:016x}")).unwrap()
+}
+
+pub(crate) fn cpu() -> Slot {
+    Slot { device: Device::Cpu, threads: NonZeroU32::MIN }
+}
+
+pub(crate) fn job(n: u8) -> Job {
+    let input_px = [28, 28];
+    let spec: RunSpec = serde_json::from_value(json!({
+        "seed": n,
+        "model": { "dino_type": "dinov2", "size": "tiny" },
+        "weights": { "kind": "random" },
+        "tune": { "kind": "frozen" },
+        "decoder": { "kind": "linear" },
+        "data": { "kind": "shapes" },
+        "train": {
+            "recipe": "modern", "epochs": 1, "batch_size": 4, "lr": 1e-3, "lr_encoder": 1e-4,
+            "weight_decay": 0.01, "schedule": { "kind": "constant" }, "flip": 0.5,
+            "input": { "px": 28 }, "normalise": "backbone", "void_label": "ignore",
+            "dev": {}, "precision": "f32", "validate_every": 1
+        },
+        "eval": {}
+    }))
+    .unwrap();
+    let file = RunFile {
+        version: spec::VERSION,
+        run: id(n),
+        identity: json!({ "seed": n }),
+        spec,
+        input_px,
+        n_classes: 6,
+    };
+    let facts = Facts {
+        data_root: "data".into(),
+        n_classes: 6,
+        train_fingerprint: "f".to_owned(),
+        set_fingerprints: vec![],
+        weights: None,
+        input_px,
+    };
+    Job { file, facts, scores: vec![] }
+}
+
+/// What a fake worker does.
+#[derive(Debug, Clone)]
+pub(crate) enum Script {
+    /// Journals its start and this outcome, then exits.
+    Exit(WorkerExit, Option<Outcome>),
+    /// Runs until it is asked to stop, then exits with 130.
+    UntilAsked,
+    /// Runs until it is killed.
+    UntilKilled,
+    /// Cannot be started at all.
+    NoSpawn,
+}
+
+/// What was done to the executor, in order.
+pub(crate) type Calls = Rc<RefCell<Vec<String>>>;
+
+/// Plays each run's scripts, attempt by attempt; runs without one succeed.
+pub(crate) struct FakeExecutor {
+    pub(crate) scripts: BTreeMap<RunId, VecDeque<Script>>,
+    pub(crate) calls: Calls,
+    exits: mpsc::UnboundedSender<Exited>,
+    alive: BTreeMap<RunId, (u32, Script)>,
+}
+
+impl FakeExecutor {
+    pub(crate) fn new(exits: mpsc::UnboundedSender<Exited>, scripts: &[(u8, &[Script])]) -> Self {
+        let scripts =
+            scripts.iter().map(|(n, scripts)| (id(*n), scripts.iter().cloned().collect()));
+        Self { scripts: scripts.collect(), calls: Calls::default(), exits, alive: BTreeMap::new() }
+    }
+
+    fn exit(&mut self, run: &RunId, exit: WorkerExit) {
+        let (attempt, _) = self.alive.remove(run).unwrap();
+        self.exits.send(Exited { run: run.clone(), attempt, exit }).unwrap();
+    }
+
+    fn call(&self, verb: &str, run: &RunId) {
+        let n = run.as_str().trim_start_matches('0');
+        self.calls.borrow_mut().push(format!("{verb} {n}"));
+    }
+}
+
+impl Executor for FakeExecutor {
+    fn spawn(&mut self, launch: &Launch) -> io::Result<()> {
+        let run = &launch.run;
+        self.call("spawn", run);
+        assert!(!self.alive.contains_key(run), "two workers on one run");
+        let script = self.scripts.get_mut(run).and_then(VecDeque::pop_front);
+        let script = script.unwrap_or(Script::Exit(WorkerExit::Code(0), Some(Outcome::Done)));
+        if matches!(script, Script::NoSpawn) {
+            return Err(io::Error::other("no more processes"));
+        }
+        self.alive.insert(run.clone(), (launch.attempt, script.clone()));
+        let mut log = LineLog::open(&launch.dir.events(launch.attempt))?;
+        append(&mut log, Event::AttemptStarted(started(launch)))?;
+        if let Script::Exit(exit, outcome) = script {
+            if let Some(outcome) = outcome {
+                append(&mut log, Event::AttemptEnded { outcome })?;
+            }
+            self.exit(run, exit);
+        }
+        Ok(())
+    }
+
+    fn ask_to_stop(&mut self, run: &RunId) {
+        self.call("stop", run);
+        if let Some((_, Script::UntilAsked)) = self.alive.get(run) {
+            self.exit(run, WorkerExit::Code(130));
+        }
+    }
+
+    fn kill(&mut self, run: &RunId) {
+        self.call("kill", run);
+        self.exit(run, WorkerExit::Signal(9));
+    }
+}
+
+fn started(launch: &Launch) -> AttemptStarted {
+    AttemptStarted {
+        attempt: launch.attempt,
+        pid: 1,
+        host: "h".to_owned(),
+        device: launch.slot.device.to_string(),
+        device_name: "X".to_owned(),
+        threads: 1,
+        version: "0".to_owned(),
+        git: "unknown".to_owned(),
+    }
+}
+
+fn append(log: &mut LineLog, event: Event) -> io::Result<()> {
+    let line = Line { v: event::VERSION, at_ms: 1, event };
+    log.append(&serde_json::to_string(&line).unwrap())
+}
+
+/// Reads journals from the start of each file it has not seen yet.
+#[derive(Default)]
+pub(crate) struct FakeIndex {
+    pub(crate) lines_read: BTreeMap<std::path::PathBuf, usize>,
+    /// Fails on the first read after so many.
+    pub(crate) reads_left: Option<u32>,
+}
+
+impl Index for FakeIndex {
+    type Error = io::Error;
+
+    async fn ingest(&mut self, dir: &RunDir) -> io::Result<Vec<Line>> {
+        match &mut self.reads_left {
+            Some(0) => return Err(io::Error::from(io::ErrorKind::StorageFull)),
+            Some(n) => *n -= 1,
+            None => {}
+        }
+        let mut new = Vec::new();
+        for attempt in 1..=super::attempt::last_attempt(dir)? {
+            let path = dir.events(attempt);
+            let Ok(text) = fs_err::read_to_string(&path) else { continue };
+            let read = self.lines_read.entry(path).or_default();
+            let lines: Vec<_> = text.lines().collect();
+            new.extend(lines[*read..].iter().map(|line| serde_json::from_str(line).unwrap()));
+            *read = lines.len();
+        }
+        Ok(new)
+    }
+}

@@ -1,0 +1,209 @@
+//! What an exit means, and what is done about it.
+
+use crate::event::{FailureClass, Outcome};
+use crate::schedule::executor::WorkerExit;
+
+/// Exit code of a worker that stopped on request with its state saved.
+pub const CODE_INTERRUPTED: i32 = 130;
+/// Exit code of a Rust process whose main thread panicked.
+const CODE_PANIC: i32 = 101;
+
+/// How an attempt ended, from its exit and from what it journalled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    Done,
+    /// Stopped on request; state saved.
+    Interrupted,
+    Failed {
+        reason: String,
+        /// Whether the same may go well another time.
+        may_pass: bool,
+    },
+}
+
+/// What becomes of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Finished,
+    Retry,
+    GiveUp,
+    /// Stays as it is for the next invocation.
+    Leave,
+}
+
+/// Whether this coordinator is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    No,
+    /// Workers were asked to save their state and exit.
+    Asked,
+    /// Workers were killed.
+    Killed,
+}
+
+/// Joins what the system says (`exit`) and what the worker wrote (`outcome`).
+///
+/// A signal says more than the journal: a worker that is killed after its last line is retried,
+/// finds everything done and exits. `log_tail` explains exits that nothing else explains.
+pub fn ending(exit: WorkerExit, outcome: Option<&Outcome>, log_tail: &str) -> Ending {
+    let failed = |reason: String, may_pass| Ending::Failed { reason, may_pass };
+    match (exit, outcome) {
+        (WorkerExit::Code(0), _) => Ending::Done,
+        (WorkerExit::Code(CODE_INTERRUPTED), _) => Ending::Interrupted,
+        (WorkerExit::Signal(signal), _) => failed(with_tail(&signal_words(signal), log_tail), true),
+        (WorkerExit::Code(_), Some(Outcome::Failed { message, class })) => {
+            failed(message.clone(), *class == FailureClass::Environment)
+        }
+        // A lost device or memory that ran out also end in a panic, so one is tried again.
+        (WorkerExit::Code(CODE_PANIC), _) => {
+            failed(with_tail("the worker panicked", log_tail), true)
+        }
+        // A worker that could not even journal its failure has met a full or broken disk.
+        (WorkerExit::Code(1), _) => {
+            failed(with_tail("the worker failed without a word in its journal", log_tail), true)
+        }
+        (WorkerExit::Code(code), _) => {
+            failed(with_tail(&format!("the worker exited with code {code}"), log_tail), false)
+        }
+    }
+}
+
+/// Decides about a run after an attempt; `attempts` counts those of this invocation.
+pub fn on_exit(ending: &Ending, attempts: u32, retries: u32, stopping: Stopping) -> Verdict {
+    match ending {
+        Ending::Done => Verdict::Finished,
+        Ending::Failed { may_pass: false, .. } => Verdict::GiveUp,
+        Ending::Interrupted | Ending::Failed { .. } if stopping != Stopping::No => Verdict::Leave,
+        // Interrupted, but not by us: someone else ended the worker.
+        Ending::Interrupted | Ending::Failed { .. } if attempts <= retries => Verdict::Retry,
+        Ending::Interrupted | Ending::Failed { .. } => Verdict::GiveUp,
+    }
+}
+
+impl Ending {
+    /// The failure in words; `None` after success and interruption.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Done | Self::Interrupted => None,
+            Self::Failed { reason, .. } => Some(reason),
+        }
+    }
+}
+
+fn signal_words(signal: i32) -> String {
+    let hint = match signal {
+        4 => " (illegal instruction: built for another CPU?)",
+        6 => " (aborted)",
+        7 => " (bus error)",
+        9 => " (killed, perhaps for want of memory)",
+        11 => " (segmentation fault)",
+        15 => " (terminated)",
+        _ => "",
+    };
+    format!("the worker was ended by signal {signal}{hint}")
+}
+
+fn with_tail(words: &str, log_tail: &str) -> String {
+    match log_tail.trim() {
+        "" => words.to_owned(),
+        tail => format!("{words}; its log ends: {tail}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(class: FailureClass) -> Outcome {
+        Outcome::Failed { message: "mask is torn".to_owned(), class }
+    }
+
+    fn may_pass(exit: WorkerExit, outcome: Option<&Outcome>) -> Option<bool> {
+        match ending(exit, outcome, "") {
+            Ending::Failed { may_pass, .. } => Some(may_pass),
+            Ending::Done | Ending::Interrupted => None,
+        }
+    }
+
+    #[test]
+    fn exits_that_are_no_failures() {
+        assert_eq!(ending(WorkerExit::Code(0), Some(&Outcome::Done), ""), Ending::Done);
+        assert_eq!(ending(WorkerExit::Code(0), None, ""), Ending::Done);
+        assert_eq!(ending(WorkerExit::Code(130), None, ""), Ending::Interrupted);
+    }
+
+    #[test]
+    fn the_class_in_the_journal_decides_what_may_pass() {
+        for (class, expect) in [
+            (FailureClass::Input, false),
+            (FailureClass::Bug, false),
+            (FailureClass::Environment, true),
+        ] {
+            assert_eq!(may_pass(WorkerExit::Code(1), Some(&outcome(class))), Some(expect));
+        }
+    }
+
+    #[test]
+    fn crashes_may_pass_and_strange_codes_do_not() {
+        assert_eq!(may_pass(WorkerExit::Signal(9), None), Some(true));
+        assert_eq!(may_pass(WorkerExit::Signal(11), Some(&Outcome::Done)), Some(true));
+        assert_eq!(may_pass(WorkerExit::Code(101), None), Some(true));
+        assert_eq!(may_pass(WorkerExit::Code(1), None), Some(true));
+        assert_eq!(may_pass(WorkerExit::Code(2), None), Some(false));
+    }
+
+    #[test]
+    fn reasons_quote_the_journal_or_the_log() {
+        let reason = |exit, outcome: Option<&Outcome>, tail| match ending(exit, outcome, tail) {
+            Ending::Failed { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        };
+        let input = outcome(FailureClass::Input);
+        assert_eq!(reason(WorkerExit::Code(1), Some(&input), "noise"), "mask is torn");
+        assert_eq!(
+            reason(WorkerExit::Code(101), None, "thread 'main' panicked: index\n"),
+            "the worker panicked; its log ends: thread 'main' panicked: index"
+        );
+        assert!(reason(WorkerExit::Signal(9), None, "").contains("memory"));
+    }
+
+    fn check(ending: &Ending, attempts: u32, retries: u32, stopping: Stopping, expect: Verdict) {
+        assert_eq!(
+            on_exit(ending, attempts, retries, stopping),
+            expect,
+            "{ending:?}, attempt {attempts}, {retries} retries, {stopping:?}"
+        );
+    }
+
+    fn failed(may_pass: bool) -> Ending {
+        Ending::Failed { reason: "x".to_owned(), may_pass }
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_as_often_as_allowed() {
+        check(&failed(true), 1, 0, Stopping::No, Verdict::GiveUp);
+        check(&failed(true), 1, 1, Stopping::No, Verdict::Retry);
+        check(&failed(true), 2, 1, Stopping::No, Verdict::GiveUp);
+        check(&failed(true), 2, 2, Stopping::No, Verdict::Retry);
+    }
+
+    #[test]
+    fn what_cannot_pass_is_given_up_at_once() {
+        check(&failed(false), 1, 9, Stopping::No, Verdict::GiveUp);
+        check(&failed(false), 1, 9, Stopping::Asked, Verdict::GiveUp);
+    }
+
+    #[test]
+    fn nothing_is_retried_while_stopping() {
+        check(&failed(true), 1, 9, Stopping::Asked, Verdict::Leave);
+        check(&failed(true), 1, 9, Stopping::Killed, Verdict::Leave);
+        check(&Ending::Interrupted, 1, 9, Stopping::Asked, Verdict::Leave);
+        check(&Ending::Done, 1, 9, Stopping::Asked, Verdict::Finished);
+    }
+
+    #[test]
+    fn an_interruption_by_someone_else_counts_as_a_failure_that_may_pass() {
+        check(&Ending::Interrupted, 1, 1, Stopping::No, Verdict::Retry);
+        check(&Ending::Interrupted, 2, 1, Stopping::No, Verdict::GiveUp);
+    }
+}
