@@ -4,6 +4,8 @@
 //! and contrast the first 16 rows), and, for the random corruptions, statistics over 10 of its
 //! seeds.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,42 +17,34 @@ use serde_json::Value;
 const SEEDS: u32 = 10;
 /// Seeds behind the reference's mean.
 const SEEDS_REFERENCE: f64 = 10.0;
-/// What the reference's JPEG (Pillow, libjpeg-turbo) may differ from ours, in dB.
-const JPEG_PSNR_MIN: f64 = 38.0;
 
 /// Statistics of a corrupted image, by the names of `stats.json`.
 type Stats = BTreeMap<String, f64>;
 
 #[test]
-fn deterministic_corruptions_match_the_reference_within_one_level() {
+fn blur_and_brightness_match_the_reference_within_one_level() {
     let clean = read("clean_chelsea_small.png");
-    for corruption in [
-        Corruption::DefocusBlur,
-        Corruption::Brightness,
-        Corruption::Contrast,
-        Corruption::Pixelate,
-    ] {
+    for corruption in [Corruption::DefocusBlur, Corruption::Brightness] {
         for severity in Severity::ALL {
             let (ours, golden) = pair(&clean, corruption, severity);
             let n_far = ours.iter().zip(&golden).filter(|(a, b)| a.abs_diff(**b) > 1).count();
             let n_off = ours.iter().zip(&golden).filter(|(a, b)| a != b).count();
             let label = format!("{} {}", corruption.name(), severity.get());
-            println!("{label}: {n_off} of {} off by one, {n_far} by more", golden.len());
-            assert!(n_far * 1000 <= golden.len(), "{label}: {n_far} of {}", golden.len());
-            // One level everywhere would be a shift in brightness.
-            assert!(n_off * 100 <= golden.len(), "{label}: {n_off} of {}", golden.len());
+            assert!(n_far == 0, "{label}: {n_far} of {} by more than one level", golden.len());
+            // f32 and f64 truncate apart only next to a whole level.
+            assert!(n_off * 200 < golden.len(), "{label}: {n_off} of {} differ", golden.len());
         }
     }
 }
 
 #[test]
-fn jpeg_matches_the_reference_within_its_psnr_limit() {
+fn contrast_pixelate_and_jpeg_match_the_reference_exactly() {
     let clean = read("clean_chelsea_small.png");
-    for severity in Severity::ALL {
-        let (ours, golden) = pair(&clean, Corruption::JpegCompression, severity);
-        let psnr = psnr(&ours, &golden);
-        println!("jpeg {}: {psnr:.1} dB", severity.get());
-        assert!(psnr > JPEG_PSNR_MIN, "level {}: {psnr:.2} dB", severity.get());
+    for corruption in [Corruption::Contrast, Corruption::Pixelate, Corruption::JpegCompression] {
+        for severity in Severity::ALL {
+            let (ours, golden) = pair(&clean, corruption, severity);
+            assert!(ours == golden, "{} {}", corruption.name(), severity.get());
+        }
     }
 }
 

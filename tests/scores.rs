@@ -3,6 +3,8 @@
 //! `tests/data/scores/v2_reg.safetensors` holds two predictions of a tiny model for the same two
 //! images, `[2, 56, 70]` with 6 classes, and the confusion matrices (rows are the truth).
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use dino_sweep::eval::confusion::Confusion;
 use dino_sweep::eval::reference_metric::{ReferenceMetric, VoidIs};
 use dino_sweep::eval::scores::{metrics, miou_union};
@@ -11,7 +13,7 @@ use safetensors::SafeTensors;
 const N_CLASSES: usize = 6;
 const IMAGE_PIXELS: usize = 56 * 70;
 
-/// Scores of one prediction, as the reference's PyTorch code printed them.
+/// Scores of one prediction, as the reference's code printed them.
 struct Expected {
     case: &'static str,
     reference_metric: f64,

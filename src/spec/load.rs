@@ -21,8 +21,7 @@ use super::expand::expand;
 use super::keys::{self, ALIASES, KEYS, Owner, Type};
 use super::problem::{Problem, Problems, nearest};
 use super::tree::{self, Node, Origin, Tree};
-use super::{Experiment, Machine};
-use crate::schedule;
+use super::{Experiment, Machine, schedule};
 
 /// What is laid over the defaults, lowest first.
 #[derive(Debug, Clone, Copy)]

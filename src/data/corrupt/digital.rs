@@ -1,9 +1,6 @@
-//! Contrast, pixelate and JPEG.
+//! Contrast and pixelate.
 
 use std::ops::Range;
-
-use image::ImageFormat;
-use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 
 use super::Severity;
 use crate::data::Rgb;
@@ -12,12 +9,8 @@ use crate::data::Rgb;
 const CONTRAST: [f64; 5] = [0.4, 0.3, 0.2, 0.1, 0.05];
 /// Share of the side that is kept.
 const PIXELATE: [f64; 5] = [0.6, 0.5, 0.4, 0.3, 0.25];
-/// libjpeg's quality.
-const JPEG_QUALITY: [u8; 5] = [25, 18, 15, 10, 7];
 
 const CHANNELS: usize = 3;
-/// A JPEG cannot be larger; the largest multiple of its 16-pixel units.
-const JPEG_SIDE_MAX: u32 = 65_520;
 
 /// Pulls every channel towards its mean.
 pub(super) fn contrast(image: &Rgb, severity: Severity) -> Rgb {
@@ -64,33 +57,6 @@ pub(super) fn pixelate(image: &Rgb, severity: Severity) -> Rgb {
         pixels.extend_from_slice(&row);
     }
     Rgb { pixels, ..*image }
-}
-
-/// Writes and reads a 4:2:0 JPEG.
-///
-/// Quality tables, sampling and chroma averaging are libjpeg's. The colour transforms and the DCTs
-/// round differently: against Pillow the PSNR is above 44 dB (`tests/corruptions.rs`).
-pub(super) fn jpeg(image: &Rgb, severity: Severity) -> Rgb {
-    let quality = severity.of(&JPEG_QUALITY);
-    if image.width.max(image.height) <= JPEG_SIDE_MAX {
-        return through_jpeg(image, quality);
-    }
-    // Tiles of the format's greatest size. Their seams fall on its blocks, so only the smoothing
-    // of chroma across a seam is lost.
-    let mut out = image.clone();
-    for y in (0..image.height).step_by(JPEG_SIDE_MAX as usize) {
-        for x in (0..image.width).step_by(JPEG_SIDE_MAX as usize) {
-            let rows = y..image.height.min(y + JPEG_SIDE_MAX);
-            let columns = x..image.width.min(x + JPEG_SIDE_MAX);
-            let tile = through_jpeg(&crop(image, &rows, &columns), quality);
-            let tile_rows = tile.pixels.chunks_exact(tile.width as usize * CHANNELS);
-            for (row, pixels) in rows.zip(tile_rows) {
-                let at = (row as usize * image.width as usize + x as usize) * CHANNELS;
-                out.pixels[at..at + pixels.len()].copy_from_slice(pixels);
-            }
-        }
-    }
-    out
 }
 
 /// The windows `[first, last)` that Pillow's box filter averages (`precompute_coeffs` in
@@ -178,33 +144,6 @@ fn nearest(small: usize, side: usize) -> Vec<usize> {
         .collect()
 }
 
-fn through_jpeg(image: &Rgb, quality: u8) -> Rgb {
-    let side = |px: u32| u16::try_from(px).expect("tiles are no larger than a JPEG may be");
-    let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, quality);
-    encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
-    encoder
-        .encode(&image.pixels, side(image.width), side(image.height), ColorType::Rgb)
-        .expect("an RGB image of fitting size can be encoded");
-    let decoded = image::load_from_memory_with_format(&bytes, ImageFormat::Jpeg)
-        .expect("our own JPEG can be decoded");
-    Rgb { pixels: decoded.into_rgb8().into_raw(), ..*image }
-}
-
-fn crop(image: &Rgb, rows: &Range<u32>, columns: &Range<u32>) -> Rgb {
-    let width = columns.len();
-    let pixels = rows
-        .clone()
-        .flat_map(|row| {
-            let at = (row as usize * image.width as usize + columns.start as usize) * CHANNELS;
-            &image.pixels[at..at + width * CHANNELS]
-        })
-        .copied()
-        .collect();
-    Rgb { width: width as u32, height: rows.len() as u32, pixels }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,15 +190,5 @@ mod tests {
                 assert!(windows.windows(2).all(|pair| pair[0].end.abs_diff(pair[1].start) <= 1));
             }
         }
-    }
-
-    #[test]
-    fn jpeg_tiles_images_larger_than_the_format() {
-        let width = 65_535 + 30;
-        let image = gray(width, 1, |x, _| (x / 512) as u8);
-        let out = jpeg(&image, Severity::new(1).unwrap());
-        assert_eq!(out.pixels.len(), image.pixels.len());
-        let worst = out.pixels.iter().zip(&image.pixels).map(|(a, b)| a.abs_diff(*b)).max();
-        assert!(worst < Some(12), "{worst:?}");
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 //! Perturbations" (ICLR 2019); Michaelis et al., "Benchmarking Robustness in Object Detection"
-//! (2019) for the variant that takes images of any size. Deviations: random numbers are our own
-//! (the distributions are the reference's), and JPEG is written by another encoder. A corruption
-//! is a row of [`TABLE`], a variant of [`Corruption`] and an arm of [`apply`].
+//! (2019) for the variant that takes images of any size. Only the random numbers are our own, from
+//! the reference's distributions; `tests/corruptions.rs` holds the rest to it. A corruption is a
+//! row of [`TABLE`], a variant of [`Corruption`] and an arm of [`apply`].
 
 mod blur;
 mod digital;
+mod jpeg;
 mod noise;
 pub mod suite;
 mod weather;
@@ -77,7 +78,7 @@ pub fn apply(corruption: Corruption, severity: Severity, image: &Rgb, rng: &mut 
         Corruption::Brightness => weather::brightness(image, severity),
         Corruption::Contrast => digital::contrast(image, severity),
         Corruption::Pixelate => digital::pixelate(image, severity),
-        Corruption::JpegCompression => digital::jpeg(image, severity),
+        Corruption::JpegCompression => jpeg::jpeg(image, severity),
     }
 }
 

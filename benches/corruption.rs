@@ -1,0 +1,51 @@
+//! Milliseconds of each corruption at each level on a 500x375 picture: median of five, one core.
+//!
+//! `cargo bench --bench corruption`
+
+#![expect(clippy::print_stdout, reason = "a benchmark's result")]
+
+use std::time::Instant;
+
+use dino_sweep::data::Rgb;
+use dino_sweep::data::corrupt::{Corruption, Severity, TABLE, apply, rng_for};
+
+const REPEATS: usize = 5;
+
+fn main() {
+    let image = picture(500, 375);
+    println!("ms at level {:>10} {:>6} {:>6} {:>6} {:>6}", 1, 2, 3, 4, 5);
+    let mut total_ms = 0.0;
+    for row in TABLE {
+        let times_ms = Severity::ALL.map(|severity| median_ms(&image, row.corruption, severity));
+        let cells: Vec<_> = times_ms.iter().map(|ms| format!("{ms:6.2}")).collect();
+        println!("{:<16} {}", row.name, cells.join(" "));
+        total_ms += times_ms[4];
+    }
+    println!("all at level 5: {total_ms:.1} ms");
+}
+
+fn median_ms(image: &Rgb, corruption: Corruption, severity: Severity) -> f64 {
+    let mut times_ms: Vec<_> = (0..REPEATS)
+        .map(|repeat| {
+            let mut rng = rng_for(&repeat.to_string(), corruption, severity);
+            let start = Instant::now();
+            std::hint::black_box(apply(corruption, severity, image, &mut rng));
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times_ms.sort_by(f64::total_cmp);
+    times_ms[REPEATS / 2]
+}
+
+/// Waves of several lengths with a little texture, so that no step meets a flat image.
+fn picture(width: u32, height: u32) -> Rgb {
+    let level = |x: u32, y: u32, c: u32| {
+        let (x, y, phase) = (x as f32, y as f32, c as f32);
+        let wave = (x / 37.0 + phase).sin() * (y / 23.0).cos() * 80.0;
+        (128.0 + wave + (x * 1.7 + y * 2.3 + phase).sin() * 20.0) as u8
+    };
+    let pixels = (0..height)
+        .flat_map(|y| (0..width).flat_map(move |x| [0, 1, 2].map(|c| level(x, y, c))))
+        .collect();
+    Rgb { width, height, pixels }
+}
