@@ -1,1 +1,52 @@
-//! report
+//! Tables of an experiment: for the terminal, for files, for READMEs.
+//!
+//! Everything here is pure: rows of the store come in, text goes out.
+
+pub mod readme;
+pub mod table;
+
+mod caption;
+mod columns;
+mod csv;
+mod group;
+mod json;
+mod markdown;
+mod measure;
+mod names;
+mod terminal;
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::files::{ResultsDir, write_atomic};
+
+pub use csv::csv;
+pub use json::json;
+pub use markdown::markdown;
+pub use measure::{Measure, Missing, Partial, Replicate};
+pub use table::Table;
+pub use terminal::terminal;
+
+/// Which columns a table for people has; `csv` and `json` always have all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Columns {
+    #[default]
+    Usual,
+    /// Also the reference project's metric.
+    All,
+}
+
+/// Writes `<experiment>.md` and `<experiment>.csv` into the results folder; returns their paths.
+///
+/// The same rows give the same bytes.
+pub fn write_files(results: &ResultsDir, table: &Table) -> io::Result<[PathBuf; 2]> {
+    let paths = [results.table(&table.experiment, "md"), results.table(&table.experiment, "csv")];
+    for (path, text) in paths.iter().zip([markdown(table, Columns::Usual), csv(table)]) {
+        // What is committed keeps its time stamp where nothing changed.
+        if fs_err::read(path).is_ok_and(|old| old == text.as_bytes()) {
+            continue;
+        }
+        write_atomic(path, text.as_bytes())?;
+    }
+    Ok(paths)
+}

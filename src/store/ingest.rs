@@ -85,8 +85,7 @@ impl Store {
                     new.push(line);
                 }
             }
-            let moved =
-                write::position(&mut transaction, &owner, SWEEP_JOURNAL, tail.end).await;
+            let moved = write::position(&mut transaction, &owner, SWEEP_JOURNAL, tail.end).await;
             moved.map_err(|error| self.error(error))?;
         }
         transaction.commit().await.map_err(|error| self.error(error))?;
@@ -310,11 +309,7 @@ fn run_of(dir: &RunDir) -> Result<RunId, Error> {
 }
 
 /// What each attempt's journal holds past the known positions.
-fn read_tails(
-    dir: &RunDir,
-    files: &RunFiles,
-    known: &Known,
-) -> Result<BTreeMap<u32, Tail>, Error> {
+fn read_tails(dir: &RunDir, files: &RunFiles, known: &Known) -> Result<BTreeMap<u32, Tail>, Error> {
     let mut tails = BTreeMap::new();
     for (&attempt, &size) in &files.events {
         let from = known.get(&journal::events_name(attempt)).copied().unwrap_or_default();

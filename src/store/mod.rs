@@ -14,6 +14,8 @@ mod write;
 
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+mod tests;
 
 use sqlx::SqlitePool;
 

@@ -35,12 +35,13 @@ impl<'a> AttemptWriter<'a> {
             .bind(attempt)
             .execute(&mut *connection)
             .await?;
-        let from: Option<i64> =
-            sqlx::query_scalar("SELECT train_from_step FROM attempts WHERE run = ? AND attempt = ?")
-                .bind(run.as_str())
-                .bind(attempt)
-                .fetch_one(&mut *connection)
-                .await?;
+        let from: Option<i64> = sqlx::query_scalar(
+            "SELECT train_from_step FROM attempts WHERE run = ? AND attempt = ?",
+        )
+        .bind(run.as_str())
+        .bind(attempt)
+        .fetch_one(&mut *connection)
+        .await?;
         Ok(Self { connection, run, attempt, trains: from.is_some() })
     }
 
@@ -363,11 +364,7 @@ fn read_spec(run: &RunId, bytes: &[u8]) -> std::result::Result<RunFile, String> 
 }
 
 /// Forgets all of a run, so that its journals can be indexed from their starts.
-pub(super) async fn clear_run(
-    connection: &mut SqliteConnection,
-    owner: &str,
-    run: &str,
-) -> Result {
+pub(super) async fn clear_run(connection: &mut SqliteConnection, owner: &str, run: &str) -> Result {
     const BY_RUN: [&str; 8] = [
         "DELETE FROM runs WHERE run = ?",
         "DELETE FROM attempts WHERE run = ?",

@@ -1,0 +1,95 @@
+//! How a table names what a run is made of.
+
+use crate::model::{Config, DecoderConfig, DinoType, Size, TuneConfig, WeightsConfig};
+use crate::spec::RunSpec;
+
+/// The parts that were trained: `1x1 decoder`, `LoRA r=4 + FPN decoder`.
+pub(super) fn finetuned(spec: &RunSpec) -> String {
+    let decoder = match spec.decoder {
+        DecoderConfig::Linear {} => "1x1 decoder",
+        DecoderConfig::Fpn { .. } => "FPN decoder",
+    };
+    match &spec.tune {
+        TuneConfig::Frozen {} => decoder.to_owned(),
+        TuneConfig::Lora(lora) => format!("LoRA r={} + {decoder}", lora.rank),
+        TuneConfig::Full {} => format!("full + {decoder}"),
+    }
+}
+
+pub(super) fn pretraining(spec: &RunSpec) -> String {
+    let dino = match spec.model.dino_type {
+        DinoType::Dinov2 => "DINOv2",
+        DinoType::Dinov3 => "DINOv3",
+    };
+    match spec.weights {
+        WeightsConfig::Random {} => format!("random ({dino})"),
+        WeightsConfig::Pretrained {} | WeightsConfig::File { .. } => dino.to_owned(),
+    }
+}
+
+/// `ViT-L/14`.
+pub(super) fn model(model: Config) -> String {
+    let size = match model.size {
+        Size::Tiny => "tiny",
+        Size::Small => "S",
+        Size::SmallPlus => "S+",
+        Size::Base => "B",
+        Size::Large => "L",
+        Size::HugePlus => "H+",
+        Size::Giant => "g",
+        Size::SevenB => "7B",
+    };
+    format!("ViT-{size}/{}", patch_px(model))
+}
+
+/// Register (storage) tokens.
+pub(super) fn registers(model: Config) -> u64 {
+    match model.dino_type {
+        DinoType::Dinov2 if !model.registers => 0,
+        DinoType::Dinov2 | DinoType::Dinov3 => 4,
+    }
+}
+
+/// Side of a patch.
+pub(super) fn patch_px(model: Config) -> u32 {
+    match model.dino_type {
+        DinoType::Dinov2 => 14,
+        DinoType::Dinov3 => 16,
+    }
+}
+
+/// `304.4 M`, `17.2 k`.
+pub(super) fn parameters(n: u64) -> String {
+    match n {
+        0..1000 => n.to_string(),
+        1000..100_000 => format!("{:.1} k", n as f64 / 1e3),
+        _ => format!("{:.1} M", n as f64 / 1e6),
+    }
+}
+
+/// `448x448`.
+pub(super) fn size(hw: [u32; 2]) -> String {
+    format!("{}x{}", hw[0], hw[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_keep_one_decimal() {
+        assert_eq!(parameters(21), "21");
+        assert_eq!(parameters(8085), "8.1 k");
+        assert_eq!(parameters(294_912), "0.3 M");
+        assert_eq!(parameters(304_372_736), "304.4 M");
+    }
+
+    #[test]
+    fn dinov3_always_has_registers() {
+        let mut config =
+            Config { dino_type: DinoType::Dinov3, size: Size::HugePlus, registers: false };
+        assert_eq!((registers(config), model(config)), (4, "ViT-H+/16".to_owned()));
+        config.dino_type = DinoType::Dinov2;
+        assert_eq!(registers(config), 0);
+    }
+}
