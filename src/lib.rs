@@ -14,6 +14,7 @@
 //! - [`rng`]: random numbers keyed by (seed, purpose, indices).
 //! - [`event`]: the lines of the journals; the protocol between worker and coordinator.
 //! - [`data`]: datasets, transforms, the loader, the corruption benchmark.
+//! - [`kernel`]: operations of our own with hand-written backward passes.
 //! - [`model`]: backbones, LoRA, decoders, weight files.
 //! - [`eval`]: predictions, the confusion matrix and the scores.
 //! - [`train`]: the training loop, the optimiser, checkpoints.
@@ -43,6 +44,7 @@ pub mod eval;
 pub mod event;
 pub mod files;
 pub mod id;
+pub mod kernel;
 pub mod model;
 pub mod plan;
 pub mod report;

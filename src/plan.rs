@@ -1,1 +1,202 @@
 //! What to start, resume, score or reuse; pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{RunId, ScoreId};
+
+/// What is known of a run from its journal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunStatus {
+    pub trained: bool,
+    pub last_checkpoint_step: Option<u64>,
+    /// Scores that are made.
+    pub scores: BTreeSet<ScoreId>,
+    /// The last attempt's error, if it failed.
+    pub failed: Option<String>,
+    /// Made by an older version whose numbers differ; see `TRAIN_NUMERICS`.
+    pub stale: bool,
+    pub attempts: u32,
+}
+
+/// A cell's run and the scores that its table needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub run: RunId,
+    pub cell: u32,
+    pub scores: Vec<ScoreId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Start,
+    /// Train on from the checkpoint of this step.
+    Resume { step: u64 },
+    /// Trained; this many scores are not made.
+    ScoreOnly { missing: u32 },
+    /// Nothing to do, or done under an earlier cell with the same run.
+    Reuse,
+    /// Made by an older version; left alone, and shown as such.
+    Stale,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedRun {
+    pub run: RunId,
+    pub cell: u32,
+    pub action: Action,
+    pub reason: String,
+}
+
+/// What to do about each cell, in the order of `wanted`.
+///
+/// Cells may share a run (they differ in what is scored, or in paths): the first of them stands for
+/// all, with the scores of all ([`scores_by_run`]), and the others reuse it.
+pub fn plan(wanted: &[Wanted], statuses: &BTreeMap<RunId, RunStatus>) -> Vec<PlannedRun> {
+    let scores = scores_by_run(wanted);
+    let mut first_cells = BTreeMap::new();
+    wanted
+        .iter()
+        .map(|cell| {
+            let (action, reason) = match first_cells.get(&cell.run) {
+                Some(first) => (Action::Reuse, format!("the same run as cell {first}")),
+                None => decide(&scores[&cell.run], statuses.get(&cell.run)),
+            };
+            first_cells.entry(&cell.run).or_insert(cell.cell);
+            PlannedRun { run: cell.run.clone(), cell: cell.cell, action, reason }
+        })
+        .collect()
+}
+
+/// The scores that any cell wants of each run, in the order of the cells.
+pub fn scores_by_run(wanted: &[Wanted]) -> BTreeMap<RunId, Vec<ScoreId>> {
+    let mut scores: BTreeMap<RunId, Vec<ScoreId>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for cell in wanted {
+        let of_run = scores.entry(cell.run.clone()).or_default();
+        of_run.extend(cell.scores.iter().filter(|id| seen.insert((&cell.run, *id))).cloned());
+    }
+    scores
+}
+
+fn decide(scores: &[ScoreId], status: Option<&RunStatus>) -> (Action, String) {
+    let Some(status) = status else { return (Action::Start, "new".to_owned()) };
+    if status.stale {
+        return (Action::Stale, "made by an older version whose numbers differ".to_owned());
+    }
+    let missing = scores.iter().filter(|id| !status.scores.contains(id)).count();
+    let again = again(status);
+    if status.trained {
+        let total = scores.len();
+        return match missing {
+            0 => (Action::Reuse, format!("trained, all {total} scores made")),
+            _ => (
+                Action::ScoreOnly { missing: missing as u32 },
+                format!("trained, {missing} of {total} scores missing{again}"),
+            ),
+        };
+    }
+    match status.last_checkpoint_step {
+        Some(step) => (Action::Resume { step }, format!("stopped after step {step}{again}")),
+        None if status.attempts == 0 => (Action::Start, "new".to_owned()),
+        None => (Action::Start, format!("stopped before the first checkpoint{again}")),
+    }
+}
+
+/// What is said of a run whose last attempt failed.
+fn again(status: &RunStatus) -> String {
+    match (&status.failed, status.attempts) {
+        (None, _) => String::new(),
+        (Some(error), 1) => format!("; 1 attempt failed: {error}"),
+        (Some(error), n) => format!("; {n} attempts, the last failed: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(name: &str) -> RunId {
+        RunId::of(&json!(name))
+    }
+
+    fn score(name: &str) -> ScoreId {
+        ScoreId::of(&json!(name))
+    }
+
+    fn want(name: &str, cell: u32, scores: &[&str]) -> Wanted {
+        Wanted { run: run(name), cell, scores: scores.iter().map(|s| score(s)).collect() }
+    }
+
+    fn stopped(step: Option<u64>) -> RunStatus {
+        RunStatus { last_checkpoint_step: step, attempts: 1, ..RunStatus::default() }
+    }
+
+    fn trained(scores: &[&str]) -> RunStatus {
+        let scores = scores.iter().map(|s| score(s)).collect();
+        RunStatus { trained: true, scores, attempts: 1, ..RunStatus::default() }
+    }
+
+    /// What happens to a cell that wants the scores `clean` and `fog`.
+    fn check(status: Option<RunStatus>, action: Action, reason: &str) {
+        let statuses = status.map(|status| (run("r"), status)).into_iter().collect();
+        let planned = plan(&[want("r", 0, &["clean", "fog"])], &statuses);
+        assert_eq!((planned[0].action, planned[0].reason.as_str()), (action, reason));
+    }
+
+    #[test]
+    fn each_status_has_its_action_and_reason() {
+        use Action::{Resume, Reuse, ScoreOnly, Stale, Start};
+        let failed = |status: RunStatus| RunStatus { failed: Some("disk full".into()), ..status };
+        check(None, Start, "new");
+        check(Some(RunStatus::default()), Start, "new");
+        check(Some(stopped(None)), Start, "stopped before the first checkpoint");
+        check(Some(stopped(Some(7))), Resume { step: 7 }, "stopped after step 7");
+        check(
+            Some(failed(stopped(Some(7)))),
+            Resume { step: 7 },
+            "stopped after step 7; 1 attempt failed: disk full",
+        );
+        check(
+            Some(RunStatus { attempts: 3, ..failed(stopped(None)) }),
+            Start,
+            "stopped before the first checkpoint; 3 attempts, the last failed: disk full",
+        );
+        check(Some(trained(&[])), ScoreOnly { missing: 2 }, "trained, 2 of 2 scores missing");
+        check(
+            Some(failed(trained(&["fog"]))),
+            ScoreOnly { missing: 1 },
+            "trained, 1 of 2 scores missing; 1 attempt failed: disk full",
+        );
+        check(Some(trained(&["fog", "clean"])), Reuse, "trained, all 2 scores made");
+        check(Some(trained(&["fog", "clean", "snow"])), Reuse, "trained, all 2 scores made");
+        check(
+            Some(RunStatus { stale: true, ..trained(&["fog", "clean"]) }),
+            Stale,
+            "made by an older version whose numbers differ",
+        );
+    }
+
+    #[test]
+    fn cells_of_one_run_share_one_action_that_counts_the_scores_of_all() {
+        let wanted =
+            [want("r", 0, &["clean"]), want("s", 1, &["clean"]), want("r", 2, &["clean", "fog"])];
+        let statuses = BTreeMap::from([(run("r"), trained(&[]))]);
+        let planned = plan(&wanted, &statuses);
+        let actions: Vec<_> = planned.iter().map(|p| (p.cell, p.action)).collect();
+        let expect =
+            [(0, Action::ScoreOnly { missing: 2 }), (1, Action::Start), (2, Action::Reuse)];
+        assert_eq!(actions, expect);
+        assert_eq!(planned[2].reason, "the same run as cell 0");
+        assert_eq!(scores_by_run(&wanted)[&run("r")], [score("clean"), score("fog")]);
+    }
+
+    #[test]
+    fn running_twice_is_a_no_op() {
+        let wanted = [want("r", 0, &["clean"]), want("s", 1, &["clean"])];
+        let done = |name| (run(name), trained(&["clean"]));
+        let planned = plan(&wanted, &BTreeMap::from([done("r"), done("s")]));
+        assert!(planned.iter().all(|p| p.action == Action::Reuse));
+    }
+}

@@ -2,10 +2,12 @@
 
 pub mod corrupt;
 pub mod dataset;
+pub mod error;
 pub mod image_io;
 pub mod loader;
 pub mod sample;
 pub mod split;
 pub mod transform;
 
+pub use error::Error;
 pub use sample::{Mask, Rgb, VOID};

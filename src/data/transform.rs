@@ -1,1 +1,182 @@
-//! Resizing and normalising.
+//! Resizing, flipping and normalising.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use super::{Mask, Rgb};
+
+/// `image` at another size, whatever its shape was: bilinear, widened when shrinking
+/// (antialiased), as Pillow's `resize(…, BILINEAR)` within one grey level.
+pub fn squash(image: &Rgb, height_px: u32, width_px: u32) -> Rgb {
+    if (image.height, image.width) == (height_px, width_px) {
+        return image.clone();
+    }
+    let source = ImageRef::new(image.width, image.height, &image.pixels, PixelType::U8x3)
+        .expect("an `Rgb` holds width x height x 3 bytes");
+    let mut target = Image::new(width_px, height_px, PixelType::U8x3);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new()
+        .resize(&source, &mut target, &options)
+        .expect("both images have the same pixel type, and the whole source is used");
+    Rgb { width: width_px, height: height_px, pixels: target.into_vec() }
+}
+
+/// `mask` at another size: the class at `floor((i + 0.5) * source / target)`, as Pillow's
+/// `resize(…, NEAREST)` and torch's `nearest-exact` (torch's `nearest` leaves out the half).
+pub fn resize_nearest(mask: &Mask, height_px: u32, width_px: u32) -> Mask {
+    if (mask.height, mask.width) == (height_px, width_px) {
+        return mask.clone();
+    }
+    let columns: Vec<usize> =
+        (0..width_px).map(|x| nearest(x, width_px, mask.width) as usize).collect();
+    let mut classes = Vec::with_capacity(height_px as usize * width_px as usize);
+    for y in 0..height_px {
+        let start = nearest(y, height_px, mask.height) as usize * mask.width as usize;
+        let row = &mask.classes[start..start + mask.width as usize];
+        classes.extend(columns.iter().map(|&x| row[x]));
+    }
+    Mask { width: width_px, height: height_px, classes }
+}
+
+/// Mirrors left and right.
+pub fn flip_rgb(image: &mut Rgb) {
+    for row in image.pixels.chunks_exact_mut(image.width as usize * 3) {
+        row.as_chunks_mut::<3>().0.reverse();
+    }
+}
+
+/// Mirrors left and right.
+pub fn flip_mask(mask: &mut Mask) {
+    for row in mask.classes.chunks_exact_mut(mask.width as usize) {
+        row.reverse();
+    }
+}
+
+/// Writes `(value / 255 - mean) / std` into `out`, `[3, height, width]`.
+///
+/// # Panics
+/// Where `out` is not `3 * height * width` long.
+pub fn to_chw(image: &Rgb, mean: [f32; 3], std: [f32; 3], out: &mut [f32]) {
+    let n_pixels = image.height as usize * image.width as usize;
+    assert_eq!(out.len(), 3 * n_pixels, "output holds [3, height, width]");
+    for (channel, plane) in out.chunks_exact_mut(n_pixels.max(1)).enumerate() {
+        let table: [f32; 256] =
+            std::array::from_fn(|value| (value as f32 / 255.0 - mean[channel]) / std[channel]);
+        for (value, pixel) in plane.iter_mut().zip(image.pixels.as_chunks::<3>().0) {
+            *value = table[usize::from(pixel[channel])];
+        }
+    }
+}
+
+/// The source index of target index `i`, in exact arithmetic.
+fn nearest(i: u32, n_target: u32, n_source: u32) -> u32 {
+    ((2 * u64::from(i) + 1) * u64::from(n_source) / (2 * u64::from(n_target))) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(width: u32, height: u32) -> Rgb {
+        let pixels = (0..height)
+            .flat_map(|y| (0..width).map(move |x| [x * 37 + y * 91, x * x * 11, y * 53 + x * 5]))
+            .flat_map(|pixel| pixel.map(|value| (value % 256) as u8))
+            .collect();
+        Rgb { width, height, pixels }
+    }
+
+    fn check_pillow(height: u32, width: u32, expect: &[u8]) {
+        let squashed = squash(&image(7, 5), height, width);
+        assert_eq!((squashed.height, squashed.width), (height, width));
+        assert_eq!(squashed.pixels.len(), expect.len());
+        for (i, (&ours, &theirs)) in squashed.pixels.iter().zip(expect).enumerate() {
+            assert!(ours.abs_diff(theirs) <= 1, "byte {i}: {ours}, Pillow {theirs}");
+        }
+    }
+
+    #[test]
+    fn shrinks_as_pillow() {
+        check_pillow(
+            2,
+            3,
+            &[99, 14, 57, 129, 94, 68, 129, 96, 79, 106, 14, 163, 118, 94, 174, 128, 96, 185],
+        );
+    }
+
+    #[test]
+    fn grows_as_pillow() {
+        check_pillow(
+            6,
+            9,
+            &[
+                0, 0, 0, 25, 7, 3, 53, 26, 7, 82, 56, 11, 111, 99, 15, 140, 159, 19, 169, 89, 23,
+                197, 59, 27, 222, 140, 30, 68, 0, 40, 93, 7, 43, 121, 26, 47, 150, 56, 51, 179, 99,
+                55, 208, 159, 59, 130, 89, 63, 73, 59, 67, 98, 140, 70, 144, 0, 84, 169, 7, 87,
+                131, 26, 91, 77, 56, 95, 106, 99, 99, 135, 159, 103, 104, 89, 107, 85, 59, 111,
+                110, 140, 114, 113, 0, 128, 138, 7, 131, 100, 26, 135, 46, 56, 139, 75, 99, 143,
+                104, 159, 147, 133, 89, 151, 161, 59, 155, 186, 140, 158, 40, 0, 172, 65, 7, 175,
+                93, 26, 179, 122, 56, 183, 151, 99, 187, 130, 159, 191, 145, 89, 195, 173, 59, 199,
+                198, 140, 202, 108, 0, 212, 133, 7, 215, 161, 26, 219, 190, 56, 223, 219, 99, 227,
+                49, 159, 231, 21, 89, 235, 49, 59, 239, 74, 140, 242,
+            ],
+        );
+    }
+
+    #[test]
+    fn shrinks_one_axis_and_grows_the_other_as_pillow() {
+        check_pillow(
+            8,
+            2,
+            &[
+                59, 43, 8, 163, 99, 22, 99, 43, 31, 146, 99, 45, 148, 43, 64, 122, 99, 78, 126, 43,
+                97, 100, 99, 111, 103, 43, 131, 117, 99, 145, 78, 43, 164, 174, 99, 178, 117, 43,
+                197, 121, 99, 211, 149, 43, 220, 75, 99, 234,
+            ],
+        );
+    }
+
+    #[test]
+    fn nearest_takes_the_pixel_under_the_centre() {
+        let mask = |classes: &[u8]| Mask {
+            width: classes.len() as u32,
+            height: 1,
+            classes: classes.to_vec(),
+        };
+        let check = |n: u32, expect: &[u8]| {
+            let source = mask(&[0, 1, 2, 3, 4, 5, 6]);
+            assert_eq!(resize_nearest(&source, 1, n), mask(expect));
+        };
+        // Pillow's, and torch's `nearest-exact`.
+        check(3, &[1, 3, 5]);
+        check(4, &[0, 2, 4, 6]);
+        check(5, &[0, 2, 3, 4, 6]);
+        check(10, &[0, 1, 1, 2, 3, 3, 4, 5, 5, 6]);
+        check(14, &[0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]);
+    }
+
+    #[test]
+    fn nearest_resizes_both_axes() {
+        let mask = Mask { width: 2, height: 2, classes: vec![1, 2, 3, 255] };
+        let big = resize_nearest(&mask, 4, 3);
+        assert_eq!(big.classes, [1, 2, 2, 1, 2, 2, 3, 255, 255, 3, 255, 255]);
+    }
+
+    #[test]
+    fn flips_mirror_left_and_right() {
+        let mut image = Rgb { width: 2, height: 1, pixels: vec![1, 2, 3, 4, 5, 6] };
+        flip_rgb(&mut image);
+        assert_eq!(image.pixels, [4, 5, 6, 1, 2, 3]);
+        let mut mask = Mask { width: 3, height: 2, classes: vec![1, 2, 3, 4, 5, 6] };
+        flip_mask(&mut mask);
+        assert_eq!(mask.classes, [3, 2, 1, 6, 5, 4]);
+    }
+
+    #[test]
+    fn planes_are_normalised() {
+        let image = Rgb { width: 2, height: 1, pixels: vec![0, 51, 255, 255, 102, 0] };
+        let mut out = [0.0; 6];
+        to_chw(&image, [0.0, 0.2, 0.5], [1.0, 0.1, 0.25], &mut out);
+        let expect = [0.0, 1.0, 0.0, 2.0, 2.0, -2.0];
+        assert!(out.iter().zip(expect).all(|(a, b): (_, f32)| (a - b).abs() < 1e-6), "{out:?}");
+    }
+}

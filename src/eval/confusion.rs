@@ -1,1 +1,114 @@
-//! confusion
+//! The confusion matrix: exact pixel counts, so that scores do not depend on the order of images.
+
+use crate::data::VOID;
+
+/// Pixel counts, `[n_classes, n_classes]`: rows are the truth, columns the prediction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confusion {
+    n_classes: usize,
+    counts: Vec<u64>,
+}
+
+impl Confusion {
+    /// # Panics
+    /// Where `n_classes` is above 255: index 255 is [`VOID`].
+    pub fn new(n_classes: usize) -> Self {
+        assert!(n_classes <= usize::from(VOID), "class indices end below the void index");
+        Self { n_classes, counts: vec![0; n_classes * n_classes] }
+    }
+
+    pub fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
+    /// Counts the pixels of one image; those whose truth is [`VOID`] are left out.
+    ///
+    /// # Panics
+    /// Where the slices differ in length or a class is `n_classes` or above: masks are checked
+    /// when they are read, predictions are an argmax over the classes.
+    pub fn add(&mut self, truth: &[u8], predicted: &[u8]) {
+        assert_eq!(truth.len(), predicted.len(), "one prediction for each pixel");
+        for (&truth, &predicted) in truth.iter().zip(predicted) {
+            if truth == VOID {
+                continue;
+            }
+            let (truth, predicted) = (usize::from(truth), usize::from(predicted));
+            assert!(
+                truth < self.n_classes && predicted < self.n_classes,
+                "class {truth} predicted as {predicted}, of {}",
+                self.n_classes
+            );
+            self.counts[truth * self.n_classes + predicted] += 1;
+        }
+    }
+
+    /// Adds the counts of `other`.
+    ///
+    /// # Panics
+    /// Where the numbers of classes differ.
+    pub fn merge(&mut self, other: &Self) {
+        assert_eq!(self.n_classes, other.n_classes, "matrices over the same classes");
+        for (count, other) in self.counts.iter_mut().zip(&other.counts) {
+            *count += other;
+        }
+    }
+
+    /// Pixels of `class` in the ground truth.
+    pub fn row_sum(&self, class: usize) -> u64 {
+        self.row(class).iter().sum()
+    }
+
+    /// Labelled pixels predicted as `class`.
+    pub fn column_sum(&self, class: usize) -> u64 {
+        self.counts.iter().skip(class).step_by(self.n_classes).sum()
+    }
+
+    /// Pixels of `class` that were predicted right.
+    pub fn hits(&self, class: usize) -> u64 {
+        self.row(class)[class]
+    }
+
+    /// All labelled pixels.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Predictions for the pixels of `class`.
+    pub fn row(&self, class: usize) -> &[u64] {
+        &self.counts[class * self.n_classes..][..self.n_classes]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_truth_and_void_is_ignored() {
+        let mut confusion = Confusion::new(3);
+        confusion.add(&[0, 0, 1, 2, VOID], &[0, 1, 1, 0, 2]);
+        assert_eq!(confusion.row(0), [1, 1, 0]);
+        assert_eq!(confusion.row(1), [0, 1, 0]);
+        assert_eq!(confusion.row(2), [1, 0, 0]);
+        assert_eq!([0, 1, 2].map(|class| confusion.row_sum(class)), [2, 1, 1]);
+        assert_eq!([0, 1, 2].map(|class| confusion.column_sum(class)), [2, 2, 0]);
+        assert_eq!([0, 1, 2].map(|class| confusion.hits(class)), [1, 1, 0]);
+        assert_eq!(confusion.total(), 4);
+    }
+
+    #[test]
+    fn merging_is_adding() {
+        let (mut whole, mut a, mut b) = (Confusion::new(2), Confusion::new(2), Confusion::new(2));
+        whole.add(&[0, 1, 1, VOID], &[1, 1, 0, 0]);
+        a.add(&[0, 1], &[1, 1]);
+        b.add(&[1, VOID], &[0, 0]);
+        a.merge(&b);
+        assert_eq!(a, whole);
+    }
+
+    #[test]
+    #[should_panic(expected = "class 1 predicted as 2, of 2")]
+    fn a_prediction_outside_the_classes_is_a_bug() {
+        Confusion::new(2).add(&[1], &[2]);
+    }
+}

@@ -1,1 +1,128 @@
-//! reference_metric
+//! The reference project's own "mIoU" (RobvanGastel/dinov2-finetune), exactly as its code
+//! computes it. It is **not** an mIoU.
+//!
+//! It takes the bitwise `and` and `or` of class *indices*, sums each over an image, and divides:
+//! confusing class 15 with class 14 is nearly free, missing an object of class 20 costs twenty
+//! times as much as one of class 1. Kept so that its published numbers can be compared with.
+
+use crate::data::VOID;
+
+/// Keeps the ratio of an image without any object at 1.
+const SMOOTH: f64 = 1e-6;
+
+/// What a void pixel of the ground truth counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VoidIs {
+    /// Nothing: the pixel is left out.
+    LeftOut,
+    /// Class 0, as the reference's VOC loader has it.
+    Background,
+}
+
+/// Mean over batches of the mean over a batch's images: the batch size is part of the protocol.
+#[derive(Debug, Clone)]
+pub struct ReferenceMetric {
+    void_is: VoidIs,
+    batch_size: usize,
+    /// Of the batch being filled.
+    sum: f64,
+    n_images: usize,
+    /// Of full batches.
+    sum_of_means: f64,
+    n_batches: usize,
+}
+
+impl ReferenceMetric {
+    /// # Panics
+    /// Where `batch_size` is 0.
+    pub fn new(batch_size: usize, void_is: VoidIs) -> Self {
+        assert!(batch_size > 0, "a batch holds at least one image");
+        Self { void_is, batch_size, sum: 0.0, n_images: 0, sum_of_means: 0.0, n_batches: 0 }
+    }
+
+    /// Adds the next image; batches are filled in this order.
+    ///
+    /// # Panics
+    /// Where the slices differ in length.
+    pub fn add_image(&mut self, truth: &[u8], predicted: &[u8]) {
+        assert_eq!(truth.len(), predicted.len(), "one prediction for each pixel");
+        let (mut both, mut either) = (0u64, 0u64);
+        for (&truth, &predicted) in truth.iter().zip(predicted) {
+            let truth = match (truth, self.void_is) {
+                (VOID, VoidIs::LeftOut) => continue,
+                (VOID, VoidIs::Background) => 0,
+                (class, _) => class,
+            };
+            both += u64::from(truth & predicted);
+            either += u64::from(truth | predicted);
+        }
+        self.sum += (both as f64 + SMOOTH) / (either as f64 + SMOOTH);
+        self.n_images += 1;
+        if self.n_images == self.batch_size {
+            self.sum_of_means += self.sum / self.n_images as f64;
+            self.n_batches += 1;
+            (self.sum, self.n_images) = (0.0, 0);
+        }
+    }
+
+    /// The metric of all images so far, 0 for none. An incomplete last batch is a batch.
+    pub fn value(&self) -> f64 {
+        let (mut sum, mut count) = (self.sum_of_means, self.n_batches);
+        if self.n_images > 0 {
+            sum += self.sum / self.n_images as f64;
+            count += 1;
+        }
+        if count == 0 { 0.0 } else { sum / count as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(truth: &[u8], predicted: &[u8], expect: f64) {
+        let mut metric = ReferenceMetric::new(1, VoidIs::LeftOut);
+        metric.add_image(truth, predicted);
+        assert!((metric.value() - expect).abs() < 1e-6, "{} for {expect}", metric.value());
+    }
+
+    #[test]
+    fn classes_are_compared_bit_by_bit() {
+        // Person (15) as motorbike (14): nothing right.
+        check(&[15; 8], &[14; 8], 14.0 / 15.0);
+        // Bus (6) as car (7).
+        check(&[6; 8], &[7; 8], 6.0 / 7.0);
+        check(&[0, 15, 3], &[0, 0, 0], 0.0);
+        check(&[0, 0], &[0, 0], 1.0);
+        check(&[7, 0, 20], &[7, 0, 20], 1.0);
+        // Missing one of two objects of the same size: its class index decides what it costs.
+        check(&[1, 20], &[0, 20], 20.0 / 21.0);
+        check(&[1, 20], &[1, 0], 1.0 / 21.0);
+    }
+
+    #[test]
+    fn void_is_left_out_or_background() {
+        let value = |void_is| {
+            let mut metric = ReferenceMetric::new(1, void_is);
+            metric.add_image(&[VOID, 4], &[4, 4]);
+            metric.value()
+        };
+        assert!((value(VoidIs::LeftOut) - 1.0).abs() < 1e-6);
+        assert!((value(VoidIs::Background) - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn batches_are_averaged_first() {
+        let value = |batch_size| {
+            let mut metric = ReferenceMetric::new(batch_size, VoidIs::LeftOut);
+            for predicted in [1, 1, 0] {
+                metric.add_image(&[1], &[predicted]);
+            }
+            metric.value()
+        };
+        // Ratios 1, 1, 0: the lone image of the last batch weighs as much as the two before.
+        assert!((value(2) - 0.5).abs() < 1e-5);
+        assert!((value(3) - 2.0 / 3.0).abs() < 1e-5);
+        assert!(ReferenceMetric::new(2, VoidIs::LeftOut).value().abs() < 1e-12);
+    }
+}

@@ -1,1 +1,99 @@
-//! scores
+//! Scores from a confusion matrix.
+
+use super::confusion::Confusion;
+use crate::event::Metrics;
+
+/// All scores of one pass over an evaluation set.
+///
+/// A class is present if the ground truth has a pixel of it; means are over present classes, in
+/// the order of their indices. Where nothing is labelled every score is 0.
+pub fn metrics(confusion: &Confusion, reference_metric: f64, n_images: u64) -> Metrics {
+    let present: Vec<_> =
+        (0..confusion.n_classes()).filter(|&class| confusion.row_sum(class) > 0).collect();
+    let hits: u64 = present.iter().map(|&class| confusion.hits(class)).sum();
+    Metrics {
+        miou: mean(present.iter().filter_map(|&class| iou(confusion, class))),
+        classes_present: present.len() as u32,
+        classes_total: confusion.n_classes() as u32,
+        iou_per_class: (0..confusion.n_classes())
+            .map(|class| iou(confusion, class).filter(|_| confusion.row_sum(class) > 0))
+            .collect(),
+        pixel_accuracy: ratio(hits, confusion.total()).unwrap_or(0.0),
+        accuracy_mean: mean(
+            present
+                .iter()
+                .filter_map(|&class| ratio(confusion.hits(class), confusion.row_sum(class))),
+        ),
+        reference_metric,
+        n_images,
+        n_pixels: confusion.total(),
+    }
+}
+
+/// mmseg's mIoU: the mean over the classes that the ground truth *or the prediction* has. Not the
+/// mIoU of the tables.
+pub fn miou_union(confusion: &Confusion) -> f64 {
+    mean((0..confusion.n_classes()).filter_map(|class| iou(confusion, class)))
+}
+
+/// Intersection over union; `None` where the class is neither in the truth nor predicted.
+fn iou(confusion: &Confusion, class: usize) -> Option<f64> {
+    let hits = confusion.hits(class);
+    ratio(hits, confusion.row_sum(class) + confusion.column_sum(class) - hits)
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// 0 for no values.
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0u32), |(sum, count), value| (sum + value, count + 1));
+    if count == 0 { 0.0 } else { sum / f64::from(count) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::VOID;
+
+    fn score(n_classes: usize, truth: &[u8], predicted: &[u8]) -> (Metrics, f64) {
+        let mut confusion = Confusion::new(n_classes);
+        confusion.add(truth, predicted);
+        (metrics(&confusion, 0.25, 1), miou_union(&confusion))
+    }
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-12
+    }
+
+    #[test]
+    fn means_are_over_the_classes_of_the_ground_truth() {
+        // Class 3 is predicted but absent: it costs class 0 its hit, and no more.
+        let (scores, union) = score(5, &[0, 0, 1, 1, VOID], &[0, 3, 1, 0, 1]);
+        assert_eq!((scores.classes_present, scores.classes_total, scores.n_pixels), (2, 5, 4));
+        assert_eq!(scores.iou_per_class, [Some(1.0 / 3.0), Some(0.5), None, None, None]);
+        assert!(close(scores.miou, 5.0 / 12.0));
+        assert!(close(union, (1.0 / 3.0 + 0.5) / 3.0));
+        assert!(close(scores.pixel_accuracy, 0.5) && close(scores.accuracy_mean, 0.5));
+        assert!(close(scores.reference_metric, 0.25));
+    }
+
+    #[test]
+    fn accuracies_weigh_pixels_or_classes() {
+        let (scores, _) = score(2, &[0, 0, 0, 1], &[0, 0, 0, 0]);
+        assert!(close(scores.pixel_accuracy, 0.75) && close(scores.accuracy_mean, 0.5));
+        assert!(close(scores.miou, 0.75 / 2.0));
+    }
+
+    #[test]
+    fn nothing_labelled_scores_zero() {
+        let (scores, union) = score(2, &[VOID], &[1]);
+        assert_eq!(
+            (scores.miou, scores.pixel_accuracy, scores.accuracy_mean, union),
+            (0.0, 0.0, 0.0, 0.0)
+        );
+        assert_eq!((scores.classes_present, scores.n_pixels), (0, 0));
+        assert_eq!(scores.iou_per_class, [None, None]);
+    }
+}

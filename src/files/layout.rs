@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::id::RunId;
-
 /// The results folder of a project: tables (committed), runs, experiments and the index.
 #[derive(Debug, Clone)]
 pub struct ResultsDir {
@@ -38,8 +36,9 @@ impl ResultsDir {
         self.root.join("runs")
     }
 
-    pub fn run(&self, id: &RunId) -> RunDir {
-        RunDir::new(self.runs().join(id.as_str()))
+    /// The directory of the run with that id (a [`crate::id::RunId`]).
+    pub fn run(&self, id: impl AsRef<str>) -> RunDir {
+        RunDir::new(self.runs().join(id.as_ref()))
     }
 
     pub fn experiments(&self) -> PathBuf {
@@ -104,5 +103,10 @@ impl RunDir {
     /// LoRA and decoder after the last step; what `eval` and users take away.
     pub fn adapter(&self) -> PathBuf {
         self.root.join("adapter.safetensors")
+    }
+
+    /// The same at the best validation on `dev`, where the spec selects it.
+    pub fn adapter_best(&self) -> PathBuf {
+        self.root.join("adapter_best.safetensors")
     }
 }

@@ -1,7 +1,15 @@
 //! The networks: shared ViT blocks, backbones as table rows, LoRA, decoders, weight files.
 
 pub mod config;
+pub mod params;
+pub mod vit;
+pub mod backbone;
+pub mod init;
+pub mod decoder;
+pub mod weights;
+pub mod network;
 
 pub use config::{
     Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Size, TuneConfig, WeightsConfig,
 };
+pub use network::Network;

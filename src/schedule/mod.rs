@@ -5,7 +5,6 @@
 //! [`event_loop::Index`].
 
 pub mod attempt;
-pub mod config;
 pub mod coordinator;
 pub mod devices;
 pub mod event_loop;
@@ -23,7 +22,7 @@ use std::num::NonZeroU32;
 
 use crate::spec::{Facts, RunFile, ScoreRequest};
 
-pub use config::Config;
+pub use crate::spec::schedule::Config;
 
 /// A place where one worker runs at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,33 @@
 //! The experiment file: layers, grid, checks and identity.
 
+mod problem;
+mod tree;
+
+pub mod keys;
+
+mod assign;
+mod draft;
+mod settings;
+
+pub mod check;
+pub mod expand;
+pub mod identity;
+pub mod load;
+pub mod schedule;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{RunId, ScoreId};
-use crate::{data::dataset, eval, model, schedule, train};
+use crate::{data::dataset, eval, model, train};
+
+pub use check::{check, input_px};
+pub use expand::CELLS_MAX;
+pub use identity::{dataset_name, protocol_line, run_id, run_identity, score_requests};
+pub use load::{Layers, load as load_experiment, load_machine, machine_file};
+pub use problem::Problem;
 
 /// Version of [`RunFile`] and [`Order`].
 pub const VERSION: u32 = 1;
@@ -137,4 +158,22 @@ pub struct ScoreRequest {
     /// `None` for clean.
     pub corruption: Option<String>,
     pub severity: Option<u8>,
+}
+
+/// A corruption suite, as far as scores need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuiteRef {
+    /// Name and version, e.g. `imagenet-c-first8 v1`.
+    pub label: String,
+    /// Corruption names, in the suite's order.
+    pub corruptions: Vec<String>,
+}
+
+/// The recipes key by key: (key, value in `modern`, value in `reference`), `-` where a recipe does
+/// not set the key.
+pub fn recipe_rows() -> Vec<(String, String, String)> {
+    let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "-".to_owned(), tree::label_of);
+    let rows = train::recipe::rows().into_iter();
+    rows.map(|row| (format!("train.{}", row.key), shown(&row.modern), shown(&row.reference)))
+        .collect()
 }

@@ -1,6 +1,12 @@
 //! Training: the loop, the loss, learning rates, the optimiser, checkpoints.
 
 pub mod config;
+pub mod recipe;
+pub mod rate;
+pub mod optimizer;
+pub mod step;
+pub mod checkpoint;
+pub mod run;
 
 pub use config::{Config, Dev, Input, Normalise, Precision, Recipe, Schedule, VoidLabel};
 

@@ -1,8 +1,15 @@
 //! Datasets: where images and masks lie and what the classes are.
 
-use std::path::PathBuf;
+pub mod ade20k;
+pub mod shapes;
+pub mod voc;
+
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use super::Error;
+use super::split::{Labels, Split};
 
 /// Key `data` of a spec.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,3 +62,103 @@ impl Default for ShapesConfig {
 fn train_name() -> String {
     "train".to_owned()
 }
+
+/// A dataset on disk.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// `voc`, `ade20k`, `shapes`; for a folder in VOC layout that is not `VOC2012`, its own name.
+    pub name: String,
+    /// Absolute.
+    pub root: PathBuf,
+    /// Class names, by index.
+    pub classes: Vec<String>,
+    /// Name of the split to train on.
+    pub train: String,
+    layout: Layout,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Layout {
+    Voc,
+    Ade20k,
+}
+
+/// Finds the dataset of `config` in `data_dirs`; writes `shapes` if it is not there yet.
+pub fn open(config: &Config, data_dirs: &[PathBuf]) -> Result<Dataset, Error> {
+    let root = match config {
+        Config::Voc(voc) => voc::find(voc, data_dirs)?,
+        Config::Ade20k(ade20k) => ade20k::find(ade20k, data_dirs)?,
+        Config::Shapes(shapes) => shapes::materialise(shapes, data_dirs)?,
+    };
+    open_at(config, &root)
+}
+
+/// Opens the dataset of `config` that lies at `root`.
+pub fn open_at(config: &Config, root: &Path) -> Result<Dataset, Error> {
+    let root = std::path::absolute(root)?;
+    match config {
+        Config::Voc(voc) => {
+            let name = voc::name(&root);
+            let classes = voc::open(&root)?;
+            Ok(Dataset { name, root, classes, train: voc.train.clone(), layout: Layout::Voc })
+        }
+        Config::Ade20k(_) => {
+            let classes = ade20k::open(&root)?;
+            let (name, train) = ("ade20k".to_owned(), "train".to_owned());
+            Ok(Dataset { name, root, classes, train, layout: Layout::Ade20k })
+        }
+        Config::Shapes(_) => {
+            let classes = voc::open(&root)?;
+            let (name, train) = ("shapes".to_owned(), "train".to_owned());
+            Ok(Dataset { name, root, classes, train, layout: Layout::Voc })
+        }
+    }
+}
+
+impl Dataset {
+    pub fn n_classes(&self) -> u32 {
+        self.classes.len() as u32
+    }
+
+    /// The images that `name` lists. That they exist is checked by [`Split::fingerprint`] and
+    /// when they are loaded.
+    pub fn split(&self, name: &str) -> Result<Split, Error> {
+        let (items, labels) = match self.layout {
+            Layout::Voc => (voc::items(&self.root, name)?, Labels::Plain),
+            Layout::Ade20k => (ade20k::items(&self.root, name)?, Labels::FromOne),
+        };
+        Ok(Split::new(name, items, &self.root, self.classes.clone().into(), labels))
+    }
+
+    /// The split to train on.
+    pub fn train_split(&self) -> Result<Split, Error> {
+        self.split(&self.train)
+    }
+}
+
+/// The first of `candidates` that is a folder, or the error that lists them.
+fn first_folder(
+    candidates: Vec<PathBuf>,
+    dataset: &'static str,
+    advice: String,
+) -> Result<PathBuf, Error> {
+    match candidates.iter().position(|path| path.is_dir()) {
+        Some(index) => Ok(candidates[index].clone()),
+        None => Err(Error::MissingDataset { dataset, looked_in: candidates, advice }),
+    }
+}
+
+/// Where `root` or, without one, `default` may lie. A relative `root` is looked for as it stands,
+/// then below the data folders.
+fn candidates(root: Option<&Path>, default: &str, data_dirs: &[PathBuf]) -> Vec<PathBuf> {
+    match root {
+        None => data_dirs.iter().map(|dir| dir.join(default)).collect(),
+        Some(root) if root.is_absolute() => vec![root.to_owned()],
+        Some(root) => std::iter::once(root.to_owned())
+            .chain(data_dirs.iter().map(|dir| dir.join(root)))
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! The procedural dataset: textured objects of six classes on textured grounds, with occlusion,
+//! distractors and void borders. Written once in VOC layout, then read like any other folder.
+//!
+//! Colours are drawn at random, so they tell nothing. Texture alone tells two classes, and leaves
+//! two pairs that only their outline tells apart.
+
+mod scene;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use self::scene::{CLASSES, render};
+use super::{ShapesConfig, voc};
+use crate::data::image_io::{voc_palette, write_png_mask_stored, write_png_rgb_stored};
+use crate::data::{Error, Mask, Rgb};
+use crate::files::hash::sha256_bytes;
+use crate::files::{FileLock, write_atomic};
+use crate::id::canonical_json;
+use crate::rng;
+
+/// Raised when a change to the generator changes a pixel; part of the folder's name.
+const GENERATOR_VERSION: u32 = 1;
+/// Smaller objects have no outline, larger ones only cost time.
+const SIDE_PX: std::ops::RangeInclusive<u32> = 32..=1024;
+/// About 50 GB of files at 128 px: a typo, not a study.
+const IMAGES_MAX: u32 = 1_000_000;
+/// Written last; a folder without it is not used.
+const MARKER: &str = "COMPLETE";
+
+/// The dataset's folder below the first of `data_dirs`, written now if it is not there.
+///
+/// Several processes may ask at once: the first writes, the others wait for its lock.
+pub(super) fn materialise(config: &ShapesConfig, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
+    check(config)?;
+    let parent = data_dirs.first().ok_or(Error::NoDataDir)?.join("shapes");
+    let name = folder_name(config);
+    let root = parent.join(&name);
+    if root.join(MARKER).is_file() {
+        return Ok(root);
+    }
+    let _lock = FileLock::acquire(&parent.join(format!(".{name}.lock")))?;
+    if root.join(MARKER).is_file() {
+        return Ok(root);
+    }
+    tracing::info!(root = %root.display(), "writing the `shapes` dataset");
+    let temp = parent.join(format!(".{name}.tmp"));
+    // Left by a process that was killed; nobody else writes here while we hold the lock.
+    remove_folder(&temp)?;
+    if let Err(error) = write(config, &temp) {
+        // The write failed already; the leftover folder is removed by the next try.
+        let _ = fs_err::remove_dir_all(&temp);
+        return Err(error);
+    }
+    remove_folder(&root)?;
+    fs_err::rename(&temp, &root)?;
+    Ok(root)
+}
+
+/// One image and its mask; the same for the same settings, on every machine.
+pub fn generate(config: &ShapesConfig, split: &str, index: u32) -> (Rgb, Mask) {
+    let purpose = format!("shapes/{split}");
+    let mut rng = rng::keyed(config.seed, &purpose, &[u64::from(index)]);
+    render(&mut rng, config.side_px)
+}
+
+fn check(config: &ShapesConfig) -> Result<(), Error> {
+    let bad =
+        |key, value, allowed| Err(Error::BadSetting { key, value: u64::from(value), allowed });
+    if !(1..=IMAGES_MAX).contains(&config.n_train) {
+        return bad("data.n_train", config.n_train, "1 to 1000000");
+    }
+    if !(1..=IMAGES_MAX).contains(&config.n_val) {
+        return bad("data.n_val", config.n_val, "1 to 1000000");
+    }
+    if !SIDE_PX.contains(&config.side_px) {
+        return bad("data.side_px", config.side_px, "32 to 1024");
+    }
+    Ok(())
+}
+
+fn folder_name(config: &ShapesConfig) -> String {
+    let identity = serde_json::json!({ "generator": GENERATOR_VERSION, "config": config });
+    let mut name = sha256_bytes(canonical_json(&identity).as_bytes());
+    name.truncate(16);
+    name
+}
+
+fn write(config: &ShapesConfig, root: &Path) -> Result<(), Error> {
+    for part in [voc::IMAGES, voc::MASKS, voc::SPLITS] {
+        fs_err::create_dir_all(root.join(part))?;
+    }
+    for (split, n) in [("train", config.n_train), ("val", config.n_val)] {
+        (0..n).into_par_iter().try_for_each(|index| write_one(config, root, split, index))?;
+        let stems: String = (0..n).map(|index| format!("{}\n", stem(split, index))).collect();
+        write_atomic(&root.join(voc::SPLITS).join(format!("{split}.txt")), stems.as_bytes())?;
+    }
+    let classes: String =
+        CLASSES.iter().enumerate().map(|(index, name)| format!("{index} {name}\n")).collect();
+    write_atomic(&root.join(voc::CLASSES_FILE), classes.as_bytes())?;
+    sync(root)?;
+    let n_images = u64::from(config.n_train) + u64::from(config.n_val);
+    write_atomic(&root.join(MARKER), format!("{n_images} images\n").as_bytes())?;
+    Ok(())
+}
+
+fn write_one(config: &ShapesConfig, root: &Path, split: &str, index: u32) -> Result<(), Error> {
+    let (image, mask) = generate(config, split, index);
+    let file = format!("{}.png", stem(split, index));
+    // Plain writes: the folder as a whole appears by its rename.
+    fs_err::write(root.join(voc::IMAGES).join(&file), write_png_rgb_stored(&image))?;
+    let mask = write_png_mask_stored(&mask, &voc_palette());
+    fs_err::write(root.join(voc::MASKS).join(&file), mask)?;
+    Ok(())
+}
+
+fn stem(split: &str, index: u32) -> String {
+    format!("{split}_{index:06}")
+}
+
+/// One call for the whole file system: a sync of each file takes longer than drawing it.
+#[cfg(target_os = "linux")]
+fn sync(root: &Path) -> io::Result<()> {
+    let folder = fs_err::File::open(root)?;
+    Ok(rustix::fs::syncfs(folder)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync(root: &Path) -> io::Result<()> {
+    for part in [voc::IMAGES, voc::MASKS] {
+        for entry in fs_err::read_dir(root.join(part))? {
+            fs_err::File::open(entry?.path())?.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_folder(path: &Path) -> io::Result<()> {
+    match fs_err::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::data::VOID;
+use crate::data::dataset::{Config, open, open_at};
+
+fn config() -> ShapesConfig {
+    ShapesConfig { n_train: 6, n_val: 3, side_px: 48, seed: 1 }
+}
+
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for part in [voc::IMAGES, voc::MASKS, voc::SPLITS, ""] {
+        for entry in fs_err::read_dir(root.join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+                files.insert(name, fs_err::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn the_generator_is_pinned() {
+    let mut bytes = Vec::new();
+    for (split, index) in [("train", 0), ("train", 1), ("val", 0)] {
+        let (image, mask) = generate(&ShapesConfig::default(), split, index);
+        bytes.extend(image.pixels);
+        bytes.extend(mask.classes);
+    }
+    insta::assert_snapshot!(sha256_bytes(&bytes), @"");
+    insta::assert_snapshot!(folder_name(&ShapesConfig::default()), @"");
+}
+
+#[test]
+fn what_is_written_is_what_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = open(&Config::Shapes(config()), &[dir.path().to_owned()]).unwrap();
+    assert_eq!((dataset.name.as_str(), dataset.n_classes()), ("shapes", 7));
+    let (train, val) = (dataset.train_split().unwrap(), dataset.split("val").unwrap());
+    assert_eq!((train.len(), val.len()), (6, 3));
+    for (split, index) in [(&train, 5), (&val, 2)] {
+        let (image, mask) = generate(&config(), &split.name, index);
+        let sample = split.load(index as usize).unwrap();
+        assert_eq!((sample.image, sample.mask), (image, mask));
+    }
+    insta::assert_snapshot!(val.fingerprint(None).unwrap(), @"");
+}
+
+#[test]
+fn files_do_not_depend_on_threads() {
+    let write = |n_threads| {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        let data_dirs = [dir.path().to_owned()];
+        let root = pool.install(|| materialise(&config(), &data_dirs)).unwrap();
+        files(&root)
+    };
+    let one = write(1);
+    assert_eq!(one.len(), 2 * 9 + 2 + 2);
+    assert!(one == write(4));
+}
+
+#[test]
+fn several_may_ask_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dirs = [dir.path().to_owned()];
+    std::thread::scope(|scope| {
+        let tries: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| materialise(&config(), &data_dirs).unwrap())).collect();
+        for attempt in tries {
+            let root = attempt.join().unwrap();
+            assert_eq!(files(&root).len(), 22);
+        }
+    });
+    let entries = fs_err::read_dir(dir.path().join("shapes")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.into_iter().all(|name| !name.ends_with(".tmp")));
+}
+
+#[test]
+fn an_unfinished_folder_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dirs = [dir.path().to_owned()];
+    let root = materialise(&config(), &data_dirs).unwrap();
+    let whole = files(&root);
+    fs_err::remove_file(root.join(MARKER)).unwrap();
+    fs_err::remove_file(root.join(voc::IMAGES).join("val_000001.png")).unwrap();
+    fs_err::create_dir_all(root.with_file_name(format!(".{}.tmp/x", folder_name(&config()))))
+        .unwrap();
+    assert_eq!(materialise(&config(), &data_dirs).unwrap(), root);
+    assert!(files(&root) == whole);
+}
+
+#[test]
+fn settings_have_their_own_folder_and_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dirs = [dir.path().to_owned()];
+    let other = ShapesConfig { seed: 2, ..config() };
+    assert_ne!(folder_name(&config()), folder_name(&other));
+    let error = materialise(&ShapesConfig { side_px: 8, ..config() }, &data_dirs).unwrap_err();
+    assert_eq!(error.to_string(), "`data.side_px` is 8; allowed: 32 to 1024");
+    let error = materialise(&ShapesConfig { n_val: 0, ..config() }, &data_dirs).unwrap_err();
+    assert_eq!(error.to_string(), "`data.n_val` is 0; allowed: 1 to 1000000");
+    let error = materialise(&config(), &[]).unwrap_err();
+    assert!(matches!(error, Error::NoDataDir), "{error}");
+}
+
+#[test]
+fn a_folder_that_is_known_is_opened_without_being_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = open_at(&Config::Shapes(config()), &dir.path().join("gone")).unwrap_err();
+    assert!(matches!(error, Error::MissingDataset { .. }), "{error}");
+    assert!(!dir.path().join("gone").exists());
+}
+
+#[test]
+fn every_class_is_there_and_most_pixels_are_labelled() {
+    let config = ShapesConfig { side_px: 64, ..ShapesConfig::default() };
+    let mut counts = [0usize; 256];
+    for index in 0..60 {
+        for class in generate(&config, "val", index).1.classes {
+            counts[usize::from(class)] += 1;
+        }
+    }
+    let total: usize = counts.iter().sum();
+    assert_eq!(counts[..CLASSES.len()].iter().sum::<usize>() + counts[usize::from(VOID)], total);
+    let share = |class: usize| counts[class] as f64 / total as f64;
+    assert!(share(0) > 0.4 && share(0) < 0.8, "ground {}", share(0));
+    assert!((1..CLASSES.len()).all(|class| share(class) > 0.02), "{counts:?}");
+    assert!(share(usize::from(VOID)) < 0.1);
+}
+
+/// Writes a sheet of images and masks to the folder in `SHEET`, to be looked at.
+#[test]
+#[ignore = "for eyes; run with SHEET=<folder>"]
+fn contact_sheet() {
+    let folder = PathBuf::from(std::env::var("SHEET").unwrap());
+    let config = ShapesConfig::default();
+    let (side, columns, rows) = (config.side_px as usize, 6, 4);
+    let (width, height) = (side * columns, side * rows * 2);
+    let mut sheet = vec![0; width * height * 3];
+    let palette = voc_palette();
+    for i in 0..columns * rows {
+        let (image, mask) = generate(&config, "val", i as u32);
+        let colours: Vec<u8> =
+            mask.classes.iter().flat_map(|&class| palette[usize::from(class)]).collect();
+        for (half, pixels) in [image.pixels, colours].iter().enumerate() {
+            for (y, row) in pixels.chunks_exact(side * 3).enumerate() {
+                let top = (i / columns * 2 + half) * side + y;
+                let start = (top * width + i % columns * side) * 3;
+                sheet[start..start + side * 3].copy_from_slice(row);
+            }
+        }
+    }
+    let sheet = Rgb { width: width as u32, height: height as u32, pixels: sheet };
+    write_atomic(&folder.join("sheet.png"), &crate::data::image_io::write_png_rgb(&sheet)).unwrap();
+}

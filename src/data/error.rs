@@ -1,0 +1,150 @@
+//! What can be wrong with a dataset, each naming the file and what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::event::FailureClass;
+
+/// Something about the data that stops us.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no {dataset} dataset: looked in {}; {advice}", listed(looked_in))]
+    MissingDataset { dataset: &'static str, looked_in: Vec<PathBuf>, advice: String },
+
+    #[error("`{root}` is not a {dataset} dataset: it has no `{missing}`; {advice}")]
+    IncompleteDataset { dataset: &'static str, root: PathBuf, missing: String, advice: String },
+
+    #[error("`shapes` has no folder to be written into: set `data_dirs`")]
+    NoDataDir,
+
+    #[error("`{key}` is {value}; allowed: {allowed}")]
+    BadSetting { key: &'static str, value: u64, allowed: &'static str },
+
+    #[error("no split `{name}`: there is no `{path}`; splits there: {}", named(available))]
+    MissingSplit { name: String, path: PathBuf, available: Vec<String> },
+
+    #[error("split `{path}` names no image")]
+    EmptySplit { path: PathBuf },
+
+    #[error(
+        "`{path}` line {line}: `{text}` {problem}; expected one file stem a line, without extension"
+    )]
+    BadSplitLine { path: PathBuf, line: usize, text: String, problem: String },
+
+    #[error("`{path}` line {line}: `{text}` {problem}; expected `<index> <name>`, counted from 0")]
+    BadClassLine { path: PathBuf, line: usize, text: String, problem: String },
+
+    #[error("`{path}` lists {n} classes; allowed: 1 to 255")]
+    BadClassCount { path: PathBuf, n: usize },
+
+    #[error(
+        "split `{split}` of {n_items} images lacks {n_images} images and {n_masks} masks ({}); \
+         restore them, or take them out of the split",
+        first_of(first, n_images + n_masks)
+    )]
+    MissingFiles {
+        split: String,
+        n_items: usize,
+        n_images: usize,
+        n_masks: usize,
+        /// The first few, images before masks.
+        first: Vec<PathBuf>,
+    },
+
+    #[error("image `{path}` does not exist; restore it, or take it out of the split")]
+    MissingImage { path: PathBuf },
+
+    #[error("mask `{path}` does not exist; restore it, or take the image out of the split")]
+    MissingMask { path: PathBuf },
+
+    #[error("`{path}` is {found}, not a {expected} file; {advice}")]
+    NotAnImage { path: PathBuf, found: &'static str, expected: &'static str, advice: &'static str },
+
+    #[error("`{path}` is truncated: it ends after {bytes} bytes, in the middle; fetch it again")]
+    Truncated { path: PathBuf, bytes: usize },
+
+    #[error("image `{path}` cannot be decoded; fetch it again")]
+    DecodeImage { path: PathBuf, source: image::ImageError },
+
+    #[error("mask `{path}` cannot be decoded; fetch it again")]
+    DecodeMask { path: PathBuf, source: png::DecodingError },
+
+    #[error(
+        "mask `{path}` is {found}; expected a PNG of palette indices (1, 2, 4 or 8 bits) or \
+         8-bit grey, one class index a pixel"
+    )]
+    MaskFormat { path: PathBuf, found: String },
+
+    #[error(
+        "`{path}` is {width}x{height}; at most {} pixels are read",
+        super::image_io::PIXELS_MAX
+    )]
+    TooLarge { path: PathBuf, width: u32, height: u32 },
+
+    #[error(
+        "mask `{mask}` is {}x{}, but its image `{image}` is {}x{} (width x height)",
+        mask_size[0], mask_size[1], image_size[0], image_size[1]
+    )]
+    SizeMismatch {
+        image: PathBuf,
+        /// Width and height.
+        image_size: [u32; 2],
+        mask: PathBuf,
+        /// Width and height.
+        mask_size: [u32; 2],
+    },
+
+    #[error(
+        "mask `{mask}` has class {class} (first at x {x}, y {y}); allowed: 0 to {class_max}, and \
+         255 for void"
+    )]
+    ClassOutOfRange {
+        mask: PathBuf,
+        /// As stored in the file.
+        class: u8,
+        class_max: u8,
+        x: u32,
+        y: u32,
+    },
+
+    /// From `fs_err`, whose messages name the path.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Error {
+    /// Whether the data must be mended first, or trying again may help.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            // Text that is not UTF-8 is a fault of the file, all else of the machine.
+            Self::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
+                FailureClass::Environment
+            }
+            _ => FailureClass::Input,
+        }
+    }
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    match paths {
+        [] => "no folder (`data_dirs` is empty)".to_owned(),
+        paths => {
+            let paths: Vec<_> = paths.iter().map(|path| quoted(path)).collect();
+            paths.join(", ")
+        }
+    }
+}
+
+fn named(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn first_of(first: &[PathBuf], n: usize) -> String {
+    let more = n.saturating_sub(first.len());
+    let list = listed(first);
+    if more == 0 { list } else { format!("{list} and {more} more") }
+}
+
+fn quoted(path: &Path) -> String {
+    format!("`{}`", path.display())
+}

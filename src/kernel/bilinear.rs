@@ -1,0 +1,65 @@
+//! Bilinear interpolation with `align_corners = false`, as PyTorch's `F.interpolate`.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// For each output place: the two inputs it lies between and the weight of the second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tap {
+    pub low: usize,
+    pub high: usize,
+    pub weight_high: f32,
+}
+
+/// The taps of one axis.
+pub fn taps(n_in: usize, n_out: usize) -> Vec<Tap> {
+    let scale = n_in as f32 / n_out as f32;
+    (0..n_out)
+        .map(|i| {
+            let at = (scale * (i as f32 + 0.5) - 0.5).max(0.0);
+            let low = (at as usize).min(n_in - 1);
+            let high = (low + 1).min(n_in - 1);
+            Tap { low, high, weight_high: (at - low as f32).clamp(0.0, 1.0) }
+        })
+        .collect()
+}
+
+/// Resizes `[batch, channels, h, w]` to `size` (height, width) as two products, so that the
+/// backward pass is two products as well.
+pub fn resize(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    let device = x.device();
+    let vertical = matrix(height, size[0], &device); // [h_out, h]
+    let horizontal = matrix(width, size[1], &device).transpose(); // [w, w_out]
+    vertical.unsqueeze().matmul(x).matmul(horizontal.unsqueeze())
+}
+
+/// Weights `[n_out, n_in]`.
+fn matrix(n_in: usize, n_out: usize, device: &Device) -> Tensor<2> {
+    let mut weights = vec![0.0f32; n_out * n_in];
+    for (row, tap) in weights.chunks_exact_mut(n_in).zip(taps(n_in, n_out)) {
+        row[tap.low] += 1.0 - tap.weight_high;
+        row[tap.high] += tap.weight_high;
+    }
+    Tensor::from_data(TensorData::new(weights, [n_out, n_in]), &device.clone().inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_a_ramp_as_pytorch_does() {
+        let device = Device::flex();
+        let x = Tensor::<4>::from_data([[[[0.0f32, 4.0]]]], &device);
+        let y: Vec<f32> = resize(x, [1, 4]).into_data().try_into_vec().unwrap();
+        assert_eq!(y, [0.0, 1.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn shrinking_takes_the_middle_without_antialiasing() {
+        let device = Device::flex();
+        let x = Tensor::<4>::from_data([[[[0.0f32, 1.0, 2.0, 3.0]]]], &device);
+        let y: Vec<f32> = resize(x, [1, 2]).into_data().try_into_vec().unwrap();
+        assert_eq!(y, [0.5, 2.5]);
+    }
+}

@@ -1,0 +1,4 @@
+//! Operations of our own where Burn's compositions cost too much time or memory.
+
+pub mod bilinear;
+pub mod upsampled;

@@ -1,0 +1,156 @@
+//! DINOv3 (facebookresearch/dinov3 6876159; gated, under its own licence): patch 16, RoPE, four
+//! storage tokens.
+
+use super::super::config::{DinoType, Size};
+use super::super::vit::{Arch, AttentionBias, Ffn, Position};
+use super::{IMAGENET, Variant};
+
+const BASE_PERIOD: f64 = 100.0;
+
+struct Row {
+    name: &'static str,
+    label: &'static str,
+    size: Size,
+    dims: [usize; 3],
+    ffn: Ffn,
+    bias: AttentionBias,
+    /// 1e-5 officially; 1 for `tiny`, whose blocks would otherwise be near-identity untrained.
+    layer_scale: f64,
+    files: &'static [&'static str],
+    folders: &'static [&'static str],
+    sha256: &'static str,
+    params: u64,
+}
+
+const fn variant(row: &Row) -> Variant {
+    Variant {
+        name: row.name,
+        label: row.label,
+        dino_type: DinoType::Dinov3,
+        size: row.size,
+        registers: true,
+        arch: Arch {
+            patch: 16,
+            dim: row.dims[0],
+            depth: row.dims[1],
+            heads: row.dims[2],
+            ffn: row.ffn,
+            registers: 4,
+            norm_eps: 1e-5,
+            bias: row.bias,
+            layer_scale: row.layer_scale,
+            position: Position::Rotary { base: BASE_PERIOD },
+        },
+        files: row.files,
+        folders: row.folders,
+        sha256: row.sha256,
+        source: "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/ \
+                 (gated: DINOv3 License)",
+        mean: IMAGENET.0,
+        std: IMAGENET.1,
+        params: row.params,
+    }
+}
+
+const TINY: Row = Row {
+    name: "dinov3_tiny16",
+    label: "ViT-tiny/16",
+    size: Size::Tiny,
+    dims: [64, 4, 4],
+    ffn: Ffn::Mlp { hidden: 256 },
+    bias: AttentionBias::QueryValue,
+    layer_scale: 1.0,
+    files: &[],
+    folders: &[],
+    sha256: "",
+    params: 0,
+};
+
+const SMALL: Row = Row {
+    name: "dinov3_vits16",
+    label: "ViT-S/16",
+    size: Size::Small,
+    dims: [384, 12, 6],
+    ffn: Ffn::Mlp { hidden: 1536 },
+    bias: AttentionBias::QueryValue,
+    layer_scale: 1e-5,
+    files: &["dinov3_vits16_pretrain_lvd1689m-08c60483.pth"],
+    folders: &["dinov3-vits16-pretrain-lvd1689m"],
+    sha256: "08c60483",
+    params: 21_601_152,
+};
+
+const SMALL_PLUS: Row = Row {
+    name: "dinov3_vits16plus",
+    label: "ViT-S+/16",
+    size: Size::SmallPlus,
+    ffn: Ffn::SwiGlu { hidden: 1536 },
+    files: &["dinov3_vits16plus_pretrain_lvd1689m-4057cbaa.pth"],
+    folders: &["dinov3-vits16plus-pretrain-lvd1689m"],
+    sha256: "4057cbaa",
+    params: 28_697_472,
+    ..SMALL
+};
+
+const BASE: Row = Row {
+    name: "dinov3_vitb16",
+    label: "ViT-B/16",
+    size: Size::Base,
+    dims: [768, 12, 12],
+    ffn: Ffn::Mlp { hidden: 3072 },
+    files: &["dinov3_vitb16_pretrain_lvd1689m-73cec8be.pth"],
+    folders: &["dinov3-vitb16-pretrain-lvd1689m"],
+    sha256: "73cec8be",
+    params: 85_669_632,
+    ..SMALL
+};
+
+const LARGE: Row = Row {
+    name: "dinov3_vitl16",
+    label: "ViT-L/16",
+    size: Size::Large,
+    dims: [1024, 24, 16],
+    ffn: Ffn::Mlp { hidden: 4096 },
+    files: &["dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth"],
+    folders: &["dinov3-vitl16-pretrain-lvd1689m"],
+    sha256: "8aa4cbdd",
+    params: 303_154_176,
+    ..SMALL
+};
+
+const HUGE_PLUS: Row = Row {
+    name: "dinov3_vith16plus",
+    label: "ViT-H+/16",
+    size: Size::HugePlus,
+    dims: [1280, 32, 20],
+    ffn: Ffn::SwiGlu { hidden: 5120 },
+    files: &["dinov3_vith16plus_pretrain_lvd1689m-7c1da9a5.pth"],
+    folders: &["dinov3-vith16plus-pretrain-lvd1689m"],
+    sha256: "7c1da9a5",
+    params: 840_633_600,
+    ..SMALL
+};
+
+const SEVEN_B: Row = Row {
+    name: "dinov3_vit7b16",
+    label: "ViT-7B/16",
+    size: Size::SevenB,
+    dims: [4096, 40, 32],
+    ffn: Ffn::SwiGlu { hidden: 8192 },
+    bias: AttentionBias::None,
+    files: &["dinov3_vit7b16_pretrain_lvd1689m-a955f4ea.pth"],
+    folders: &["dinov3-vit7b16-pretrain-lvd1689m"],
+    sha256: "a955f4ea",
+    params: 6_716_043_264,
+    ..SMALL
+};
+
+pub const VARIANTS: &[Variant] = &[
+    variant(&TINY),
+    variant(&SMALL),
+    variant(&SMALL_PLUS),
+    variant(&BASE),
+    variant(&LARGE),
+    variant(&HUGE_PLUS),
+    variant(&SEVEN_B),
+];

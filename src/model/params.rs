@@ -1,0 +1,181 @@
+//! Every tensor of a network by name: one walk serves loading, counting, optimising and saving.
+
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+
+/// One named tensor of a network, as it lies in memory.
+///
+/// Files keep PyTorch's layouts; matrices lie transposed in memory, as Burn's products want them.
+#[derive(Debug)]
+pub enum Slot<'a> {
+    /// `[n]`.
+    Vector(&'a mut Tensor<1>),
+    /// `[in, out]` in memory, `[out, in]` in files.
+    Matrix(&'a mut Tensor<2>),
+    /// `[in * kh * kw, out]` in memory, `[out, in, kh, kw]` (given) in files.
+    Kernel(&'a mut Tensor<2>, [usize; 4]),
+    /// `[1, n, dim]`.
+    Tokens(&'a mut Tensor<3>),
+    /// `[out, in, kh, kw]`.
+    Conv(&'a mut Tensor<4>),
+}
+
+/// Something made of named tensors.
+pub trait Params {
+    /// Calls `f` with the full name and slot of every tensor, in a fixed order.
+    ///
+    /// `path` is the prefix, empty or ending in a dot.
+    fn each(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>));
+}
+
+impl<T: Params> Params for Option<T> {
+    fn each(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        if let Some(inner) = self {
+            inner.each(path, f);
+        }
+    }
+}
+
+impl<T: Params> Params for Vec<T> {
+    fn each(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        for (i, inner) in self.iter_mut().enumerate() {
+            inner.each(&format!("{path}{i}."), f);
+        }
+    }
+}
+
+impl Slot<'_> {
+    /// Shape as files have it.
+    pub fn file_shape(&self) -> Vec<usize> {
+        match self {
+            Self::Vector(t) => t.dims().to_vec(),
+            Self::Matrix(t) => {
+                let [d_in, d_out] = t.dims();
+                vec![d_out, d_in]
+            }
+            Self::Kernel(_, shape) => shape.to_vec(),
+            Self::Tokens(t) => t.dims().to_vec(),
+            Self::Conv(t) => t.dims().to_vec(),
+        }
+    }
+
+    pub fn n_elements(&self) -> usize {
+        self.file_shape().iter().product()
+    }
+
+    /// Whether the tensor receives gradients.
+    pub fn is_trained(&self) -> bool {
+        match self {
+            Self::Vector(t) => t.is_require_grad(),
+            Self::Matrix(t) | Self::Kernel(t, _) => t.is_require_grad(),
+            Self::Tokens(t) => t.is_require_grad(),
+            Self::Conv(t) => t.is_require_grad(),
+        }
+    }
+
+    /// The values in file layout, f32, row-major; without autodiff.
+    pub fn to_file(&self) -> Vec<f32> {
+        let data = match self {
+            Self::Vector(t) => (*t).clone().inner().into_data(),
+            Self::Matrix(t) | Self::Kernel(t, _) => (*t).clone().inner().transpose().into_data(),
+            Self::Tokens(t) => (*t).clone().inner().into_data(),
+            Self::Conv(t) => (*t).clone().inner().into_data(),
+        };
+        data.convert::<f32>().try_into_vec().expect("converted to f32 on the line above")
+    }
+
+    /// Replaces the tensor by `values` in file layout; the result is an untracked constant.
+    ///
+    /// # Panics
+    /// If the number of values is not the slot's.
+    pub fn set_from_file(&mut self, values: Vec<f32>, device: &Device) {
+        let shape = self.file_shape();
+        assert_eq!(values.len(), shape.iter().product::<usize>(), "shapes are checked by callers");
+        let tensor = |shape: &[usize]| TensorData::new(values.clone(), shape.to_vec());
+        match self {
+            Self::Vector(t) => **t = Tensor::from_data(tensor(&shape), device),
+            Self::Matrix(t) | Self::Kernel(t, _) => {
+                let d_out = shape[0];
+                let d_in = shape[1..].iter().product();
+                // [out, in] -> [in, out], made contiguous once here instead of at every product.
+                **t = Tensor::from_data(
+                    TensorData::new(transpose(&values, d_out, d_in), [d_in, d_out]),
+                    device,
+                );
+            }
+            Self::Tokens(t) => **t = Tensor::from_data(tensor(&shape), device),
+            Self::Conv(t) => **t = Tensor::from_data(tensor(&shape), device),
+        }
+    }
+
+    /// The values in memory order as one vector without autodiff; for element-wise optimisers.
+    pub fn flat(&self) -> Tensor<1> {
+        match self {
+            Self::Vector(t) => (*t).clone().inner(),
+            Self::Matrix(t) | Self::Kernel(t, _) => (*t).clone().inner().flatten(0, 1),
+            Self::Tokens(t) => (*t).clone().inner().flatten(0, 2),
+            Self::Conv(t) => (*t).clone().inner().flatten(0, 3),
+        }
+    }
+
+    /// Puts back what [`Self::flat`] gave; the tensor is trained from then on.
+    pub fn set_flat_trained(&mut self, flat: Tensor<1>) {
+        match self {
+            Self::Vector(t) => **t = flat.autodiff().require_grad(),
+            Self::Matrix(t) | Self::Kernel(t, _) => {
+                **t = flat.reshape(t.dims()).autodiff().require_grad();
+            }
+            Self::Tokens(t) => **t = flat.reshape(t.dims()).autodiff().require_grad(),
+            Self::Conv(t) => **t = flat.reshape(t.dims()).autodiff().require_grad(),
+        }
+    }
+
+    /// The tensor's gradient in memory order, taken out of `gradients`.
+    pub fn take_gradient(&self, gradients: &mut Gradients) -> Option<Tensor<1>> {
+        match self {
+            Self::Vector(t) => t.grad_remove(gradients),
+            Self::Matrix(t) | Self::Kernel(t, _) => {
+                t.grad_remove(gradients).map(|g| g.flatten(0, 1))
+            }
+            Self::Tokens(t) => t.grad_remove(gradients).map(|g| g.flatten(0, 2)),
+            Self::Conv(t) => t.grad_remove(gradients).map(|g| g.flatten(0, 3)),
+        }
+    }
+
+    /// The tensor's gradient in file layout, left in `gradients`.
+    pub fn gradient_in_file_layout(&self, gradients: &Gradients) -> Option<Vec<f32>> {
+        let data = match self {
+            Self::Vector(t) => t.grad(gradients)?.into_data(),
+            Self::Matrix(t) | Self::Kernel(t, _) => t.grad(gradients)?.transpose().into_data(),
+            Self::Tokens(t) => t.grad(gradients)?.into_data(),
+            Self::Conv(t) => t.grad(gradients)?.into_data(),
+        };
+        Some(data.convert::<f32>().try_into_vec().expect("converted to f32 on the line above"))
+    }
+
+    /// Makes the tensor a leaf that receives gradients.
+    pub fn train(&mut self) {
+        let flat = self.flat();
+        self.set_flat_trained(flat);
+    }
+
+    /// Makes the tensor a constant.
+    pub fn freeze(&mut self) {
+        match self {
+            Self::Vector(t) => **t = (*t).clone().inner(),
+            Self::Matrix(t) | Self::Kernel(t, _) => **t = (*t).clone().inner(),
+            Self::Tokens(t) => **t = (*t).clone().inner(),
+            Self::Conv(t) => **t = (*t).clone().inner(),
+        }
+    }
+}
+
+/// `[rows, columns]` row-major to `[columns, rows]` row-major.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = vec![0.0; values.len()];
+    for row in 0..rows {
+        for column in 0..columns {
+            out[column * rows + row] = values[row * columns + column];
+        }
+    }
+    out
+}

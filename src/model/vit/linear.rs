@@ -1,0 +1,92 @@
+//! A linear layer, and one with a low-rank update.
+
+use burn::tensor::{Device, Tensor, module};
+
+use crate::model::params::{Params, Slot};
+
+/// `x W + b` with W `[in, out]`.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    pub weight: Tensor<2>,
+    pub bias: Option<Tensor<1>>,
+}
+
+/// Whether a [`Linear`] has a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bias {
+    Yes,
+    No,
+}
+
+impl Linear {
+    /// All zeros, to be filled by a weight file or an initialiser.
+    pub fn zeros(d_in: usize, d_out: usize, bias: Bias, device: &Device) -> Self {
+        Self {
+            weight: Tensor::zeros([d_in, d_out], device),
+            bias: (bias == Bias::Yes).then(|| Tensor::zeros([d_out], device)),
+        }
+    }
+
+    /// `[.., in]` -> `[.., out]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        module::linear(x, self.weight.clone(), self.bias.clone())
+    }
+}
+
+impl Params for Linear {
+    fn each(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        f(&format!("{path}weight"), Slot::Matrix(&mut self.weight));
+        if let Some(bias) = &mut self.bias {
+            f(&format!("{path}bias"), Slot::Vector(bias));
+        }
+    }
+}
+
+/// A low-rank update `scale * (x A) B` (Hu et al. 2021, arXiv:2106.09685).
+#[derive(Debug, Clone)]
+pub struct Lora {
+    /// `[in, rank]`; `[rank, in]` in files.
+    pub a: Tensor<2>,
+    /// `[rank, out]`; `[out, rank]` in files.
+    pub b: Tensor<2>,
+    /// `alpha / rank`.
+    pub scale: f64,
+}
+
+impl Params for Lora {
+    fn each(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        f(&format!("{path}lora_a"), Slot::Matrix(&mut self.a));
+        f(&format!("{path}lora_b"), Slot::Matrix(&mut self.b));
+    }
+}
+
+/// A linear layer that may carry a low-rank update.
+#[derive(Debug, Clone)]
+pub struct Adapted {
+    pub linear: Linear,
+    pub lora: Option<Lora>,
+}
+
+impl Adapted {
+    pub fn plain(linear: Linear) -> Self {
+        Self { linear, lora: None }
+    }
+
+    /// `[batch, n_tokens, in]` -> `[batch, n_tokens, out]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let Some(lora) = &self.lora else { return self.linear.forward(x) };
+        let update = module::linear(x.clone(), lora.a.clone(), None);
+        let update = module::linear(update, lora.b.clone(), None);
+        // A product by 1 would only cost time: the reference project has no scale.
+        #[expect(clippy::float_cmp, reason = "exactly 1 when alpha equals the rank")]
+        let update = if lora.scale == 1.0 { update } else { update.mul_scalar(lora.scale) };
+        self.linear.forward(x) + update
+    }
+}
+
+impl Params for Adapted {
+    fn each(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.linear.each(path, f);
+        self.lora.each(path, f);
+    }
+}

@@ -1,0 +1,469 @@
+//! Every key that a run, a schedule or a machine can have: its type, what is allowed, and what it
+//! is for. The one table behind parsing, messages and `check`.
+
+use serde_json::Value;
+
+use super::problem::{nearest, quoted};
+use super::tree::{label_of, shortened};
+use crate::model::{DinoType, Size};
+
+/// Corruption suites by name; `none` scores clean images only.
+pub const SUITE_NAMES: &[&str] = &["imagenet-c-first8", "none"];
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Dotted, as in `"train.lr" = 1e-3`.
+    pub name: &'static str,
+    pub ty: Type,
+    /// The `kind` key and its values under which this key means something; `None`: always.
+    pub of: Option<(&'static str, &'static [&'static str])>,
+    /// Must be given where it means something.
+    pub required: bool,
+    pub doc: &'static str,
+}
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Type {
+    Bool,
+    Int { min: u64, max: u64 },
+    Float { min: f64, max: f64 },
+    /// A number above 0 and up to `max`.
+    Positive { max: f64 },
+    Choice(&'static [&'static str]),
+    /// The name of a file without its ending: no folder, no white space.
+    Name,
+    Path,
+    /// `auto`, `cpu`, `cuda:N`, or several separated by commas.
+    Devices,
+    /// Not empty, nothing twice.
+    List(&'static Type),
+    /// One side, or height and width.
+    Px { min: u64, max: u64 },
+}
+
+/// Whose key it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Part of every cell; may change numbers.
+    Run,
+    /// How an experiment is carried out; changes no number.
+    Schedule,
+    /// Folders of this machine; changes no number.
+    Machine,
+}
+
+/// Why a value is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// What is wrong and what is allowed.
+    pub(super) message: String,
+    pub(super) nearest: Option<String>,
+}
+
+const RATE: Type = Type::Positive { max: 10.0 };
+const TEXT_NAME: Type = Type::Name;
+const PATH: Type = Type::Path;
+const SEVERITY: Type = Type::Int { min: 1, max: 5 };
+const LORA_TARGET: Type = Type::Choice(&["q", "v"]);
+/// Seeds are TOML integers, so 63 bits.
+const SEED: Type = Type::Int { min: 0, max: i64::MAX as u64 };
+
+const LORA: (&str, &[&str]) = ("tune.kind", &["lora"]);
+const SHAPES: (&str, &[&str]) = ("data.kind", &["shapes"]);
+
+const SIZES: &[&str] =
+    &["tiny", "small", "small_plus", "base", "large", "huge_plus", "giant", "7b"];
+
+/// The table, in the order of `sweep recipes` and of the documentation.
+pub const KEYS: &[Key] = &[
+    key("seed", SEED, "Seed of all of a run's randomness; several seeds are replicates."),
+    key("model.dino_type", Type::Choice(&["dinov2", "dinov3"]), "Family of the encoder."),
+    key("model.size", Type::Choice(SIZES), "Size of the encoder."),
+    key("model.registers", Type::Bool, "DINOv2 with register tokens; DINOv3 always has them."),
+    key(
+        "weights.kind",
+        Type::Choice(&["pretrained", "random", "file"]),
+        "Where the encoder's weights come from.",
+    ),
+    key("weights.path", Type::Path, "Weight file; relative to the current folder.")
+        .of(("weights.kind", &["file"]))
+        .required(),
+    key("tune.kind", Type::Choice(&["frozen", "lora", "full"]), "What of the encoder is trained."),
+    key("tune.rank", Type::Int { min: 1, max: 1024 }, "Rank of the LoRA update.")
+        .of(LORA)
+        .required(),
+    key(
+        "tune.alpha",
+        Type::Positive { max: 1e6 },
+        "The update is scaled by alpha / rank; default: the rank.",
+    )
+    .of(LORA),
+    key("tune.targets", Type::List(&LORA_TARGET), "Projections that get an adapter.").of(LORA),
+    key("decoder.kind", Type::Choice(&["linear", "fpn"]), "Head on the patch tokens."),
+    key("decoder.channels", Type::Int { min: 8, max: 4096 }, "Channels of the first FPN stage.")
+        .of(("decoder.kind", &["fpn"])),
+    key("data.kind", Type::Choice(&["voc", "ade20k", "shapes"]), "Dataset."),
+    key("data.root", Type::Path, "Folder of the dataset; relative to the current folder.")
+        .of(("data.kind", &["voc", "ade20k"])),
+    key("data.train", Type::Name, "Split file to train on, without `.txt`.")
+        .of(("data.kind", &["voc"])),
+    key("data.n_train", Type::Int { min: 1, max: 1_000_000 }, "Training images.").of(SHAPES),
+    key("data.n_val", Type::Int { min: 1, max: 1_000_000 }, "Validation images.").of(SHAPES),
+    key("data.side_px", Type::Int { min: 16, max: 4096 }, "Side of the square images.").of(SHAPES),
+    key("data.seed", SEED, "Seed of the image generator.").of(SHAPES),
+    key(
+        "train.recipe",
+        Type::Choice(&["modern", "reference"]),
+        "Where the values of `train` come from that are not given.",
+    ),
+    key("train.epochs", Type::Int { min: 1, max: 100_000 }, "Passes over the train split."),
+    key(
+        "train.steps",
+        Type::Int { min: 1, max: 100_000_000 },
+        "Optimiser steps, instead of `epochs`.",
+    ),
+    key("train.batch_size", Type::Int { min: 1, max: 4096 }, "Images a step."),
+    key("train.lr", RATE, "Learning rate of the decoder."),
+    key("train.lr_encoder", RATE, "Learning rate of LoRA or of the whole encoder."),
+    key("train.weight_decay", Type::Float { min: 0.0, max: 10.0 }, "Decoupled, as AdamW."),
+    key(
+        "train.schedule.kind",
+        Type::Choice(&["constant", "cosine"]),
+        "Learning rate over the run.",
+    ),
+    key(
+        "train.schedule.warmup_percent",
+        Type::Int { min: 0, max: 100 },
+        "Part of the steps with a rising rate.",
+    )
+    .of(("train.schedule.kind", &["cosine"]))
+    .required(),
+    key("train.flip", Type::Float { min: 0.0, max: 1.0 }, "Probability of a horizontal flip."),
+    key("train.input.tokens", Type::Int { min: 1, max: 512 }, "Side of the input in patches."),
+    key(
+        "train.input.px",
+        Type::Px { min: 14, max: 8192 },
+        "Side of the input, or height and width, in pixels, instead of `tokens`.",
+    ),
+    key(
+        "train.normalise",
+        Type::Choice(&["backbone", "none"]),
+        "Mean and standard deviation taken off the image.",
+    ),
+    key(
+        "train.void_label",
+        Type::Choice(&["ignore", "background"]),
+        "What void pixels are in the loss.",
+    ),
+    key(
+        "train.dev.fraction",
+        Type::Float { min: 0.0, max: 0.9 },
+        "Part of the train split held out for choosing; 0: none.",
+    ),
+    key("train.dev.seed", SEED, "Seed of that part."),
+    key("train.precision", Type::Choice(&["auto", "f32"]), "Number format; `auto` is f32."),
+    key(
+        "train.validate_every",
+        Type::Int { min: 0, max: 100_000 },
+        "Epochs between validations; 0: only after the last.",
+    ),
+    key("eval.sets", Type::List(&TEXT_NAME), "Splits of the dataset to score."),
+    key("eval.mode.kind", Type::Choice(&["whole"]), "How an image becomes a prediction."),
+    key("eval.corruption.suite", Type::Choice(SUITE_NAMES), "Corruptions to score."),
+    key("eval.corruption.severities", Type::List(&SEVERITY), "Levels of each corruption."),
+    key("eval.select", Type::Choice(&["last", "best"]), "Which checkpoint is scored."),
+    key("schedule.devices", Type::Devices, "Devices to run on."),
+    key("schedule.jobs", Type::Int { min: 1, max: 1024 }, "Workers at once on the CPU."),
+    key(
+        "schedule.threads",
+        Type::Int { min: 0, max: 4096 },
+        "Threads of a CPU worker; 0: all cores divided by `jobs`.",
+    ),
+    key("schedule.retries", Type::Int { min: 0, max: 100 }, "Tries again after a failure."),
+    key(
+        "schedule.checkpoint_every_s",
+        Type::Int { min: 0, max: 86_400 },
+        "Seconds between checkpoints within an epoch.",
+    ),
+    key("machine.data_dirs", Type::List(&PATH), "Folders that datasets are looked for in."),
+    key("machine.weight_dirs", Type::List(&PATH), "Folders that weights are looked for in."),
+    key("machine.results", Type::Path, "The results folder."),
+];
+
+/// Short names and what they stand for: a key, or a group of keys.
+///
+/// `backbone` and `lora_rank` set several keys and are read in `assign`.
+pub const ALIASES: &[(&str, &str)] = &[
+    ("size", "model.size"),
+    ("dino_type", "model.dino_type"),
+    ("registers", "model.registers"),
+    ("lora_alpha", "tune.alpha"),
+    ("lora_targets", "tune.targets"),
+    ("dataset", "data"),
+    ("recipe", "train.recipe"),
+    ("epochs", "train.epochs"),
+    ("steps", "train.steps"),
+    ("batch_size", "train.batch_size"),
+    ("lr", "train.lr"),
+    ("lr_encoder", "train.lr_encoder"),
+    ("weight_decay", "train.weight_decay"),
+    ("flip", "train.flip"),
+    ("input", "train.input"),
+    ("tokens", "train.input.tokens"),
+    ("px", "train.input.px"),
+    ("precision", "train.precision"),
+    ("sets", "eval.sets"),
+    ("select", "eval.select"),
+    ("suite", "eval.corruption.suite"),
+    ("severities", "eval.corruption.severities"),
+    ("devices", "schedule.devices"),
+    ("jobs", "schedule.jobs"),
+    ("data_dirs", "machine.data_dirs"),
+    ("weight_dirs", "machine.weight_dirs"),
+    ("results", "machine.results"),
+];
+
+/// Keys of which a run has exactly one.
+pub const EXCLUSIVE: &[(&str, &str)] =
+    &[("train.epochs", "train.steps"), ("train.input.tokens", "train.input.px")];
+
+const fn key(name: &'static str, ty: Type, doc: &'static str) -> Key {
+    Key { name, ty, of: None, required: false, doc }
+}
+
+impl Key {
+    const fn of(mut self, of: (&'static str, &'static [&'static str])) -> Self {
+        self.of = Some(of);
+        self
+    }
+
+    const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    pub fn owner(&self) -> Owner {
+        match self.name.split_once('.') {
+            Some(("schedule", _)) => Owner::Schedule,
+            Some(("machine", _)) => Owner::Machine,
+            _ => Owner::Run,
+        }
+    }
+
+    /// Whether other keys depend on this one's value.
+    pub(super) fn is_kind(&self) -> bool {
+        self.name.ends_with(".kind")
+    }
+
+    /// Whether the key means something where its `kind` key has this value.
+    pub(super) fn applies(&self, kind: Option<&str>) -> bool {
+        self.of.is_none_or(|(_, kinds)| kind.is_some_and(|kind| kinds.contains(&kind)))
+    }
+}
+
+/// The row of exactly this dotted name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Whether some key lies below this dotted name.
+pub(super) fn is_group(name: &str) -> bool {
+    below(name).next().is_some()
+}
+
+/// Keys below a dotted name.
+pub(super) fn below(group: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| {
+        key.name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
+    })
+}
+
+/// The key that excludes `name`.
+pub(super) fn excluded_by(name: &str) -> Option<&'static str> {
+    EXCLUSIVE.iter().find_map(|&(a, b)| match name {
+        _ if name == a => Some(b),
+        _ if name == b => Some(a),
+        _ => None,
+    })
+}
+
+/// Pixels of a patch's side.
+pub fn patch_px(dino_type: DinoType) -> u32 {
+    match dino_type {
+        DinoType::Dinov2 => 14,
+        DinoType::Dinov3 => 16,
+    }
+}
+
+/// The sizes that exist.
+pub fn sizes(dino_type: DinoType) -> &'static [Size] {
+    match dino_type {
+        DinoType::Dinov2 => &[Size::Tiny, Size::Small, Size::Base, Size::Large, Size::Giant],
+        DinoType::Dinov3 => &[
+            Size::Tiny,
+            Size::Small,
+            Size::SmallPlus,
+            Size::Base,
+            Size::Large,
+            Size::HugePlus,
+            Size::SevenB,
+        ],
+    }
+}
+
+/// Another spelling of a size.
+fn size_named(text: &str) -> &str {
+    match text {
+        "h_plus" | "h+" | "huge+" => "huge_plus",
+        "s_plus" | "s+" | "small+" => "small_plus",
+        other => other,
+    }
+}
+
+impl Type {
+    /// What is allowed, for messages.
+    pub fn allowed(&self) -> String {
+        match self {
+            Self::Bool => "true or false".to_owned(),
+            Self::Int { min, max } if *max == i64::MAX as u64 => {
+                format!("a whole number, {min} or more")
+            }
+            Self::Int { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Float { min, max } => format!("a number from {min} to {max}"),
+            Self::Positive { max } => format!("a number above 0, up to {max}"),
+            Self::Choice(names) => quoted(names.iter().copied()),
+            Self::Name => "a file name without folder, ending or white space".to_owned(),
+            Self::Path => "a path".to_owned(),
+            Self::Devices => {
+                "`auto`, `cpu`, `cuda:N`, or several of them separated by commas".to_owned()
+            }
+            Self::List(item) => format!("a list, each of it: {}", item.allowed()),
+            Self::Px { min, max } => {
+                format!("a side, or [height, width], in pixels from {min} to {max}")
+            }
+        }
+    }
+
+    /// `value` in the one form that this type has, or why not.
+    pub(super) fn accept(&self, value: &Value) -> Result<Value, Refusal> {
+        match self {
+            Self::Bool if value.is_boolean() => Ok(value.clone()),
+            Self::Int { min, max } => self.accept_int(value, *min..=*max),
+            Self::Float { min, max } => self.accept_float(value, |x| (*min..=*max).contains(&x)),
+            Self::Positive { max } => self.accept_float(value, |x| x > 0.0 && x <= *max),
+            Self::Choice(names) => self.accept_choice(value, names),
+            Self::Name => self.accept_text(value, |text| {
+                !text.contains(|c: char| c.is_whitespace() || c.is_control() || "/\\".contains(c))
+                    && !text.starts_with('.')
+            }),
+            Self::Path => self.accept_text(value, |text| !text.contains('\0')),
+            Self::Devices => self.accept_text(value, is_devices),
+            Self::List(item) => self.accept_list(value, item),
+            Self::Px { min, max } => self.accept_px(value, *min..=*max),
+            Self::Bool => Err(self.wrong_type(value)),
+        }
+    }
+
+    fn accept_int(
+        &self,
+        value: &Value,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<Value, Refusal> {
+        match value {
+            Value::Number(number) if !number.is_f64() => match number.as_u64() {
+                Some(n) if range.contains(&n) => Ok(value.clone()),
+                _ => Err(self.out_of_range(value)),
+            },
+            _ => Err(self.wrong_type(value)),
+        }
+    }
+
+    fn accept_float(&self, value: &Value, fits: impl Fn(f64) -> bool) -> Result<Value, Refusal> {
+        match value.as_f64() {
+            Some(x) if fits(x) => Ok(Value::from(x)),
+            Some(_) => Err(self.out_of_range(value)),
+            None => Err(self.wrong_type(value)),
+        }
+    }
+
+    fn accept_choice(&self, value: &Value, names: &[&str]) -> Result<Value, Refusal> {
+        let Value::String(text) = value else { return Err(self.wrong_type(value)) };
+        let text = if names == SIZES { size_named(text) } else { text };
+        if names.contains(&text) {
+            return Ok(Value::from(text));
+        }
+        let message = format!("`{}` is not known; allowed: {}", shortened(text), self.allowed());
+        Err(Refusal { message, nearest: nearest(text, names.iter().copied()) })
+    }
+
+    fn accept_text(&self, value: &Value, fits: impl Fn(&str) -> bool) -> Result<Value, Refusal> {
+        match value {
+            Value::String(text) if !text.is_empty() && fits(text) => Ok(value.clone()),
+            Value::String(text) => Err(Refusal {
+                message: format!("`{}` is none; allowed: {}", shortened(text), self.allowed()),
+                nearest: None,
+            }),
+            _ => Err(self.wrong_type(value)),
+        }
+    }
+
+    fn accept_list(&self, value: &Value, item: &Type) -> Result<Value, Refusal> {
+        let Value::Array(values) = value else { return Err(self.wrong_type(value)) };
+        let accepted = values.iter().map(|value| item.accept(value));
+        let accepted = accepted.collect::<Result<Vec<_>, _>>()?;
+        if accepted.is_empty() {
+            let message = format!("the list is empty; allowed: {}", self.allowed());
+            return Err(Refusal { message, nearest: None });
+        }
+        if let Some((_, twice)) =
+            accepted.iter().enumerate().find(|(i, value)| accepted[..*i].contains(value))
+        {
+            let message = format!("`{}` is listed twice", label_of(twice));
+            return Err(Refusal { message, nearest: None });
+        }
+        Ok(Value::from(accepted))
+    }
+
+    fn accept_px(
+        &self,
+        value: &Value,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<Value, Refusal> {
+        let sides = match value {
+            Value::Array(items) if items.len() == 2 => items.clone(),
+            Value::Number(_) => vec![value.clone(), value.clone()],
+            _ => return Err(self.wrong_type(value)),
+        };
+        for side in &sides {
+            self.accept_int(side, range.clone())?;
+        }
+        Ok(Value::from(sides))
+    }
+
+    fn wrong_type(&self, value: &Value) -> Refusal {
+        let found = match value {
+            Value::Null => "nothing".to_owned(),
+            Value::Bool(b) => format!("`{b}`"),
+            Value::Number(number) => format!("the number `{number}`"),
+            Value::String(text) => format!("the text `{}`", shortened(text)),
+            Value::Array(items) => format!("the list `[{}]`", shortened(&label_of(&items.clone().into()))),
+            Value::Object(_) => "a table".to_owned(),
+        };
+        let message = format!("found {found}; allowed: {}", self.allowed());
+        Refusal { message, nearest: None }
+    }
+
+    fn out_of_range(&self, value: &Value) -> Refusal {
+        let message = format!("`{value}` is out of range; allowed: {}", self.allowed());
+        Refusal { message, nearest: None }
+    }
+}
+
+fn is_devices(text: &str) -> bool {
+    text.split(',').map(str::trim).all(|device| match device.strip_prefix("cuda:") {
+        Some(index) => index.parse::<u16>().is_ok(),
+        None => matches!(device, "auto" | "cpu"),
+    })
+}

@@ -1,0 +1,192 @@
+//! Reading the index: all about one run.
+
+use std::collections::BTreeMap;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::event::{ScoreEnded, TrainStep};
+use crate::id::RunId;
+use crate::store::query::{
+    big_count, count, facts, metrics, optional_count, outcome, run_id, score_id,
+};
+use crate::store::{AttemptRow, EpochRow, Error, RunDetails, Store};
+
+/// Logged steps that [`Store::run_details`] gives.
+const LAST_STEPS: u32 = 5;
+
+type Result<T> = std::result::Result<T, sqlx::Error>;
+
+impl Store {
+    /// All about the run whose id starts with `prefix`.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`] and [`Error::AmbiguousRun`].
+    pub async fn run_details(&self, prefix: &str) -> std::result::Result<RunDetails, Error> {
+        let mut ids = self.matching(prefix).await.map_err(|error| self.error(error))?;
+        let Some(run) = ids.pop() else {
+            let results = self.results.root().to_owned();
+            return Err(Error::NoRun { prefix: prefix.to_owned(), results });
+        };
+        if !ids.is_empty() {
+            ids.push(run);
+            let ids: Vec<_> = ids.iter().map(RunId::as_str).collect();
+            let ids = ids.join(", ");
+            return Err(Error::AmbiguousRun { prefix: prefix.to_owned(), ids });
+        }
+        self.details(run).await.map_err(|error| self.error(error))
+    }
+
+    /// Runs that are indexed or planned, sorted.
+    async fn matching(&self, prefix: &str) -> Result<Vec<RunId>> {
+        let rows = sqlx::query(
+            "SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 \
+             UNION SELECT run FROM cells WHERE substr(run, 1, length(?1)) = ?1 ORDER BY run",
+        )
+        .bind(prefix)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(run_id).collect()
+    }
+
+    async fn details(&self, run: RunId) -> Result<RunDetails> {
+        let row = sqlx::query("SELECT * FROM runs WHERE run = ?")
+            .bind(run.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        let mut details = RunDetails {
+            facts: None,
+            problem: None,
+            state: self.states().await?.remove(&run).unwrap_or_default(),
+            experiments: self.experiments_of(&run).await?,
+            steps_total: None,
+            attempts: self.attempts_of(&run).await?,
+            last_steps: self.last_steps(&run).await?,
+            epochs: self.epochs_of(&run).await?,
+            scores: self.scores_of(&run).await?,
+            warnings: self.warnings_of(&run).await?,
+            run,
+        };
+        if let Some(row) = row {
+            details.facts = facts(&row)?;
+            details.problem = row.try_get("problem")?;
+            details.steps_total = optional_count(&row, "steps_total")?;
+        }
+        Ok(details)
+    }
+
+    async fn experiments_of(&self, run: &RunId) -> Result<Vec<String>> {
+        sqlx::query_scalar("SELECT DISTINCT experiment FROM cells WHERE run = ? ORDER BY 1")
+            .bind(run.as_str())
+            .fetch_all(&self.pool)
+            .await
+    }
+
+    async fn attempts_of(&self, run: &RunId) -> Result<Vec<AttemptRow>> {
+        let rows = sqlx::query("SELECT * FROM attempts WHERE run = ? ORDER BY attempt")
+            .bind(run.as_str())
+            .fetch_all(&self.pool)
+            .await?;
+        let attempt = |row: &SqliteRow| {
+            Ok(AttemptRow {
+                attempt: count(row, "attempt")?,
+                started_at_ms: optional_count(row, "started_at_ms")?,
+                ended_at_ms: optional_count(row, "ended_at_ms")?,
+                host: row.try_get("host")?,
+                device: row.try_get("device")?,
+                device_name: row.try_get("device_name")?,
+                threads: row.try_get("threads")?,
+                version: row.try_get("version")?,
+                git: row.try_get("git")?,
+                train_from_step: optional_count(row, "train_from_step")?,
+                outcome: outcome(row)?,
+            })
+        };
+        rows.iter().map(attempt).collect()
+    }
+
+    async fn last_steps(&self, run: &RunId) -> Result<Vec<TrainStep>> {
+        let rows =
+            sqlx::query("SELECT * FROM train_steps WHERE run = ? ORDER BY step DESC LIMIT ?")
+                .bind(run.as_str())
+                .bind(LAST_STEPS)
+                .fetch_all(&self.pool)
+                .await?;
+        let step = |row: &SqliteRow| {
+            Ok(TrainStep {
+                step: big_count(row, "step")?,
+                epoch: count(row, "epoch")?,
+                loss: row.try_get("loss")?,
+                lr: row.try_get("lr")?,
+                images_per_s: row.try_get("images_per_s")?,
+            })
+        };
+        rows.iter().rev().map(step).collect()
+    }
+
+    async fn epochs_of(&self, run: &RunId) -> Result<Vec<EpochRow>> {
+        let validated: Vec<(i64, String, f64)> = sqlx::query_as(
+            "SELECT step, split, miou FROM validations WHERE run = ? ORDER BY step, split",
+        )
+        .bind(run.as_str())
+        .fetch_all(&self.pool)
+        .await?;
+        let mut validations: BTreeMap<i64, Vec<(String, f64)>> = BTreeMap::new();
+        for (step, split, miou) in validated {
+            validations.entry(step).or_default().push((split, miou));
+        }
+        let rows = sqlx::query("SELECT * FROM epoch_ends WHERE run = ? ORDER BY step")
+            .bind(run.as_str())
+            .fetch_all(&self.pool)
+            .await?;
+        let mut epochs = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let step: i64 = row.try_get("step")?;
+            epochs.push(EpochRow {
+                epoch: count(row, "epoch")?,
+                step: big_count(row, "step")?,
+                loss_mean: row.try_get("loss_mean")?,
+                time_ms: big_count(row, "time_ms")?,
+                validations: validations.remove(&step).unwrap_or_default(),
+            });
+        }
+        Ok(epochs)
+    }
+
+    /// Clean first, then as suites list them: by severity and name.
+    async fn scores_of(&self, run: &RunId) -> Result<Vec<ScoreEnded>> {
+        let rows = sqlx::query(
+            "SELECT * FROM scores WHERE run = ? \
+             ORDER BY eval_set, protocol, severity, corruption, score",
+        )
+        .bind(run.as_str())
+        .fetch_all(&self.pool)
+        .await?;
+        let score = |row: &SqliteRow| {
+            Ok(ScoreEnded {
+                score: score_id(row)?,
+                checkpoint_sha256: row.try_get("checkpoint_sha256")?,
+                checkpoint_step: big_count(row, "checkpoint_step")?,
+                protocol: row.try_get("protocol")?,
+                set: row.try_get("eval_set")?,
+                set_fingerprint: row.try_get("set_fingerprint")?,
+                suite: row.try_get("suite")?,
+                corruption: row.try_get("corruption")?,
+                severity: row.try_get("severity")?,
+                metrics: metrics(row)?,
+                time_ms: big_count(row, "time_ms")?,
+            })
+        };
+        rows.iter().map(score).collect()
+    }
+
+    async fn warnings_of(&self, run: &RunId) -> Result<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT owner || '/' || file || ':' || line || ': ' || message \
+             FROM warnings WHERE owner = 'runs/' || ? ORDER BY file, line",
+        )
+        .bind(run.as_str())
+        .fetch_all(&self.pool)
+        .await
+    }
+}

@@ -1,0 +1,230 @@
+//! The training loop.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::checkpoint::{self, Position};
+use super::config::Config;
+use super::optimizer::{AdamW, Rates};
+use super::{rate, step};
+use crate::data::loader::{Batch, TrainLoader};
+use crate::event::{Event, Metrics, TrainStep};
+use crate::id::RunId;
+use crate::model::Network;
+
+/// Rows of the loss curve that are kept of a long run.
+const STEPS_LOGGED: u64 = 2000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    #[error("cannot load training data")]
+    Data(#[from] crate::data::Error),
+    #[error("cannot validate")]
+    Validate(#[from] crate::eval::predict::Error),
+    #[error("cannot write the journal")]
+    Journal(#[from] io::Error),
+    #[error("the loss is {loss} at step {step}: lower `train.lr` or `train.lr_encoder`")]
+    Diverged { step: u64, loss: f64 },
+}
+
+/// Everything one training run works on.
+pub struct Job<'a> {
+    pub run: RunId,
+    pub config: &'a Config,
+    pub network: Network,
+    pub loader: TrainLoader,
+    pub steps_total: u64,
+    /// Height and width.
+    pub input_px: [usize; 2],
+    /// Folder of the checkpoints.
+    pub checkpoints: PathBuf,
+    pub checkpoint_every: Duration,
+    /// Where the best network on `dev` is kept, where one is chosen.
+    pub best: Option<PathBuf>,
+    /// Scores the network as it is; `None` where nothing is validated on.
+    pub validate: Option<Validate<'a>>,
+}
+
+/// A validation pass: the split's name, and how to score on it. The pass gives `None` when it was
+/// asked to stop.
+pub struct Validate<'a> {
+    pub split: String,
+    pub score: Box<ScoreFn<'a>>,
+}
+
+type ScoreFn<'a> =
+    dyn FnMut(&mut Network) -> Result<Option<Metrics>, crate::eval::predict::Error> + 'a;
+
+/// Where events go: the journal, which also tells its (attempt, bytes).
+pub trait Sink {
+    fn emit(&mut self, event: Event) -> io::Result<()>;
+    /// Forces what was emitted to the disk.
+    fn sync(&mut self) -> io::Result<()>;
+    fn position(&self) -> (u32, u64);
+}
+
+/// How training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Finished,
+    /// Asked to stop; a checkpoint is on disk.
+    Interrupted,
+}
+
+impl Job<'_> {
+    /// Trains from the newest sound checkpoint (or the start) to the last step.
+    pub fn run(&mut self, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<End, Error> {
+        let mut optimizer = AdamW::new(self.config.weight_decay);
+        let mut at = self.resume(&mut optimizer, sink)?;
+        let mut saved = Instant::now();
+        // An epoch under way has batches done even where its last step was the run's last.
+        while at.step < self.steps_total || at.batch > 0 {
+            let started = Instant::now();
+            let left = (self.steps_total - at.step) as usize;
+            for batch in self.loader.epoch(at.epoch, at.batch).take(left) {
+                self.step(&mut optimizer, &mut at, &batch?, sink)?;
+                let stopped = stop.load(Ordering::Relaxed);
+                if stopped || saved.elapsed() >= self.checkpoint_every {
+                    self.save(&optimizer, &mut at, sink)?;
+                    saved = Instant::now();
+                }
+                if stopped {
+                    return Ok(End::Interrupted);
+                }
+            }
+            if self.end_epoch(&mut at, started, sink)? == End::Interrupted {
+                return Ok(End::Interrupted);
+            }
+            self.save(&optimizer, &mut at, sink)?;
+            saved = Instant::now();
+        }
+        Ok(End::Finished)
+    }
+
+    fn step(
+        &mut self,
+        optimizer: &mut AdamW,
+        at: &mut Position,
+        batch: &Batch,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Error> {
+        let started = Instant::now();
+        let factor = rate::factor(self.config.schedule, at.step, self.steps_total);
+        let rates =
+            Rates { decoder: self.config.lr * factor, encoder: self.config.lr_encoder * factor };
+        let loss = step::train(&mut self.network, optimizer, batch, (self.input_px, rates));
+        at.step += 1;
+        at.batch += 1;
+        at.loss_sum += loss;
+        if !loss.is_finite() {
+            return Err(Error::Diverged { step: at.step, loss });
+        }
+        let every = self.steps_total.div_ceil(STEPS_LOGGED);
+        if at.step.is_multiple_of(every) || at.step == self.steps_total {
+            sink.emit(Event::TrainStep(TrainStep {
+                step: at.step,
+                epoch: at.epoch,
+                loss,
+                lr: rates.decoder,
+                images_per_s: batch.n as f64 / started.elapsed().as_secs_f64(),
+            }))?;
+        }
+        Ok(())
+    }
+
+    /// Reports the epoch, validates where due, and moves on to the next one.
+    fn end_epoch(
+        &mut self,
+        at: &mut Position,
+        started: Instant,
+        sink: &mut dyn Sink,
+    ) -> Result<End, Error> {
+        sink.emit(Event::EpochEnded {
+            epoch: at.epoch,
+            step: at.step,
+            loss_mean: at.loss_sum / at.batch as f64,
+            time_ms: started.elapsed().as_millis() as u64,
+        })?;
+        let every = self.config.validate_every;
+        if every > 0 && (at.epoch.is_multiple_of(every) || at.step == self.steps_total) {
+            // Stopped within the pass: the last checkpoint is before it, so that it is repeated.
+            if self.validate(at, sink)? == End::Interrupted {
+                return Ok(End::Interrupted);
+            }
+        }
+        at.epoch += 1;
+        at.batch = 0;
+        at.loss_sum = 0.0;
+        Ok(End::Finished)
+    }
+
+    fn validate(&mut self, at: &mut Position, sink: &mut dyn Sink) -> Result<End, Error> {
+        let Some(validate) = &mut self.validate else { return Ok(End::Finished) };
+        let Some(metrics) = (validate.score)(&mut self.network.without_gradients())? else {
+            return Ok(End::Interrupted);
+        };
+        let miou = metrics.miou;
+        let split = validate.split.clone();
+        sink.emit(Event::Validated { epoch: at.epoch, step: at.step, split, metrics })?;
+        let better = at.best.is_none_or(|(best, _)| miou > best);
+        if let (Some(path), true) = (&self.best, better) {
+            checkpoint::save_adapter(path, (&self.run, at.step), &mut self.network)?;
+            at.best = Some((miou, at.step));
+        }
+        Ok(End::Finished)
+    }
+
+    fn save(
+        &mut self,
+        optimizer: &AdamW,
+        at: &mut Position,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Error> {
+        sink.sync()?;
+        at.journal = sink.position();
+        let saved =
+            checkpoint::save(&self.checkpoints, &self.run, (&mut self.network, optimizer), at)?;
+        sink.emit(Event::CheckpointSaved {
+            step: at.step,
+            epoch: at.epoch,
+            checkpoint: saved.name,
+            sha256: saved.sha256,
+            bytes: saved.bytes,
+        })?;
+        Ok(sink.sync()?)
+    }
+
+    /// The newest checkpoint that is sound; the start where there is none.
+    fn resume(&mut self, optimizer: &mut AdamW, sink: &mut dyn Sink) -> Result<Position, Error> {
+        for path in checkpoint::list(&self.checkpoints)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match checkpoint::load(&path, &self.run, &mut self.network, optimizer) {
+                Ok(position) => {
+                    sink.emit(Event::Resumed { step: position.step, checkpoint: name })?;
+                    return Ok(position);
+                }
+                Err(error) => {
+                    let reason = with_sources(&error);
+                    sink.emit(Event::CheckpointRejected { checkpoint: name, reason })?;
+                }
+            }
+        }
+        Ok(Position::start())
+    }
+}
+
+/// An error and what caused it, on one line.
+pub fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
