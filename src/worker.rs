@@ -146,7 +146,8 @@ impl<'a> Work<'a> {
         let checkpoint = checkpoint::load_adapter(&scored, &self.file.run, &mut network)?;
         let mut network = network.without_gradients();
         for request in self.order.scores.iter().filter(|r| !earlier.scores.contains(&r.score)) {
-            if self.score(&mut network, request, &checkpoint, (journal, stop))? == End::Interrupted {
+            if self.score(&mut network, request, &checkpoint, (journal, stop))? == End::Interrupted
+            {
                 return Ok(End::Interrupted);
             }
         }
@@ -323,8 +324,7 @@ impl<'a> Work<'a> {
             })
         };
         let protocol = self.protocol();
-        let scored =
-            predict::score(network, (&split, corruption), &protocol, &mut progress, stop)?;
+        let scored = predict::score(network, (&split, corruption), &protocol, &mut progress, stop)?;
         let Some(metrics) = scored else { return Ok(End::Interrupted) };
         journal.emit(Event::ScoreEnded(ScoreEnded {
             score: request.score.clone(),

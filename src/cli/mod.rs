@@ -5,3 +5,205 @@ pub mod printer;
 pub mod readme;
 pub mod show;
 pub mod table;
+pub mod access;
+pub mod doctor;
+pub mod fault;
+pub mod grid;
+pub mod logs;
+pub mod plan;
+pub mod prepare;
+pub mod progress;
+pub mod recipes;
+pub mod run;
+pub mod signals;
+pub mod status;
+pub mod stderr;
+pub mod words;
+pub mod worker;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::files::ResultsDir;
+use crate::spec::{self, Experiment, Layers, Machine, Problem};
+use fault::{Exit, OrExit, fault};
+
+/// Train, score and tabulate grids of DINOv2/DINOv3 segmentation experiments.
+#[derive(Debug, Parser)]
+#[command(name = "sweep", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Globals {
+    /// Results folder, instead of the machine file's
+    #[arg(long, global = true, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// Show failures and results only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Show what happens inside; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Train and score what an experiment still lacks, then show its table; also resumes
+    Run(run::Args),
+    /// Show what `run` would do
+    Plan(plan::Args),
+    /// Show how far experiments are
+    Status(status::Args),
+    /// Show the journal of a run and what its workers printed
+    Logs(logs::Args),
+    /// Check what works on this machine, and say what to do about what does not
+    Doctor,
+    /// List the training recipes key by key
+    Recipes,
+    /// One run in one process; started by `run`
+    #[command(hide = true)]
+    Worker(worker::Args),
+}
+
+/// Runs the verb that `args` (with the program's name first) ask for.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit> {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print()?;
+            // Help and version are no errors.
+            return Ok(if error.use_stderr() { Exit::Usage } else { Exit::Done });
+        }
+    };
+    start_tracing(&cli.globals);
+    let globals = &cli.globals;
+    match &cli.verb {
+        Verb::Run(args) => run::run(args, globals),
+        Verb::Plan(args) => plan::run(args, globals),
+        Verb::Status(args) => status::run(args, &results(globals)?),
+        Verb::Logs(args) => logs::run(args, &results(globals)?),
+        Verb::Doctor => doctor::run(globals),
+        Verb::Recipes => recipes::run(),
+        Verb::Worker(args) => Ok(worker::run(args)),
+    }
+}
+
+/// Prints an error that ends the program; returns how it ends.
+pub fn report(error: &anyhow::Error) -> Exit {
+    if fault::is_broken_pipe(error) {
+        return Exit::Done;
+    }
+    stderr::line(format_args!("error: {error:#}"));
+    Exit::of(error)
+}
+
+/// The experiment file with all layers over it; its problems are printed one a line.
+pub fn load_experiment(
+    experiment: &Path,
+    set: &[String],
+    globals: &Globals,
+) -> anyhow::Result<(Experiment, Machine)> {
+    let env = environment();
+    let machine_file = spec::machine_file(&env);
+    let machine_file = machine_file.as_deref();
+    let loaded = spec::load_experiment(&Layers { experiment, machine_file, env: &env, set });
+    let (experiment, mut machine) = known(loaded)?;
+    if let Some(results) = &globals.results {
+        machine.results.clone_from(results);
+    }
+    Ok((experiment, machine))
+}
+
+/// This machine's keys, for verbs without an experiment.
+pub fn load_machine(globals: &Globals) -> anyhow::Result<Machine> {
+    let env = environment();
+    let loaded = spec::load_machine(spec::machine_file(&env).as_deref(), &env, &[]);
+    let mut machine = known(loaded)?;
+    if let Some(results) = &globals.results {
+        machine.results.clone_from(results);
+    }
+    Ok(machine)
+}
+
+/// The results folder, for verbs that need nothing else.
+pub fn results(globals: &Globals) -> anyhow::Result<ResultsDir> {
+    match &globals.results {
+        Some(results) => Ok(ResultsDir::new(results)),
+        None => Ok(ResultsDir::new(load_machine(globals)?.results)),
+    }
+}
+
+/// The one runtime of a verb that waits for several things at once.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.or_exit(Exit::Environment)
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn known<T>(loaded: Result<T, Vec<Problem>>) -> anyhow::Result<T> {
+    loaded.map_err(|problems| {
+        for problem in &problems {
+            stderr::line(problem);
+        }
+        fault(Exit::Usage, words::count(problems.len(), "problem"))
+    })
+}
+
+fn environment() -> Vec<(String, String)> {
+    // Names and values that are not UTF-8 are no keys of ours.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn start_tracing(globals: &Globals) {
+    let level = match (globals.quiet, globals.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "warn,dino_sweep=info",
+        (false, _) => "warn,dino_sweep=debug",
+    };
+    let filter = EnvFilter::try_from_env("SWEEP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_is_no_error_and_nonsense_is_a_usage_error() {
+        let exit = |args: &[&str]| main(args.iter().map(OsString::from)).unwrap();
+        assert_eq!(exit(&["sweep", "--version"]), Exit::Done);
+        assert_eq!(exit(&["sweep", "fly"]), Exit::Usage);
+        assert_eq!(exit(&["sweep", "run"]), Exit::Usage);
+        assert_eq!(exit(&["sweep", "run", "x.toml", "--jobs", "0"]), Exit::Usage);
+    }
+}

@@ -127,7 +127,8 @@ struct BatchLogits {
 
 fn forward(network: &mut Network, batch: &[Prepared], input_px: [u32; 2]) -> BatchLogits {
     let [height, width] = input_px.map(|px| px as usize);
-    let images: Vec<f32> = batch.iter().flat_map(|prepared| prepared.image.iter().copied()).collect();
+    let images: Vec<f32> =
+        batch.iter().flat_map(|prepared| prepared.image.iter().copied()).collect();
     let images = Tensor::from_data(
         TensorData::new(images, [batch.len(), 3, height, width]),
         &network.device(),

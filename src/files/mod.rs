@@ -2,9 +2,11 @@
 
 pub mod atomic;
 pub mod hash;
+pub mod hash_cache;
 pub mod layout;
 pub mod lock;
 
 pub use atomic::write_atomic;
+pub use hash_cache::HashCache;
 pub use layout::{ResultsDir, RunDir};
 pub use lock::FileLock;

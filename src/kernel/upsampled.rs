@@ -163,7 +163,8 @@ pub fn arg_max(logits: Logits<'_>, size: [usize; 2]) -> Vec<u8> {
         let mut best = vec![f32::NEG_INFINITY; size[1]];
         for (class, row) in line.chunks_exact(width).enumerate() {
             for ((out, best), tap) in out.iter_mut().zip(&mut best).zip(&axes.horizontal) {
-                let value = row[tap.low] * (1.0 - tap.weight_high) + row[tap.high] * tap.weight_high;
+                let value =
+                    row[tap.low] * (1.0 - tap.weight_high) + row[tap.high] * tap.weight_high;
                 if value > *best {
                     *best = value;
                     *out = class as u8;
@@ -198,8 +199,12 @@ mod tests {
     }
 
     /// The same by Burn's own operations: loss, gradient and upsampled logits.
-    fn composed(values: &[f32], shape: [usize; 4], targets: &[u8], size: [usize; 2])
-    -> (f64, Vec<f32>) {
+    fn composed(
+        values: &[f32],
+        shape: [usize; 4],
+        targets: &[u8],
+        size: [usize; 2],
+    ) -> (f64, Vec<f32>) {
         let device = Device::flex().autodiff();
         let logits =
             Tensor::<4>::from_data(TensorData::new(values.to_vec(), shape), &device).require_grad();
@@ -211,7 +216,8 @@ mod tests {
             let (image, pixel) = (i / (h * w), i % (h * w));
             weights[(image * n_classes + usize::from(*target)) * h * w + pixel] = -1.0 / labelled;
         }
-        let weights = Tensor::<4>::from_data(TensorData::new(weights, [batch, n_classes, h, w]), &device);
+        let weights =
+            Tensor::<4>::from_data(TensorData::new(weights, [batch, n_classes, h, w]), &device);
         let loss = (log * weights).sum();
         let gradients = loss.backward();
         let gradient = logits.grad(&gradients).unwrap().into_data().try_into_vec().unwrap();

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -14,6 +14,8 @@ use crate::files::{FileLock, ResultsDir, write_atomic};
 pub const VERSION: u32 = 1;
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Verbs that only look hold the lock for so long at most, to bring the index up to date.
+const BRIEF: Duration = Duration::from_secs(2);
 
 /// Who holds a results folder: `experiments/coordinator.json`.
 ///
@@ -55,7 +57,7 @@ impl Coordinator {
     ) -> Result<Self, Error> {
         let folder = results.root().display().to_string();
         let io_error = |source| Error::Io { folder: folder.clone(), source };
-        let Some(lock) = FileLock::try_acquire(&results.lock()).map_err(io_error)? else {
+        let Some(lock) = lock(results, clock).map_err(io_error)? else {
             let holder = describe(holder(results).as_ref(), clock());
             return Err(Error::Held { folder, holder });
         };
@@ -90,6 +92,23 @@ impl Drop for Coordinator {
         {
             tracing::error!("the heartbeat thread panicked");
         }
+    }
+}
+
+/// The folder's lock; waits a little for a holder that does not beat.
+fn lock(results: &ResultsDir, clock: fn() -> u64) -> io::Result<Option<FileLock>> {
+    let deadline = Instant::now() + BRIEF;
+    loop {
+        if let Some(lock) = FileLock::try_acquire(&results.lock())? {
+            return Ok(Some(lock));
+        }
+        let beats = holder(results).is_some_and(|holder| {
+            clock().saturating_sub(holder.heartbeat_at_ms) < 3 * HEARTBEAT.as_millis() as u64
+        });
+        if beats || Instant::now() > deadline {
+            return Ok(None);
+        }
+        std::thread::sleep(BRIEF / 20);
     }
 }
 
@@ -140,6 +159,20 @@ mod tests {
         drop(first);
         Coordinator::acquire(&results, "other", clock).unwrap();
         assert_eq!(holder(&results).unwrap().experiment, "other");
+    }
+
+    #[test]
+    fn a_holder_without_a_heartbeat_is_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let results = ResultsDir::new(temp.path());
+        let brief = FileLock::try_acquire(&results.lock()).unwrap().unwrap();
+        let waiting = std::thread::spawn({
+            let results = results.clone();
+            move || Coordinator::acquire(&results, "grid", clock).map(drop)
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        drop(brief);
+        waiting.join().unwrap().unwrap();
     }
 
     #[test]

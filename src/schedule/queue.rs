@@ -1,6 +1,6 @@
 //! Which run starts next, and where.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::Slot;
 use crate::id::RunId;
@@ -34,11 +34,8 @@ pub fn next_start(queue: &Queue, slots: &Slots) -> Option<Start> {
 impl Queue {
     /// `runs` in their order; a run named twice is kept once.
     pub fn new(runs: impl IntoIterator<Item = RunId>) -> Self {
-        let mut queue = Self::default();
-        for run in runs {
-            queue.push(run);
-        }
-        queue
+        let mut seen = BTreeSet::new();
+        Self { waiting: runs.into_iter().filter(|run| seen.insert(run.clone())).collect() }
     }
 
     /// Puts `run` at the end, unless it waits already.

@@ -290,7 +290,10 @@ fn apply(path: &Path, params: &mut Named, network: &mut Network) -> Result<(), E
         known.insert(name.to_owned());
     });
     problems.extend(
-        params.keys().filter(|name| !known.contains(*name)).map(|name| format!("has {name}, which this model lacks")),
+        params
+            .keys()
+            .filter(|name| !known.contains(*name))
+            .map(|name| format!("has {name}, which this model lacks")),
     );
     if !problems.is_empty() {
         return Err(damaged(path, &problems.join("; ")));

@@ -94,8 +94,7 @@ mod tests {
 
     #[test]
     fn giant_of_dinov3_does_not_exist() {
-        let config =
-            Config { dino_type: DinoType::Dinov3, size: Size::Giant, registers: true };
+        let config = Config { dino_type: DinoType::Dinov3, size: Size::Giant, registers: true };
         assert!(find(&config).is_none());
     }
 }

@@ -35,10 +35,7 @@ impl Params for Linear {
     fn each(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>)) {
         let [dim, n_classes] = self.classifier.weight.dims();
         let shape = [n_classes, dim, 1, 1];
-        f(
-            &format!("{path}classifier.weight"),
-            Slot::Kernel(&mut self.classifier.weight, shape),
-        );
+        f(&format!("{path}classifier.weight"), Slot::Kernel(&mut self.classifier.weight, shape));
         if let Some(bias) = &mut self.classifier.bias {
             f(&format!("{path}classifier.bias"), Slot::Vector(bias));
         }

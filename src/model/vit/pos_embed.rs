@@ -18,9 +18,7 @@ pub enum Resize {
 fn axis_weights(resize: Resize, n_in: usize, n_out: usize) -> Vec<Vec<f64>> {
     (0..n_out)
         .map(|i| match resize {
-            Resize::Offset(offset) => {
-                plain_row(i, n_in, n_in as f64 / (n_out as f64 + offset))
-            }
+            Resize::Offset(offset) => plain_row(i, n_in, n_in as f64 / (n_out as f64 + offset)),
             Resize::Antialias => antialias_row(i, n_in, n_in as f64 / n_out as f64),
         })
         .collect()

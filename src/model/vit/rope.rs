@@ -18,9 +18,7 @@ pub struct Rope {
 /// Periods of the official formula, `base^(2i / (head_dim / 2))`; `[head_dim / 4]`.
 pub fn periods(base: f64, head_dim: usize) -> Vec<f32> {
     let n = head_dim / 4;
-    (0..n)
-        .map(|i| (base as f32).powf(2.0 * i as f32 / (head_dim / 2) as f32))
-        .collect()
+    (0..n).map(|i| (base as f32).powf(2.0 * i as f32 / (head_dim / 2) as f32)).collect()
 }
 
 /// Angles of the patches, row-major over a `rows` x `columns` grid: `[n_patches * head_dim]`.

@@ -20,7 +20,11 @@ pub enum Naming {
 pub enum Source {
     Whole(String),
     /// Rows `index / of` to `(index + 1) / of` of the tensor.
-    Part { name: String, index: usize, of: usize },
+    Part {
+        name: String,
+        index: usize,
+        of: usize,
+    },
     /// Not stored in this naming: the value it is built with holds (RoPE periods by formula).
     Default,
 }

@@ -1,0 +1,134 @@
+//! `sweep plan EXPERIMENT`: what `run` would do, and why.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::fault::{Exit, OrExit};
+use super::grid::grid;
+use super::prepare::{self, Prepared};
+use super::{Globals, access, stderr, words};
+use crate::files::ResultsDir;
+use crate::id::RunId;
+use crate::plan::{self, Action, PlannedRun, RunStatus};
+use crate::store::RunState;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Experiment file (TOML)
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiment: PathBuf,
+    /// Set a key over all files, e.g. `train.epochs=2`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
+    let (experiment, machine) = super::load_experiment(&args.experiment, &args.set, globals)?;
+    for warning in experiment.warnings.iter().filter(|_| !globals.quiet) {
+        stderr::line(format_args!("note: {warning}"));
+    }
+    let results = ResultsDir::new(&machine.results);
+    let cells = prepare::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
+    let statuses = super::runtime()?
+        .block_on(async {
+            let store = access::fresh(&results).await?;
+            let states = store.run_status().await;
+            store.close().await;
+            states
+        })
+        .context("cannot read the index")?;
+    let planned = plan::plan(&prepare::wanted(&cells), &statuses_of(statuses));
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", table(&experiment.axes, &cells, &planned))?;
+    writeln!(out, "{}", counts(&planned))?;
+    Ok(Exit::Done)
+}
+
+/// What the planner needs of what the index knows.
+pub fn statuses_of(states: BTreeMap<RunId, RunState>) -> BTreeMap<RunId, RunStatus> {
+    let status = |state: RunState| RunStatus {
+        trained: state.trained,
+        last_checkpoint_step: state.last_checkpoint_step,
+        scores: state.scores,
+        failed: state.failed,
+        stale: state.stale,
+        attempts: state.attempts,
+    };
+    states.into_iter().map(|(run, state)| (run, status(state))).collect()
+}
+
+/// `8 cells: 5 to start, 1 to resume, 2 done`.
+pub fn counts(planned: &[PlannedRun]) -> String {
+    let mut counts = [0_usize; 5];
+    for run in planned {
+        counts[rank(run.action)] += 1;
+    }
+    let words = ["to start", "to resume", "to score", "stale", "done"];
+    let parts: Vec<_> = counts
+        .iter()
+        .zip(words)
+        .filter(|(n, _)| **n > 0)
+        .map(|(n, word)| format!("{n} {word}"))
+        .collect();
+    format!("{}: {}", words::count(planned.len(), "cell"), parts.join(", "))
+}
+
+fn rank(action: Action) -> usize {
+    match action {
+        Action::Start => 0,
+        Action::Resume { .. } => 1,
+        Action::ScoreOnly { .. } => 2,
+        Action::Stale => 3,
+        Action::Reuse => 4,
+    }
+}
+
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Start => "start",
+        Action::Resume { .. } => "resume",
+        Action::ScoreOnly { .. } => "score",
+        Action::Stale => "stale",
+        Action::Reuse => "reuse",
+    }
+}
+
+fn table(axes: &[String], cells: &[Prepared], planned: &[PlannedRun]) -> String {
+    let head = ["cell"].into_iter().chain(axes.iter().map(String::as_str));
+    let head: Vec<_> =
+        head.chain(["run", "scores", "action", "reason"]).map(str::to_owned).collect();
+    let rows = cells.iter().zip(planned).map(|(prepared, planned)| {
+        let mut row = vec![prepared.cell.index.to_string()];
+        row.extend(axes.iter().map(|axis| {
+            let label = prepared.cell.labels.iter().find(|(name, _)| name == axis);
+            label.map_or_else(String::new, |(_, value)| value.clone())
+        }));
+        row.extend([
+            prepared.run.to_string(),
+            prepared.requests.len().to_string(),
+            verb(planned.action).to_owned(),
+            planned.reason.clone(),
+        ]);
+        row
+    });
+    grid(&head, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_name_only_what_there_is() {
+        let run = RunId::parse("00000000000000aa").unwrap();
+        let planned =
+            |action| PlannedRun { run: run.clone(), cell: 0, action, reason: String::new() };
+        let actions = [Action::Start, Action::Reuse, Action::Start, Action::Resume { step: 3 }];
+        let planned: Vec<_> = actions.into_iter().map(planned).collect();
+        assert_eq!(counts(&planned), "4 cells: 2 to start, 1 to resume, 1 done");
+        assert_eq!(counts(&planned[1..2]), "1 cell: 1 done");
+    }
+}

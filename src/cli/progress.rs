@@ -1,0 +1,220 @@
+//! Live progress of a sweep: bars on a terminal, plain lines elsewhere.
+
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Instant;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::{stderr, words};
+use crate::event::{Event, Line};
+use crate::id::RunId;
+use crate::schedule::event_loop::News;
+use crate::schedule::retry::{Ending, Stopping, Verdict};
+use view::{RunTitle, State, SweepView};
+
+/// Shows what the scheduler tells.
+pub struct Progress {
+    view: SweepView,
+    started: Instant,
+    screen: Screen,
+}
+
+enum Screen {
+    Bars { multi: MultiProgress, sweep: ProgressBar, runs: BTreeMap<RunId, ProgressBar> },
+    Plain,
+    Quiet,
+}
+
+/// How much is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Bars on a terminal, else plain lines.
+    Auto,
+    /// Plain lines everywhere, as log lines come between.
+    Plain,
+    /// Failures only.
+    Quiet,
+}
+
+impl Progress {
+    pub fn new(titles: &[RunTitle], detail: Detail) -> Self {
+        let screen = match detail {
+            Detail::Quiet => Screen::Quiet,
+            Detail::Auto if std::io::stderr().is_terminal() => {
+                let multi = MultiProgress::new();
+                let sweep = multi.add(text_bar());
+                Screen::Bars { multi, sweep, runs: BTreeMap::new() }
+            }
+            Detail::Auto | Detail::Plain => Screen::Plain,
+        };
+        Self { view: SweepView::new(titles), started: Instant::now(), screen }
+    }
+
+    /// Takes in what happened and shows it.
+    pub fn tell(&mut self, news: &News<'_>) {
+        match news {
+            News::Started { run, attempt, device } => {
+                self.started(run, *attempt, &device.to_string())
+            }
+            News::Waiting { run } => self.waiting(run),
+            News::Lines { run, lines } => self.lines(run, lines),
+            News::Ended { run, ending, verdict } => self.ended(run, ending, *verdict),
+            News::Stopping { how, n_workers } => self.stopping(*how, *n_workers),
+            News::Tick => {}
+        }
+        self.redraw();
+    }
+
+    /// Takes the bars away; what was printed stays.
+    pub fn finish(self) {
+        if let Screen::Bars { multi, .. } = self.screen {
+            // A terminal that is gone needs no clearing.
+            let _ = multi.clear();
+        }
+    }
+
+    fn started(&mut self, run: &RunId, attempt: u32, device: &str) {
+        let title = self.title(run);
+        let (begun, total) =
+            (self.view.ended() as usize + self.view.running().count() + 1, self.view.total());
+        if let Some(run) = self.view.run_mut(run) {
+            run.state = State::Running;
+        }
+        match &mut self.screen {
+            Screen::Bars { multi, runs, .. } => {
+                runs.entry(run.clone()).or_insert_with(|| multi.add(text_bar()));
+            }
+            Screen::Plain => {
+                let again =
+                    if attempt == 1 { String::new() } else { format!(", attempt {attempt}") };
+                stderr::line(format_args!(
+                    "[{begun}/{total}] {title}: starts on {device}{again} (run {run})"
+                ));
+            }
+            Screen::Quiet => {}
+        }
+    }
+
+    fn waiting(&mut self, run: &RunId) {
+        if let Some(run) = self.view.run_mut(run) {
+            run.state = State::Waiting;
+            if let Screen::Plain = self.screen {
+                stderr::line(run.line());
+            }
+        }
+    }
+
+    fn lines(&mut self, run: &RunId, lines: &[Line]) {
+        for line in lines {
+            if let Some(run) = self.view.run_mut(run) {
+                run.hear(line);
+            }
+            let is_shown = match self.screen {
+                Screen::Bars { .. } => is_for_everyone(&line.event),
+                Screen::Plain => is_for_everyone(&line.event) || is_milestone(&line.event),
+                Screen::Quiet => false,
+            };
+            if is_shown {
+                self.print(&format!("{}: {}", self.title(run), words::event(&line.event)));
+            }
+        }
+    }
+
+    fn ended(&mut self, run: &RunId, ending: &Ending, verdict: Verdict) {
+        match verdict {
+            Verdict::Finished => self.view.done += 1,
+            Verdict::GiveUp => self.view.failed += 1,
+            Verdict::Retry | Verdict::Leave => {}
+        }
+        if let Some(run) = self.view.run_mut(run) {
+            run.state = match verdict {
+                Verdict::Finished => State::Done,
+                Verdict::GiveUp => State::Failed,
+                Verdict::Retry | Verdict::Leave => State::Queued,
+            };
+        }
+        if let Screen::Bars { multi, runs, .. } = &mut self.screen
+            && let Some(bar) = runs.remove(run)
+        {
+            bar.finish_and_clear();
+            multi.remove(&bar);
+        }
+        let is_quiet = matches!(self.screen, Screen::Quiet);
+        if !is_quiet || verdict == Verdict::GiveUp {
+            let line = format!("{}: {}", self.title(run), end_words(ending, verdict));
+            self.print(&line);
+        }
+    }
+
+    fn stopping(&mut self, how: Stopping, n_workers: usize) {
+        let workers = words::count(n_workers, "worker");
+        match how {
+            Stopping::No => {}
+            Stopping::Asked => self.print(&format!(
+                "stopping: {workers} to save and exit; once more to kill without saving"
+            )),
+            Stopping::Killed => self.print(&format!("killing {workers}")),
+        }
+    }
+
+    fn title(&self, run: &RunId) -> String {
+        self.view.run(run).map_or_else(|| run.to_string(), |run| run.title.clone())
+    }
+
+    fn print(&self, text: &str) {
+        match &self.screen {
+            Screen::Bars { multi, .. } => {
+                // A terminal that was closed takes nothing any more.
+                let _ = multi.println(text);
+            }
+            Screen::Plain | Screen::Quiet => stderr::line(text),
+        }
+    }
+
+    fn redraw(&self) {
+        let Screen::Bars { sweep, runs, .. } = &self.screen else { return };
+        sweep.set_message(self.view.line(self.started.elapsed()));
+        for (run, bar) in runs {
+            if let Some(run) = self.view.run(run) {
+                bar.set_message(format!("  {}", run.line()));
+            }
+        }
+    }
+}
+
+/// A line of text that is redrawn in place; [`view`] draws our own bar.
+fn text_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_msg}").expect("the template is well formed");
+    ProgressBar::new_spinner().with_style(style)
+}
+
+/// Shown wherever anything is.
+fn is_for_everyone(event: &Event) -> bool {
+    matches!(event, Event::Warning { .. } | Event::CheckpointRejected { .. })
+}
+
+/// Shown where no bar shows how far a run is.
+fn is_milestone(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Resumed { .. }
+            | Event::EpochEnded { .. }
+            | Event::Validated { .. }
+            | Event::ScoreEnded(_)
+    )
+}
+
+fn end_words(ending: &Ending, verdict: Verdict) -> String {
+    match (ending, verdict) {
+        (Ending::Done, _) => "done".to_owned(),
+        (Ending::Interrupted, Verdict::Retry) => "stopped from outside; tried again".to_owned(),
+        (Ending::Interrupted, Verdict::GiveUp) => "stopped from outside; given up".to_owned(),
+        (Ending::Interrupted, _) => "saved and stopped".to_owned(),
+        (Ending::Failed { reason, .. }, Verdict::Retry) => format!("{reason}; tried again"),
+        (Ending::Failed { reason, .. }, Verdict::Leave) => format!("stopped: {reason}"),
+        (Ending::Failed { reason, .. }, _) => format!("failed: {reason}"),
+    }
+}

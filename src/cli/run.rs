@@ -1,0 +1,311 @@
+//! `sweep run EXPERIMENT`: plans, works until nothing is left to do, and shows the table.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use super::fault::{Exit, OrExit};
+use super::prepare::{self, Prepared};
+use super::progress::view::RunTitle;
+use super::progress::{Detail, Progress};
+use super::{Globals, now_ms, plan as plan_verb, signals, stderr, words};
+use crate::event::Line;
+use crate::files::{FileLock, ResultsDir, RunDir};
+use crate::id::RunId;
+use crate::plan::{self, Action, PlannedRun, RunStatus};
+use crate::schedule::coordinator::{self, Coordinator};
+use crate::schedule::devices::{self, CudaSupport, Host, Request};
+use crate::schedule::event_loop::{self, Index, Ports, Summary, Sweep};
+use crate::schedule::journal::{ExperimentJournal, Recorded};
+use crate::schedule::local::{LocalProcesses, this_program};
+use crate::schedule::{Config, Job, Slot, gpu};
+use crate::spec::Experiment;
+use crate::store::{self, Store};
+
+/// A worker that an earlier, killed coordinator left behind has so long to save and exit before
+/// GPUs are looked at, as it would make its GPU look taken.
+const ORPHANS_MAX: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Experiment file (TOML)
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiment: PathBuf,
+    /// `auto`, `cpu`, `cuda:N`, or several separated by commas
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Workers at once on the CPU
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroU32>,
+    /// Set a key over all files, e.g. `train.epochs=2`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
+    let (mut experiment, machine) = super::load_experiment(&args.experiment, &args.set, globals)?;
+    if let Some(device) = &args.device {
+        experiment.schedule.devices.clone_from(device);
+    }
+    if let Some(jobs) = args.jobs {
+        experiment.schedule.jobs = jobs.get();
+    }
+    let request: Request = experiment.schedule.devices.parse().or_exit(Exit::Usage)?;
+    let results = ResultsDir::new(&machine.results);
+    let coordinator = Coordinator::acquire(&results, &experiment.name, now_ms);
+    let _coordinator = coordinator.map_err(|error| match error {
+        coordinator::Error::Held { .. } => (Exit::Busy, error),
+        coordinator::Error::Io { .. } => (Exit::Environment, error),
+    });
+    let _coordinator = match _coordinator {
+        Ok(coordinator) => coordinator,
+        Err((exit, error)) => return Err(error).or_exit(exit),
+    };
+    let cells = prepare::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
+    let invocation = Invocation { experiment, request, results, cells, quiet: globals.quiet };
+    super::runtime()?.block_on(invocation.work(globals.verbose))
+}
+
+/// One `sweep run`, everything looked up.
+struct Invocation {
+    experiment: Experiment,
+    request: Request,
+    results: ResultsDir,
+    cells: Vec<Prepared>,
+    quiet: bool,
+}
+
+impl Invocation {
+    async fn work(&self, verbose: u8) -> anyhow::Result<Exit> {
+        let started = Instant::now();
+        let store = Store::open(&self.results).await?;
+        store.ingest_all().await?;
+        let statuses = plan_verb::statuses_of(store.run_status().await?);
+        let planned = plan::plan(&prepare::wanted(&self.cells), &statuses);
+        self.announce(&planned);
+        let name = &self.experiment.name;
+        let mut journal = ExperimentJournal::open(&self.results.experiment_journal(name), now_ms)
+            .context("cannot open the journal of the experiment")?;
+        let recorded = journal.append_plan(prepare::planned(&self.experiment, &self.cells));
+        if recorded.context("cannot write the journal of the experiment")? == Recorded::Appended {
+            store.ingest_experiment(name).await?;
+        }
+        let jobs = prepare::jobs(&self.cells, &planned);
+        let summary = if jobs.is_empty() {
+            Summary::default()
+        } else {
+            let titles = self.titles(&jobs, &statuses);
+            let detail = match (self.quiet, verbose) {
+                (true, _) => Detail::Quiet,
+                (false, 0) => Detail::Auto,
+                (false, _) => Detail::Plain,
+            };
+            let mut progress = Progress::new(&titles, detail);
+            let summary = self.sweep(jobs, &store, &mut journal, &mut progress).await;
+            progress.finish();
+            let summary = summary?;
+            store.ingest_experiment(name).await?;
+            summary
+        };
+        self.conclude(&summary, started.elapsed());
+        if !summary.interrupted {
+            self.show_table(&store).await?;
+        }
+        store.close().await;
+        Ok(exit_of(&summary))
+    }
+
+    fn announce(&self, planned: &[PlannedRun]) {
+        if !self.quiet {
+            for warning in &self.experiment.warnings {
+                stderr::line(format_args!("note: {warning}"));
+            }
+            stderr::line(format_args!("{}: {}", self.experiment.name, plan_verb::counts(planned)));
+        }
+        if planned.iter().any(|run| run.action == Action::Stale) {
+            stderr::line(
+                "warning: stale cells were made by an older version whose numbers differ; they \
+                 are left as they are",
+            );
+        }
+    }
+
+    fn titles(&self, jobs: &[Job], statuses: &BTreeMap<RunId, RunStatus>) -> Vec<RunTitle> {
+        let mut labels = BTreeMap::new();
+        for prepared in self.cells.iter().rev() {
+            labels.insert(&prepared.run, words::labels(&prepared.cell.labels));
+        }
+        let none = RunStatus::default();
+        jobs.iter()
+            .map(|job| {
+                let run = &job.file.run;
+                let status = statuses.get(run).unwrap_or(&none);
+                let made = job.scores.iter().filter(|s| status.scores.contains(&s.score)).count();
+                RunTitle {
+                    run: run.clone(),
+                    title: labels.get(run).cloned().unwrap_or_else(|| run.to_string()),
+                    trained: status.trained,
+                    scores_wanted: job.scores.len() as u32,
+                    scores_made: made as u32,
+                }
+            })
+            .collect()
+    }
+
+    async fn sweep(
+        &self,
+        jobs: Vec<Job>,
+        store: &Store,
+        journal: &mut ExperimentJournal,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Summary> {
+        let stops = signals::stops().context("cannot listen to signals")?;
+        let (send_exit, exits) = mpsc::unbounded_channel();
+        let executor = LocalProcesses::new(this_program()?, send_exit);
+        let schedule = &self.experiment.schedule;
+        let sweep = Sweep {
+            results: self.results.clone(),
+            slots: self.slots(&jobs, schedule).await?,
+            jobs,
+            retries: schedule.retries,
+            checkpoint_every_s: schedule.checkpoint_every_s,
+        };
+        let mut tell = |news: &event_loop::News<'_>| progress.tell(news);
+        let index = StoreIndex(store);
+        let ports = Ports { executor, index, journal, exits, stops, tell: &mut tell };
+        Ok(event_loop::run(sweep, ports).await?)
+    }
+
+    async fn slots(&self, jobs: &[Job], schedule: &Config) -> anyhow::Result<Vec<Slot>> {
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+        let mut gpus = gpu::discover(visible.as_deref());
+        if gpus.visible.iter().any(|gpu| gpu.in_use.is_some())
+            && wait_for_orphans(&self.results, jobs).await?
+        {
+            gpus = gpu::discover(visible.as_deref());
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = NonZeroU32::new(cores as u32).unwrap_or(NonZeroU32::MIN);
+        let host = Host { cores, cuda: CudaSupport::here(), gpus: &gpus };
+        let chosen = devices::slots(&self.request, schedule.jobs, schedule.threads, host)
+            .or_exit(Exit::Environment)?;
+        for note in chosen.notes.iter().filter(|_| !self.quiet) {
+            stderr::line(format_args!("note: {note}"));
+        }
+        Ok(chosen.slots)
+    }
+
+    fn conclude(&self, summary: &Summary, elapsed: Duration) {
+        let titles: BTreeMap<_, _> = self
+            .cells
+            .iter()
+            .map(|prepared| (&prepared.run, words::labels(&prepared.cell.labels)))
+            .collect();
+        for failure in &summary.failures {
+            let title = titles.get(&failure.run).map_or("", String::as_str);
+            stderr::line(format_args!("failed: {title} (run {}): {}", failure.run, failure.reason));
+            if let Some(log) = &failure.log {
+                stderr::line(format_args!("  log: {}", log.display()));
+            }
+        }
+        if self.quiet || *summary == Summary::default() {
+            return;
+        }
+        stderr::line(totals(summary, elapsed));
+        if summary.interrupted {
+            stderr::line("state is saved; the same command goes on from here");
+        }
+    }
+
+    async fn show_table(&self, store: &Store) -> anyhow::Result<()> {
+        let rows = store.experiment(&self.experiment.name).await?;
+        drop(rows);
+        Ok(())
+    }
+}
+
+fn exit_of(summary: &Summary) -> Exit {
+    match (summary.interrupted, summary.failures.is_empty()) {
+        (true, _) => Exit::Interrupted,
+        (false, false) => Exit::SomeFailed,
+        (false, true) => Exit::Done,
+    }
+}
+
+/// `5 runs done, 1 failed, 2 left, in 3m 20s`.
+fn totals(summary: &Summary, elapsed: Duration) -> String {
+    let mut text = format!("{} done", words::count(summary.done as usize, "run"));
+    if !summary.failures.is_empty() {
+        text += &format!(", {} failed", summary.failures.len());
+    }
+    if summary.left > 0 {
+        text += &format!(", {} left", summary.left);
+    }
+    text + &format!(", in {}", words::duration(elapsed))
+}
+
+/// Waits until no worker holds one of the jobs' runs; whether there was one.
+async fn wait_for_orphans(results: &ResultsDir, jobs: &[Job]) -> anyhow::Result<bool> {
+    let deadline = Instant::now() + ORPHANS_MAX;
+    let mut found = false;
+    for job in jobs {
+        let dir = results.run(&job.file.run);
+        while dir.root().is_dir() && FileLock::try_acquire(&dir.lock())?.is_none() {
+            if !found {
+                stderr::line("waiting for an earlier worker to save and exit");
+            }
+            found = true;
+            if Instant::now() > deadline {
+                return Ok(found);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    Ok(found)
+}
+
+struct StoreIndex<'a>(&'a Store);
+
+impl Index for StoreIndex<'_> {
+    type Error = store::Error;
+
+    async fn ingest(&mut self, dir: &RunDir) -> Result<Vec<Line>, store::Error> {
+        self.0.ingest_run(dir).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::event_loop::Failure;
+
+    fn failure() -> Failure {
+        let run = RunId::parse("00000000000000aa").unwrap();
+        Failure { run, reason: "x".to_owned(), log: None }
+    }
+
+    #[test]
+    fn the_exit_says_how_it_went() {
+        let check = |failures, interrupted, expect| {
+            let summary = Summary { failures, interrupted, ..Summary::default() };
+            assert_eq!(exit_of(&summary), expect);
+        };
+        check(vec![], false, Exit::Done);
+        check(vec![failure()], false, Exit::SomeFailed);
+        check(vec![], true, Exit::Interrupted);
+        check(vec![failure()], true, Exit::Interrupted);
+    }
+
+    #[test]
+    fn totals_name_only_what_there_is() {
+        let minute = Duration::from_secs(60);
+        let summary = Summary { done: 1, ..Summary::default() };
+        assert_eq!(totals(&summary, minute), "1 run done, in 1m 00s");
+        let summary = Summary { done: 5, failures: vec![failure()], left: 2, interrupted: true };
+        assert_eq!(totals(&summary, minute), "5 runs done, 1 failed, 2 left, in 1m 00s");
+    }
+}

@@ -1,0 +1,282 @@
+//! `sweep status [EXPERIMENT]`: how far experiments are.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::fault::{Exit, fault};
+use super::grid::grid;
+use super::{access, now_ms, words};
+use crate::files::{FileLock, ResultsDir};
+use crate::id::RunId;
+use crate::schedule::coordinator;
+use crate::store::{CellRow, CellState, ExperimentRows, RunState, Store};
+
+/// Of the JSON; raised when a field changes its meaning.
+const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Name of an experiment; without it, all are listed
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiment: Option<String>,
+    /// For machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Everything that is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Status {
+    version: u32,
+    /// Who coordinates now, in words.
+    coordinator: Option<String>,
+    experiments: Vec<ExperimentStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct ExperimentStatus {
+    name: String,
+    cells: Vec<CellStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct CellStatus {
+    index: u32,
+    labels: Vec<(String, String)>,
+    run: RunId,
+    state: State,
+    /// Last step that is on disk.
+    step: Option<u64>,
+    scores_made: usize,
+    scores_planned: usize,
+    attempts: u32,
+    error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Done,
+    Running,
+    Stopped,
+    Queued,
+    Failed,
+    Stale,
+}
+
+pub fn run(args: &Args, results: &ResultsDir) -> anyhow::Result<Exit> {
+    let status = super::runtime()?.block_on(status(args, results))?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?;
+        return Ok(Exit::Done);
+    }
+    match (&args.experiment, &status.coordinator) {
+        (_, Some(holder)) => writeln!(out, "running: {holder}")?,
+        (None, None) if status.experiments.is_empty() => {
+            writeln!(out, "no experiment in `{}` yet", results.root().display())?;
+        }
+        (_, None) => {}
+    }
+    for experiment in &status.experiments {
+        writeln!(out, "{}", summary(experiment))?;
+        if args.experiment.is_some() {
+            writeln!(out, "{}", table(experiment))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn status(args: &Args, results: &ResultsDir) -> anyhow::Result<Status> {
+    // Asked before the index is opened, as that may take the lock for a moment.
+    let coordinator = coordinator_now(results);
+    let store = access::fresh(results).await.context("cannot read the index")?;
+    let names = match &args.experiment {
+        Some(name) => vec![name_of(name)],
+        None => store.experiments().await?.into_iter().map(|known| known.name).collect(),
+    };
+    let states = store.run_status().await?;
+    let mut experiments = Vec::new();
+    for name in names {
+        experiments.push(experiment(&store, results, &name, &states).await?);
+    }
+    store.close().await;
+    Ok(Status { version: VERSION, coordinator, experiments })
+}
+
+async fn experiment(
+    store: &Store,
+    results: &ResultsDir,
+    name: &str,
+    states: &BTreeMap<RunId, RunState>,
+) -> anyhow::Result<ExperimentStatus> {
+    let Some(rows) = store.experiment(name).await? else {
+        let folder = results.root().display();
+        let words = format_args!("no experiment `{name}` in `{folder}`; `sweep status` lists them");
+        return Err(fault(Exit::Usage, words));
+    };
+    let is_running = |run: &RunId| is_locked(results, run);
+    Ok(status_of(&rows, states, &is_running))
+}
+
+/// A name as given, or the name in a path such as `experiments/quickstart.toml`.
+fn name_of(text: &str) -> String {
+    let file = text.strip_suffix(".toml").map(|path| path.rsplit('/').next().unwrap_or(path));
+    file.unwrap_or(text).to_owned()
+}
+
+fn coordinator_now(results: &ResultsDir) -> Option<String> {
+    if !results.lock().exists() {
+        return None;
+    }
+    match FileLock::try_acquire(&results.lock()) {
+        Ok(None) => Some(coordinator::describe(coordinator::holder(results).as_ref(), now_ms())),
+        // Free; or a folder that cannot be written, where nobody coordinates either.
+        Ok(Some(_)) | Err(_) => None,
+    }
+}
+
+/// Whether a worker is at the run.
+fn is_locked(results: &ResultsDir, run: &RunId) -> bool {
+    let lock = results.run(run).lock();
+    lock.exists() && matches!(FileLock::try_acquire(&lock), Ok(None))
+}
+
+fn status_of(
+    rows: &ExperimentRows,
+    states: &BTreeMap<RunId, RunState>,
+    is_running: &dyn Fn(&RunId) -> bool,
+) -> ExperimentStatus {
+    let none = RunState::default();
+    let cells = rows.cells.iter().map(|row| {
+        let state = states.get(&row.run).unwrap_or(&none);
+        let made = row.scores.iter().filter(|score| score.made.is_some()).count();
+        CellStatus {
+            index: row.index,
+            labels: row.labels.clone(),
+            run: row.run.clone(),
+            state: state_of(row, state, made, is_running),
+            step: row.trained_step.or(state.last_checkpoint_step),
+            scores_made: made,
+            scores_planned: row.scores.len(),
+            attempts: state.attempts,
+            error: state.failed.clone(),
+        }
+    });
+    ExperimentStatus { name: rows.name.clone(), cells: cells.collect() }
+}
+
+fn state_of(
+    row: &CellRow,
+    state: &RunState,
+    scores_made: usize,
+    is_running: &dyn Fn(&RunId) -> bool,
+) -> State {
+    if row.stale {
+        return State::Stale;
+    }
+    if row.trained_step.is_some() && scores_made == row.scores.len() {
+        return State::Done;
+    }
+    if is_running(&row.run) {
+        return State::Running;
+    }
+    match (&row.state, state.attempts) {
+        (CellState::Failed(_), _) => State::Failed,
+        (CellState::Open | CellState::Done, 0) => State::Queued,
+        (CellState::Open | CellState::Done, _) => State::Stopped,
+    }
+}
+
+/// `quickstart: 8 cells: 5 done, 1 running, 2 queued`.
+fn summary(experiment: &ExperimentStatus) -> String {
+    let mut counts: BTreeMap<State, usize> = BTreeMap::new();
+    for cell in &experiment.cells {
+        *counts.entry(cell.state).or_default() += 1;
+    }
+    let parts: Vec<_> = counts.iter().map(|(state, n)| format!("{n} {}", word(*state))).collect();
+    let cells = words::count(experiment.cells.len(), "cell");
+    format!("{}: {cells}: {}", experiment.name, parts.join(", "))
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Done => "done",
+        State::Running => "running",
+        State::Stopped => "stopped",
+        State::Queued => "queued",
+        State::Failed => "failed",
+        State::Stale => "stale",
+    }
+}
+
+fn table(experiment: &ExperimentStatus) -> String {
+    let head = ["cell", "", "run", "state", "step", "scores", "attempts", "error"];
+    let rows = experiment.cells.iter().map(|cell| {
+        vec![
+            cell.index.to_string(),
+            words::labels(&cell.labels),
+            cell.run.to_string(),
+            word(cell.state).to_owned(),
+            cell.step.map_or_else(String::new, |step| step.to_string()),
+            format!("{}/{}", cell.scores_made, cell.scores_planned),
+            cell.attempts.to_string(),
+            cell.error.clone().unwrap_or_default(),
+        ]
+    });
+    grid(&head.map(str::to_owned), rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> RunId {
+        RunId::parse("00000000000000aa").unwrap()
+    }
+
+    fn row(state: CellState, trained_step: Option<u64>) -> CellRow {
+        CellRow {
+            index: 0,
+            labels: vec![("size".to_owned(), "tiny".to_owned())],
+            run: run(),
+            facts: None,
+            state,
+            stale: false,
+            trained_step,
+            scores: vec![],
+        }
+    }
+
+    fn check(row: CellRow, attempts: u32, is_running: bool, expect: State) {
+        let rows = ExperimentRows {
+            name: "e".to_owned(),
+            axes: vec![],
+            suite: None,
+            suite_corruptions: vec![],
+            cells: vec![row],
+        };
+        let states = BTreeMap::from([(run(), RunState { attempts, ..RunState::default() })]);
+        assert_eq!(status_of(&rows, &states, &|_| is_running).cells[0].state, expect);
+    }
+
+    #[test]
+    fn each_cell_has_its_state() {
+        check(row(CellState::Open, None), 0, false, State::Queued);
+        check(row(CellState::Open, None), 1, true, State::Running);
+        check(row(CellState::Open, None), 1, false, State::Stopped);
+        check(row(CellState::Failed("x".to_owned()), None), 1, false, State::Failed);
+        check(row(CellState::Failed("x".to_owned()), None), 2, true, State::Running);
+        check(row(CellState::Done, Some(9)), 1, false, State::Done);
+        check(CellRow { stale: true, ..row(CellState::Done, Some(9)) }, 1, false, State::Stale);
+    }
+
+    #[test]
+    fn an_experiment_is_named_by_name_or_by_file() {
+        assert_eq!(name_of("quickstart"), "quickstart");
+        assert_eq!(name_of("experiments/quickstart.toml"), "quickstart");
+    }
+}

@@ -1,0 +1,182 @@
+//! Journal events, times and amounts in words.
+
+use std::time::Duration;
+
+use crate::event::{Event, Line, Metrics, Outcome, ScoreEnded};
+
+/// One event as people read it.
+pub fn event(event: &Event) -> String {
+    match event {
+        Event::AttemptStarted(a) => format!(
+            "attempt {} on {} ({}, {} threads), pid {} on {}, sweep {} ({})",
+            a.attempt, a.device, a.device_name, a.threads, a.pid, a.host, a.version, a.git
+        ),
+        Event::ModelBuilt(m) => format!(
+            "model of {} parameters, {} trained; input {}x{} px, {}x{} tokens; {} images, {} steps",
+            m.params_total,
+            m.params_trained,
+            m.input_px[0],
+            m.input_px[1],
+            m.tokens[0],
+            m.tokens[1],
+            m.n_train_images,
+            m.steps_total
+        ),
+        Event::Resumed { step, .. } => format!("goes on after step {step}"),
+        Event::CheckpointRejected { checkpoint, reason } => {
+            format!("checkpoint {checkpoint} is not used: {reason}")
+        }
+        Event::TrainStep(t) => format!(
+            "epoch {} step {}: loss {:.4}, lr {:.2e}, {:.1} img/s",
+            t.epoch, t.step, t.loss, t.lr, t.images_per_s
+        ),
+        Event::EpochEnded { epoch, step, loss_mean, time_ms } => {
+            format!("epoch {epoch} ends at step {step}: mean loss {loss_mean:.4}, {}", ms(*time_ms))
+        }
+        Event::Validated { epoch, split, metrics, .. } => {
+            format!("epoch {epoch} on {split}: {}", scores(metrics))
+        }
+        Event::CheckpointSaved { step, checkpoint, bytes, .. } => {
+            format!("saved {checkpoint} at step {step}, {}", size(*bytes))
+        }
+        Event::TrainingEnded { step, .. } => format!("trained, {step} steps"),
+        Event::Scoring { images_done, images_total, .. } => {
+            format!("scoring: {images_done}/{images_total} images")
+        }
+        Event::ScoreEnded(score) => {
+            format!("{}: {}, {}", condition(score), scores(&score.metrics), ms(score.time_ms))
+        }
+        Event::Warning { message } => format!("warning: {message}"),
+        Event::AttemptEnded { outcome } => self::outcome(outcome),
+    }
+}
+
+/// One journal line: time (UTC) and event.
+pub fn line(line: &Line) -> String {
+    format!("{}  {}", time(line.at_ms), event(&line.event))
+}
+
+/// `voc/val fog 5`, or `voc/val clean`.
+fn condition(score: &ScoreEnded) -> String {
+    match (&score.corruption, score.severity) {
+        (Some(corruption), Some(severity)) => format!("{} {corruption} {severity}", score.set),
+        (Some(corruption), None) => format!("{} {corruption}", score.set),
+        (None, _) => format!("{} clean", score.set),
+    }
+}
+
+fn scores(metrics: &Metrics) -> String {
+    format!(
+        "mIoU {:.2}, pixel accuracy {:.2}",
+        metrics.miou * 100.0,
+        metrics.pixel_accuracy * 100.0
+    )
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done => "done".to_owned(),
+        Outcome::Interrupted => "stopped on request, state saved".to_owned(),
+        Outcome::Failed { message, .. } => format!("failed: {message}"),
+    }
+}
+
+/// `2026-03-01 12:00:05Z`; times are printed in UTC as journals are shared between machines.
+pub fn time(at_ms: u64) -> String {
+    let timestamp =
+        i64::try_from(at_ms).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    timestamp.map_or_else(|| "?".to_owned(), |time| time.strftime("%F %TZ").to_string())
+}
+
+/// `340 ms`, `5.2 s`, `3m 20s`, `2h 05m`, `3d 04h`.
+pub fn duration(time: Duration) -> String {
+    let s = time.as_secs();
+    match s {
+        0 if time.as_millis() < 1000 => format!("{} ms", time.as_millis()),
+        0..60 => format!("{:.1} s", time.as_secs_f64()),
+        60..3600 => format!("{}m {:02}s", s / 60, s % 60),
+        3600..86400 => format!("{}h {:02}m", s / 3600, s / 60 % 60),
+        _ => format!("{}d {:02}h", s / 86400, s / 3600 % 24),
+    }
+}
+
+/// `12 B`, `3.4 MiB`.
+pub fn size(bytes: u64) -> String {
+    let mut amount = bytes as f64;
+    let mut unit = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if amount < 1024.0 {
+            break;
+        }
+        amount /= 1024.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{amount:.1} {unit}") }
+}
+
+/// `1 run`, `3 runs`.
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A cell's labels on one line: values that speak for themselves stand alone.
+///
+/// `[(size, small), (lora_rank, 4)]` is `small lora_rank=4`.
+pub fn labels(labels: &[(String, String)]) -> String {
+    let words: Vec<_> = labels
+        .iter()
+        .map(|(axis, value)| {
+            let speaks = value.starts_with(|first: char| first.is_ascii_alphabetic())
+                && value != "true"
+                && value != "false";
+            if speaks { value.clone() } else { format!("{axis}={value}") }
+        })
+        .collect();
+    if words.is_empty() { "the only cell".to_owned() } else { words.join(" ") }
+}
+
+fn ms(time_ms: u64) -> String {
+    duration(Duration::from_millis(time_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        let check = |ms, expect: &str| assert_eq!(duration(Duration::from_millis(ms)), expect);
+        check(340, "340 ms");
+        check(5240, "5.2 s");
+        check(200_000, "3m 20s");
+        check(7_500_000, "2h 05m");
+        check(273_600_000, "3d 04h");
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        assert_eq!(size(12), "12 B");
+        assert_eq!(size(3_565_158), "3.4 MiB");
+        assert_eq!(size(5 << 50), "5120.0 TiB");
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(time(1_772_366_405_123), "2026-03-01 12:00:05Z");
+        assert_eq!(time(u64::MAX), "?");
+    }
+
+    #[test]
+    fn labels_name_their_axis_where_the_value_does_not_speak() {
+        let pairs = |pairs: &[(&str, &str)]| {
+            let owned = pairs.iter().map(|(a, v)| ((*a).to_owned(), (*v).to_owned()));
+            labels(&owned.collect::<Vec<_>>())
+        };
+        assert_eq!(pairs(&[("size", "small"), ("lora_rank", "4")]), "small lora_rank=4");
+        assert_eq!(
+            pairs(&[("registers", "true"), ("dino_type", "dinov2")]),
+            "registers=true dinov2"
+        );
+        assert_eq!(pairs(&[]), "the only cell");
+    }
+}

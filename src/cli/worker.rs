@@ -1,0 +1,73 @@
+//! `sweep worker <run dir> --attempt N`: one run in this process; started by the scheduler.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::fault::Exit;
+use super::{signals, stderr};
+use crate::files::RunDir;
+use crate::worker;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Directory of the run, with its `spec.json`
+    #[arg(value_name = "RUN_DIR")]
+    pub run_dir: PathBuf,
+    /// Number of the attempt, whose order is in the directory
+    #[arg(long)]
+    pub attempt: u32,
+}
+
+/// Works until done, or until stdin ends or a signal comes: then the state is saved.
+///
+/// A panic ends the process by itself, with exit code 101 and its message on stderr.
+pub fn run(args: &Args) -> Exit {
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_at_end_of_stdin(&stop);
+    stop_at_signals(&stop);
+    match worker::run(&RunDir::new(&args.run_dir), args.attempt, &stop) {
+        worker::Exit::Done => Exit::Done,
+        worker::Exit::Interrupted => Exit::Interrupted,
+        worker::Exit::Failed(message) => {
+            stderr::line(format_args!("error: {message}"));
+            Exit::SomeFailed
+        }
+    }
+}
+
+/// The coordinator holds the other end of the pipe, so that its death is noticed too.
+fn stop_at_end_of_stdin(stop: &Arc<AtomicBool>) {
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        let mut stdin = std::io::stdin().lock();
+        loop {
+            match stdin.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn stop_at_signals(stop: &Arc<AtomicBool>) {
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let listen = async || {
+            let mut stops = signals::stops()?;
+            while stops.recv().await.is_some() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        };
+        let listened = super::runtime().and_then(|runtime| runtime.block_on(listen()));
+        if let Err(error) = listened {
+            tracing::warn!("signals end this worker without saving: {error:#}");
+        }
+    });
+}
