@@ -54,7 +54,8 @@ pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
         for place in &places {
             let rendered = table::of(&store, &place.name).await?;
             let rendered = rendered.map(|table| report::markdown(&table, Columns::Usual));
-            let Some(table) = rendered.map_or_else(|| committed(&results, &place.name), |t| Ok(Some(t)))?
+            let Some(table) =
+                rendered.map_or_else(|| committed(&results, &place.name), |t| Ok(Some(t)))?
             else {
                 printer::note(&format!(
                     "`{file}`, line {}: there is no experiment `{}` in `{}`, and no `{}`",
