@@ -164,3 +164,46 @@ fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
     let lines: Vec<_> = lines.map(|line| format!("  {line}\n")).collect();
     if lines.is_empty() { String::new() } else { format!("\n{title}\n{}", lines.concat()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::store::Store;
+    use crate::store::fake::{self, Fake, seeded};
+
+    #[tokio::test]
+    async fn a_run_is_told_from_its_spec_to_its_scores() {
+        let fake = Fake::new();
+        let run = fake.finished(&seeded(0), 0.5, 1);
+        fake.append(&run, 1, vec![Event::Warning { message: "late".into() }]);
+        fake.append(&run, 2, vec![fake::started(2), fake::resumed(3)]);
+        let store = Store::open_read_only(&fake.results).await.unwrap();
+        let text = text(&store.run_details(run.as_str()).await.unwrap(), "DIR");
+        let (start, end) = text.split_once("\nspec\n").unwrap();
+        assert_eq!(start, format!("run {run}: trained, 2 scores\nDIR\n"));
+        let (spec, rest) = end.split_once("\nattempts\n").unwrap();
+        assert!(spec.contains("kind = \"lora\"\n"), "{spec}");
+        insta::assert_snapshot!(rest.replace(run.as_str(), "RUN"), @r##"
+      1: 1970-01-01 00:00:01 to 1970-01-01 00:00:01 UTC; cpu of host; a CPU, 2 threads; sweep 0.1.0 (abc); trained; done
+      2: 1970-01-01 00:00:01 UTC; cpu of host; a CPU, 2 threads; sweep 0.1.0 (abc); resumed at step 3; running, or killed
+
+    epochs
+      epoch 1 (step 3): loss 0.7000, 0.0 s, val mIoU 25.00
+
+    last steps
+      step 1: loss 1.1000, lr 1.00e-3, 3.5 img/s
+      step 2: loss 0.6000, lr 1.00e-3, 3.5 img/s
+      step 3: loss 0.4333, lr 1.00e-3, 3.5 img/s
+
+    scores (IoU of each class in %)
+      shapes/val clean: mIoU 50.00 (2/3 classes), pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU); step 3; whole 56x56, labels at native size
+        0:50.0 1:– 2:50.0
+      shapes/val fog 5: mIoU 25.00 (2/3 classes), pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU); step 3; whole 56x56, labels at native size
+        0:25.0 1:– 2:25.0
+
+    warnings
+      runs/RUN/events.1.jsonl:13: late
+    "##);
+    }
+}

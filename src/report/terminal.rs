@@ -40,7 +40,8 @@ pub fn terminal(table: &Table, columns: Columns, width: Option<u16>) -> String {
     let aligned = |i: usize, text: &str| {
         let right = table.columns[i].kind.is_right();
         let alignment = if right { CellAlignment::Right } else { CellAlignment::Left };
-        Cell::new(text).set_alignment(alignment)
+        // A spread is not torn from its sign.
+        Cell::new(text.replace("± ", "±\u{a0}")).set_alignment(alignment)
     };
     out.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
     out.set_header(shown.iter().zip(&heads).map(|(&i, head)| aligned(i, head)));
@@ -48,12 +49,15 @@ pub fn terminal(table: &Table, columns: Columns, width: Option<u16>) -> String {
         out.add_row(shown.iter().map(|&i| aligned(i, &row[i].text)));
     }
     for column in out.column_iter_mut() {
-        column.set_padding((0, gap));
+        // The style's separators, which are blank, are one wide.
+        column.set_padding((0, gap - 1));
     }
     let longest: Vec<u16> =
-        shown.iter().zip(&heads).map(|(&i, head)| longest_word(table, i, head) + gap).collect();
-    if longest.iter().copied().map(usize::from).sum::<usize>() <= width {
-        let bounds = longest.into_iter().map(|n| ColumnConstraint::LowerBoundary(Width::Fixed(n)));
+        shown.iter().zip(&heads).map(|(&i, head)| longest_word(table, i, head)).collect();
+    if longest.iter().map(|&n| usize::from(n + gap)).sum::<usize>() <= width {
+        // A bound counts the padding.
+        let bounds =
+            longest.into_iter().map(|n| ColumnConstraint::LowerBoundary(Width::Fixed(n + gap - 1)));
         out.set_constraints(bounds);
     }
     let mut lines = vec![table.experiment.clone(), out.trim_fmt()];

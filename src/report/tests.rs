@@ -112,23 +112,22 @@ fn replicates_are_a_row_and_what_is_missing_says_why() {
 
 #[test]
 fn the_terminal_shows_the_same_and_why_runs_failed() {
-    insta::assert_snapshot!(terminal(&mixed(), Columns::Usual, Some(100)), @r##"
+    insta::assert_snapshot!(terminal(&mixed(), Columns::Usual, Some(100)).replace('\u{a0}', " "), @r##"
     grid
-    ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-    finetuned   pre-      model        params  trained    reg-  input px    mIoU    mIoU    drop    n  direc-
-    components  training                                isters  (tokens)   clean   level               tory
-                                                                                       5
-    ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-    LoRA r=4 +  random    ViT-tiny/14   304.4   21.5 k       4     56x56   74.00   45.83   30.17  2/3  7797618d
-    1x1         (DINOv2)                    M                      (4x4)  ± 3.61  ± 1.18  ± 0.24       +2
-    decoder                                                                (n=3)
-    1x1         random    ViT-tiny/14   304.4   21.5 k       4     56x56   50.00   37.50       …  0/1  3cf8aca9
-    decoder     (DINOv2)                    M                      (4x4)           (2/3)
-    full + 1x1  random    ViT-tiny/14   304.4   21.5 k       4     56x56  failed  failed  failed  0/1  d22a8992
-    decoder     (DINOv2)                    M                      (4x4)
-    tune=lora   –         –                 –        –       –         –       …       …       …  0/1  5f65141d
+    ────────────────────────────────────────────────────────────────────────────────────────────────────
+    finetuned  pre-     model        params trained    reg- input px    mIoU    mIoU   drop   n direc-
+    components training                              isters (tokens)   clean level 5            tory
+    ────────────────────────────────────────────────────────────────────────────────────────────────────
+    LoRA r=4 + random   ViT-tiny/14 304.4 M  21.5 k       4    56x56   74.00   45.83  30.17 2/3 7797618d
+    1x1        (DINOv2)                                        (4x4)  ± 3.61  ± 1.18 ± 0.24     +2
+    decoder                                                            (n=3)
+    1x1        random   ViT-tiny/14 304.4 M  21.5 k       4    56x56   50.00   37.50      … 0/1 3cf8aca9
+    decoder    (DINOv2)                                        (4x4)           (2/3)
+    full + 1x1 random   ViT-tiny/14 304.4 M  21.5 k       4    56x56  failed  failed failed 0/1 d22a8992
+    decoder    (DINOv2)                                        (4x4)
+    tune=lora  –        –                 –       –       –        –       …       …      … 0/1 5f65141d
     8
-    ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+    ────────────────────────────────────────────────────────────────────────────────────────────────────
     mIoU in % on shapes/val: the mean over the 2/3 classes present in the ground truth, from one confusion matrix over the whole set.
     Level 5: mean over the 3 corruptions of test-3 v1 (over a part of them only where marked); drop: clean minus level 5, in points.
     Protocol: whole input, labels at native size; checkpoint: the last.

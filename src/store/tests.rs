@@ -346,6 +346,34 @@ async fn writing_to_a_read_only_database_and_a_full_disk_are_named() {
     assert!(matches!(error, Error::ReadOnly { .. }), "{error:?}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_read_only_folder_is_read_and_refuses_to_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        println!("skipped: nothing is read-only for root");
+        return;
+    }
+    let fake = Fake::new();
+    let run = fake.finished(&seeded(0), 0.5, 3);
+    let root = fake.results.root();
+    let permit = |mode| fs_err::set_permissions(root, std::fs::Permissions::from_mode(mode));
+    permit(0o555).unwrap();
+    let error = Store::open(&fake.results).await.unwrap_err();
+    assert!(matches!(error, Error::ReadOnly { .. }), "{error:?}");
+    let store = Store::open_read_only(&fake.results).await.unwrap();
+    assert!(store.run_status().await.unwrap()[&run].trained);
+    permit(0o755).unwrap();
+    let store = Store::open(&fake.results).await.unwrap();
+    store.ingest_all().await.unwrap();
+    store.close().await;
+    permit(0o555).unwrap();
+    let store = Store::open_read_only(&fake.results).await.unwrap();
+    assert!(store.run_status().await.unwrap()[&run].trained);
+    assert_eq!(store.pool.connect_options().get_filename(), fake.results.database());
+    permit(0o755).unwrap();
+}
+
 fn seed_run(fake: &Fake) -> RunId {
     fake.finished(&seeded(99), 0.5, 3)
 }
