@@ -3,6 +3,8 @@
 use std::process::Command;
 
 fn main() {
+    // `sqlx::migrate!` embeds the files that are there; it cannot see a new one.
+    println!("cargo::rerun-if-changed=migrations");
     println!("cargo::rerun-if-changed=.git/HEAD");
     println!("cargo::rerun-if-changed=.git/logs/HEAD");
     let commit = Command::new("git")
