@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    // `sqlx::migrate!` embeds the files that are there; it cannot see a new one.
+    println!("cargo::rerun-if-changed=migrations");
     // Named by git, as they lie elsewhere in a worktree. A file that is not there is not named:
     // it would make every build start over.
     for name in ["HEAD", "logs/HEAD"] {

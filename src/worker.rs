@@ -139,16 +139,24 @@ impl<'a> Work<'a> {
         {
             return Ok(End::Interrupted);
         }
-        let scored = match self.spec().eval.select {
-            Select::Last => adapter,
-            Select::Best => self.dir.adapter_best(),
-        };
-        let checkpoint = checkpoint::load_adapter(&scored, &self.file.run, &mut network)?;
-        let mut network = network.without_gradients();
-        for request in self.order.scores.iter().filter(|r| !earlier.scores.contains(&r.score)) {
-            if self.score(&mut network, request, &checkpoint, (journal, stop))? == End::Interrupted
-            {
-                return Ok(End::Interrupted);
+        for select in [Select::Last, Select::Best] {
+            let wanted =
+                |r: &&ScoreRequest| r.select == select && !earlier.scores.contains(&r.score);
+            let requests: Vec<_> = self.order.scores.iter().filter(wanted).collect();
+            if requests.is_empty() {
+                continue;
+            }
+            let scored = match select {
+                Select::Last => adapter.clone(),
+                Select::Best => self.dir.adapter_best(),
+            };
+            let checkpoint = checkpoint::load_adapter(&scored, &self.file.run, &mut network)?;
+            let mut network = network.without_gradients();
+            for request in requests {
+                let ended = self.score(&mut network, request, &checkpoint, (journal, stop))?;
+                if ended == End::Interrupted {
+                    return Ok(End::Interrupted);
+                }
             }
         }
         Ok(End::Finished)
@@ -238,7 +246,8 @@ impl<'a> Work<'a> {
                 predict::score(network, (&split, None), &protocol, &mut |_, _| Ok(()), stop)
             }),
         });
-        let best = self.spec().eval.select == Select::Best;
+        // Kept wherever there is a `dev` to choose on: scores of it may be asked for later.
+        let best = config.dev.fraction > 0.0;
         let mut job = Job {
             run: self.file.run.clone(),
             config,

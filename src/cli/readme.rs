@@ -93,3 +93,51 @@ fn committed(results: &ResultsDir, name: &str) -> anyhow::Result<Option<String>>
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fake::{Fake, seeded};
+
+    async fn readme(fake: &Fake, text: &str, check: bool) -> (ExitCode, String) {
+        let file = fake.results.root().with_file_name("README.md");
+        write_atomic(&file, text.as_bytes()).unwrap();
+        let args = Args { file: file.clone(), check };
+        let machine = Machine { results: fake.results.root().to_owned(), ..Machine::default() };
+        let code = run(&args, &machine).await.unwrap();
+        (code, fs_err::read_to_string(file).unwrap())
+    }
+
+    const TEXT: &str = "a\n<!-- sweep:table grid -->\n<!-- sweep:end -->\nb";
+
+    #[tokio::test]
+    async fn tables_come_from_the_index_and_check_notices_old_ones() {
+        let fake = Fake::new();
+        let run = fake.finished(&seeded(0), 0.5, 3);
+        fake.plan("grid", &["seed"], &[(&["0"], &run)]);
+        assert_eq!(readme(&fake, TEXT, true).await, (ExitCode::from(STALE), TEXT.to_owned()));
+        let (code, text) = readme(&fake, TEXT, false).await;
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(text.starts_with("a\n<!-- sweep:table grid -->\n\n| finetuned"), "{text}");
+        assert!(text.contains(" 50.00 |") && text.ends_with("\n\n<!-- sweep:end -->\nb"), "{text}");
+        assert_eq!(readme(&fake, &text, true).await, (ExitCode::SUCCESS, text));
+    }
+
+    #[tokio::test]
+    async fn a_fresh_clone_has_the_committed_table() {
+        let fake = Fake::new();
+        assert_eq!(readme(&fake, TEXT, false).await, (ExitCode::from(USAGE), TEXT.to_owned()));
+        write_atomic(&fake.results.table("grid", "md"), b"| T |\n").unwrap();
+        let (code, text) = readme(&fake, TEXT, false).await;
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert_eq!(text, "a\n<!-- sweep:table grid -->\n\n| T |\n\n<!-- sweep:end -->\nb");
+        assert!(!fake.results.runs().exists() && !fake.results.database().exists());
+    }
+
+    #[tokio::test]
+    async fn a_wrong_marker_changes_nothing() {
+        let fake = Fake::new();
+        let text = "<!-- sweep:table grid -->\n";
+        assert_eq!(readme(&fake, text, false).await, (ExitCode::from(USAGE), text.to_owned()));
+    }
+}

@@ -1,16 +1,15 @@
 //! `sweep show`: all about one run.
 
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli::{index, printer};
-use crate::event::{FailureClass, Outcome, ScoreEnded};
+use crate::event::{FailureClass, Outcome, ScoreEnded, TrainStep};
 use crate::files::ResultsDir;
 use crate::spec::Machine;
-use crate::store::{AttemptRow, Error, RunDetails};
+use crate::store::{AttemptRow, EpochRow, RunDetails};
 
 /// Show a run: its spec, how far it is, its attempts, losses and scores.
 #[derive(Debug, clap::Args)]
@@ -49,98 +48,89 @@ pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
 }
 
 fn text(details: &RunDetails, dir: &str) -> String {
-    let mut text = format!("run {}: {}\n{dir}\n", details.run, status(details));
+    let mut parts = vec![format!("run {}: {}\n{dir}\n", details.run, status(details))];
     if !details.experiments.is_empty() {
-        text += &format!("in {}\n", details.experiments.join(", "));
+        parts.push(format!("in {}\n", details.experiments.join(", ")));
     }
-    match &details.facts {
-        Some(facts) => {
-            let spec = toml::to_string(&facts.spec).unwrap_or_else(|error| error.to_string());
-            text += &section("spec", spec.lines().map(str::to_owned));
-        }
-        None => text += &details.problem.as_ref().map_or(String::new(), |p| format!("{p}\n")),
+    if let Some(problem) = &details.problem {
+        parts.push(format!("{problem}\n"));
     }
-    text += &section("attempts", details.attempts.iter().map(attempt));
-    text += &section(
-        "epochs",
-        details.epochs.iter().map(|epoch| {
-            let mut line = format!(
-                "epoch {} (step {}): loss {:.4}, {:.1} s",
-                epoch.epoch,
-                epoch.step,
-                epoch.loss_mean,
-                epoch.time_ms as f64 / 1e3
-            );
-            for (split, miou) in &epoch.validations {
-                line += &format!(", {split} mIoU {:.2}", 100.0 * miou);
-            }
-            line
-        }),
-    );
-    text += &section(
-        "last steps",
-        details.last_steps.iter().map(|step| {
-            format!(
-                "step {}: loss {:.4}, lr {:.2e}, {:.1} img/s",
-                step.step, step.loss, step.lr, step.images_per_s
-            )
-        }),
-    );
-    text += &section("scores (IoU of each class in %)", details.scores.iter().map(score));
-    text += &section("warnings", details.warnings.iter().cloned());
-    text
+    if let Some(facts) = &details.facts {
+        let spec = toml::to_string(&facts.spec).unwrap_or_else(|error| error.to_string());
+        parts.push(section("spec", spec.lines().map(str::to_owned)));
+    }
+    parts.push(section("attempts", details.attempts.iter().map(attempt)));
+    parts.push(section("epochs", details.epochs.iter().map(epoch)));
+    let steps = details.last_steps.iter().map(|step| {
+        let TrainStep { step, loss, lr, images_per_s, .. } = step;
+        format!("step {step}: loss {loss:.4}, lr {lr:.2e}, {images_per_s:.1} img/s")
+    });
+    parts.push(section("last steps", steps));
+    parts.push(section("scores (IoU of each class in %)", details.scores.iter().map(score)));
+    parts.push(section("warnings", details.warnings.iter().cloned()));
+    parts.concat()
 }
 
 fn status(details: &RunDetails) -> String {
     let state = &details.state;
-    let mut status = match (&state.last_outcome, state.trained, state.last_checkpoint_step) {
+    let status = match (&state.last_outcome, state.trained, state.last_checkpoint_step) {
         (Some(Outcome::Failed { message, .. }), ..) => format!("failed: {message}"),
         (_, true, _) => format!("trained, {} scores", state.scores.len()),
-        (_, false, Some(step)) => format!("checkpoint at step {step}"),
+        (_, false, Some(step)) => match details.steps_total {
+            Some(total) => format!("checkpoint at step {step} of {total}"),
+            None => format!("checkpoint at step {step}"),
+        },
         (_, false, None) if state.attempts == 0 => "not started".to_owned(),
         (_, false, None) => "no checkpoint yet".to_owned(),
     };
-    if let (false, Some(total)) = (state.trained, details.steps_total) {
-        status += &format!(" of {total}");
-    }
-    if state.stale {
-        status += " (stale: of a sweep whose numbers were other ones)";
-    }
-    status
+    let stale = " (stale: of a sweep whose numbers were other ones)";
+    status + if state.stale { stale } else { "" }
 }
 
 fn attempt(row: &AttemptRow) -> String {
-    let mut line = format!("{}: ", row.attempt);
-    let time = |ms: Option<u64>| {
-        ms.and_then(|ms| Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok())
-            .map_or_else(|| "?".to_owned(), |time| time.strftime("%F %T").to_string())
-    };
-    line += &time(row.started_at_ms);
-    if row.ended_at_ms.is_some() {
-        line += &format!(" to {}", time(row.ended_at_ms));
-    }
-    line += " UTC";
+    let mut parts = vec![match row.ended_at_ms {
+        Some(_) => format!("{} to {} UTC", time(row.started_at_ms), time(row.ended_at_ms)),
+        None => format!("{} UTC", time(row.started_at_ms)),
+    }];
     if let (Some(device), Some(host)) = (&row.device, &row.host) {
-        line += &format!(", {device} of {host}");
+        parts.push(format!("{device} of {host}"));
     }
     if let (Some(name), Some(threads)) = (&row.device_name, row.threads) {
-        line += &format!(" ({name}, {threads} threads)");
+        parts.push(format!("{name}, {threads} threads"));
     }
     if let (Some(version), Some(git)) = (&row.version, &row.git) {
-        line += &format!(", sweep {version} ({git})");
+        parts.push(format!("sweep {version} ({git})"));
     }
-    line += &match row.train_from_step {
-        Some(0) => ", trained".to_owned(),
-        Some(step) => format!(", resumed at step {step}"),
-        None => String::new(),
-    };
-    line += &match &row.outcome {
-        Some(Outcome::Done) => ": done".to_owned(),
-        Some(Outcome::Interrupted) => ": interrupted".to_owned(),
-        Some(Outcome::Failed { message, .. }) => format!(": failed: {message}"),
-        None => ": running, or killed".to_owned(),
-    };
-    line
+    match row.train_from_step {
+        Some(0) => parts.push("trained".to_owned()),
+        Some(step) => parts.push(format!("resumed at step {step}")),
+        None => {}
+    }
+    parts.push(match &row.outcome {
+        Some(Outcome::Done) => "done".to_owned(),
+        Some(Outcome::Interrupted) => "interrupted".to_owned(),
+        Some(Outcome::Failed { message, .. }) => format!("failed: {message}"),
+        None => "running, or killed".to_owned(),
+    });
+    format!("{}: {}", row.attempt, parts.join("; "))
+}
+
+fn time(at_ms: Option<u64>) -> String {
+    let at_ms = at_ms.and_then(|ms| i64::try_from(ms).ok());
+    let time = at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| "?".to_owned(), |time| time.strftime("%F %T").to_string())
+}
+
+fn epoch(row: &EpochRow) -> String {
+    let EpochRow { epoch, step, loss_mean, time_ms, validations } = row;
+    let time_s = *time_ms as f64 / 1e3;
+    let validations = validations.iter().map(|(split, miou)| {
+        let percent = 100.0 * miou;
+        format!(", {split} mIoU {percent:.2}")
+    });
+    let validations: Vec<_> = validations.collect();
+    let validations = validations.concat();
+    format!("epoch {epoch} (step {step}): loss {loss_mean:.4}, {time_s:.1} s{validations}")
 }
 
 fn score(score: &ScoreEnded) -> String {
@@ -149,9 +139,14 @@ fn score(score: &ScoreEnded) -> String {
         (Some(name), Some(level)) => format!("{name} {level}"),
         _ => "clean".to_owned(),
     };
-    let mut line = format!(
-        "{} {kind}: mIoU {:.2} ({}/{} classes), pixels {:.2}, mean accuracy {:.2}, ref. metric {:.2} \
-         (not an mIoU); step {}; {}\n    ",
+    let classes = metrics.iou_per_class.iter().zip(0..).map(|(iou, class_idx): (_, u32)| {
+        let iou = iou.map_or_else(|| "–".to_owned(), |iou| format!("{:.1}", 100.0 * iou));
+        format!("{class_idx}:{iou}")
+    });
+    let classes: Vec<_> = classes.collect();
+    format!(
+        "{} {kind}: mIoU {:.2} ({}/{} classes), pixels {:.2}, mean accuracy {:.2}, ref. metric \
+         {:.2} (not an mIoU); step {}; {}\n    {}",
         score.set,
         100.0 * metrics.miou,
         metrics.classes_present,
@@ -161,16 +156,54 @@ fn score(score: &ScoreEnded) -> String {
         100.0 * metrics.reference_metric,
         score.checkpoint_step,
         score.protocol,
-    );
-    for (class, iou) in metrics.iou_per_class.iter().enumerate() {
-        let iou = iou.map_or_else(|| "–".to_owned(), |iou| format!("{:.1}", 100.0 * iou));
-        write!(line, "{class}:{iou} ").expect("writing to a String cannot fail");
-    }
-    line.truncate(line.trim_end().len());
-    line
+        classes.join(" "),
+    )
 }
 
 fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
-    let body: String = lines.map(|line| format!("  {line}\n")).collect();
-    if body.is_empty() { body } else { format!("\n{title}\n{body}") }
+    let lines: Vec<_> = lines.map(|line| format!("  {line}\n")).collect();
+    if lines.is_empty() { String::new() } else { format!("\n{title}\n{}", lines.concat()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::store::Store;
+    use crate::store::fake::{self, Fake, seeded};
+
+    #[tokio::test]
+    async fn a_run_is_told_from_its_spec_to_its_scores() {
+        let fake = Fake::new();
+        let run = fake.finished(&seeded(0), 0.5, 1);
+        fake.append(&run, 1, vec![Event::Warning { message: "late".into() }]);
+        fake.append(&run, 2, vec![fake::started(2), fake::resumed(3)]);
+        let store = Store::open_read_only(&fake.results).await.unwrap();
+        let text = text(&store.run_details(run.as_str()).await.unwrap(), "DIR");
+        let (start, end) = text.split_once("\nspec\n").unwrap();
+        assert_eq!(start, format!("run {run}: trained, 2 scores\nDIR\n"));
+        let (spec, rest) = end.split_once("\nattempts\n").unwrap();
+        assert!(spec.contains("kind = \"lora\"\n"), "{spec}");
+        insta::assert_snapshot!(rest.replace(run.as_str(), "RUN"), @r##"
+      1: 1970-01-01 00:00:01 to 1970-01-01 00:00:01 UTC; cpu of host; a CPU, 2 threads; sweep 0.1.0 (abc); trained; done
+      2: 1970-01-01 00:00:01 UTC; cpu of host; a CPU, 2 threads; sweep 0.1.0 (abc); resumed at step 3; running, or killed
+
+    epochs
+      epoch 1 (step 3): loss 0.7000, 0.0 s, val mIoU 25.00
+
+    last steps
+      step 1: loss 1.1000, lr 1.00e-3, 3.5 img/s
+      step 2: loss 0.6000, lr 1.00e-3, 3.5 img/s
+      step 3: loss 0.4333, lr 1.00e-3, 3.5 img/s
+
+    scores (IoU of each class in %)
+      shapes/val clean: mIoU 50.00 (2/3 classes), pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU); step 3; whole 56x56, labels at native size
+        0:50.0 1:– 2:50.0
+      shapes/val fog 5: mIoU 25.00 (2/3 classes), pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU); step 3; whole 56x56, labels at native size
+        0:25.0 1:– 2:25.0
+
+    warnings
+      runs/RUN/events.1.jsonl:13: late
+    "##);
+    }
 }

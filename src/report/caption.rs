@@ -45,8 +45,8 @@ impl Sweep<'_> {
         let suite = self.experiment.suite.as_ref();
         let suite = suite.map_or(String::new(), |suite| format!(" of {suite}"));
         Some(format!(
-            "Level {levels}: mean over {corruptions}{suite}, where not marked as a part of them; \
-             drop: clean less level {worst}, in points."
+            "Level {levels}: mean over {corruptions}{suite} (over a part of them only where marked); \
+             drop: clean minus level {worst}, in points."
         ))
     }
 
@@ -56,7 +56,7 @@ impl Sweep<'_> {
         match protocols[..] {
             [] => format!("Checkpoint: {checkpoint}."),
             [protocol] => format!("Protocol: {protocol}; checkpoint: {checkpoint}."),
-            _ => format!("Protocol and checkpoint: {checkpoint} (protocol: its column)."),
+            _ => format!("Protocol: as the column says; checkpoint: {checkpoint}."),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::event::Metrics;
 use crate::report::group::{Entry, Group, SEED};
 use crate::report::measure::{Measure, Missing, Parts};
-use crate::report::table::{Cell, Column, Data, Kind, short};
+use crate::report::table::{Cell, Column, Data, Kind, NOTHING, short};
 use crate::report::{Columns, names};
 use crate::store::{CellRow, CellScore, CellState, ExperimentRows};
 
@@ -141,10 +141,11 @@ impl<'a> Sweep<'a> {
         };
         let done = group.entries.iter().filter(is_whole).count() as u32;
         let total = group.entries.len() as u32;
+        let n_row = (total > 1).then_some(done);
         let score =
-            |measure: Measure| Cell { text: measure.text(done), data: Data::Score(measure) };
+            |measure: Measure| Cell { text: measure.text(n_row), data: Data::Score(measure) };
         let miou = |metrics: &Metrics| metrics.miou;
-        let clean = self.clean(group, miou);
+        let clean = clean_score(group, miou);
         let levels: Vec<Measure> =
             self.severities.iter().map(|&level| self.level(group, level, miou)).collect();
         let drop = levels.last().map(|level| clean.minus(level));
@@ -154,15 +155,11 @@ impl<'a> Sweep<'a> {
         let n = if done == total { total.to_string() } else { format!("{done}/{total}") };
         cells.push(Cell { text: n, data: Data::Replicates { done, total } });
         let reference = |metrics: &Metrics| metrics.reference_metric;
-        cells.push(score(self.clean(group, reference)));
+        cells.push(score(clean_score(group, reference)));
         let levels = self.severities.iter().map(|&level| self.level(group, level, reference));
         cells.extend(levels.map(score));
         cells.push(directories(group));
         cells
-    }
-
-    fn clean(&self, group: &Group<'_>, value: fn(&Metrics) -> f64) -> Measure {
-        measure(group, 1, value, |score| score.planned.corruption.is_none())
     }
 
     /// The mean over the suite's corruptions, or over those asked for where there is no suite.
@@ -183,7 +180,7 @@ impl<'a> Sweep<'a> {
 
     /// The axes that tell rows apart which the other columns do not, in the order of the spec.
     fn axes_apart(&self, groups: &'a [Group<'a>]) -> Vec<&'a str> {
-        let mut keys: Vec<Vec<String>> = groups.iter().map(|group| self.described(group)).collect();
+        let mut keys: Vec<Vec<String>> = groups.iter().map(|group| described(group)).collect();
         let mut axes = Vec::new();
         for axis in self.experiment.axes.iter().filter(|axis| *axis != SEED) {
             let mut values: BTreeMap<&[String], BTreeSet<&str>> = BTreeMap::new();
@@ -199,22 +196,6 @@ impl<'a> Sweep<'a> {
         }
         axes
     }
-
-    /// What tells a row from others without its axes. Parameters follow from the rest.
-    fn described(&self, group: &Group<'_>) -> Vec<String> {
-        let cells = model_cells(group.first());
-        let cells = cells.into_iter().filter(|cell| !matches!(cell.data, Data::Count(_)));
-        let mut key: Vec<String> = cells.map(|cell| cell.text).collect();
-        key.extend(
-            group
-                .first()
-                .facts
-                .as_ref()
-                .map(|facts| names::registers(facts.spec.model).to_string()),
-        );
-        key.extend([group.set.to_owned(), group.protocol.clone()]);
-        key
-    }
 }
 
 /// From `finetuned` to `input_px`.
@@ -223,11 +204,11 @@ fn model_cells(cell: &CellRow) -> [Cell; 7] {
         // Not started: the labels are all that is known.
         let labels = cell.labels.iter().filter(|(axis, _)| axis != SEED);
         let labels: Vec<_> = labels.map(|(axis, value)| format!("{axis}={value}")).collect();
-        let size = Cell { text: "–".into(), data: Data::Size { px: None, tokens: None } };
+        let size = Cell { text: NOTHING.into(), data: Data::Size { px: None, tokens: None } };
         return [
             text(labels.join(", ")),
-            text("–"),
-            text("–"),
+            text(NOTHING),
+            text(NOTHING),
             count(None, names::parameters),
             count(None, names::parameters),
             count(None, names::parameters),
@@ -247,6 +228,22 @@ fn model_cells(cell: &CellRow) -> [Cell; 7] {
         count(Some(names::registers(spec.model)), |n| n.to_string()),
         Cell { text: size, data: Data::Size { px: Some(facts.input_px), tokens: Some(tokens) } },
     ]
+}
+
+/// What tells a row from others without its axes. Parameters follow from the rest.
+fn described(group: &Group<'_>) -> Vec<String> {
+    let cells = model_cells(group.first());
+    let cells = cells.into_iter().filter(|cell| !matches!(cell.data, Data::Count(_)));
+    let mut key: Vec<String> = cells.map(|cell| cell.text).collect();
+    key.extend(
+        group.first().facts.as_ref().map(|facts| names::registers(facts.spec.model).to_string()),
+    );
+    key.extend([group.set.to_owned(), group.protocol.clone()]);
+    key
+}
+
+fn clean_score(group: &Group<'_>, value: fn(&Metrics) -> f64) -> Measure {
+    measure(group, 1, value, |score| score.planned.corruption.is_none())
 }
 
 /// A score of `group` that is the mean of `value` over the scores that `is_part` picks.
@@ -284,20 +281,17 @@ fn checkpoint(entry: &Entry<'_>) -> Option<String> {
 fn classes(group: &Group<'_>) -> String {
     let made = group.entries.iter().flat_map(|entry| &entry.scores).find_map(|s| s.made.as_ref());
     made.map_or_else(
-        || "–".to_owned(),
+        || NOTHING.to_owned(),
         |made| format!("{}/{}", made.metrics.classes_present, made.metrics.classes_total),
     )
 }
 
 fn directories(group: &Group<'_>) -> Cell {
     let runs: Vec<_> = group.entries.iter().map(|entry| entry.cell.run.clone()).collect();
-    let mut text = short(&runs[0]).to_owned();
-    if runs.len() > 1 {
-        text += &format!(" +{}", runs.len() - 1);
-    }
-    if group.entries.iter().any(|entry| entry.cell.stale) {
-        text += " (stale)";
-    }
+    let first = short(&runs[0]);
+    let others = if runs.len() > 1 { format!(" +{}", runs.len() - 1) } else { String::new() };
+    let is_stale = group.entries.iter().any(|entry| entry.cell.stale);
+    let text = format!("{first}{others}{}", if is_stale { " (stale)" } else { "" });
     Cell { text, data: Data::Runs(runs) }
 }
 
@@ -320,5 +314,5 @@ fn text(text: impl Into<String>) -> Cell {
 }
 
 fn count(value: Option<u64>, text: impl FnOnce(u64) -> String) -> Cell {
-    Cell { text: value.map_or_else(|| "–".to_owned(), text), data: Data::Count(value) }
+    Cell { text: value.map_or_else(|| NOTHING.to_owned(), text), data: Data::Count(value) }
 }

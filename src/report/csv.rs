@@ -1,8 +1,9 @@
 //! A table as CSV (RFC 4180): raw numbers in full precision, scores from 0 to 1.
 
+use crate::id::RunId;
 use crate::report::Table;
 use crate::report::measure::{Measure, Partial};
-use crate::report::table::{Column, Data, Kind};
+use crate::report::table::{Column, Data, Kind, NOTHING};
 
 /// One line a row; a missing number is an empty field.
 ///
@@ -32,6 +33,7 @@ fn heads(column: &Column) -> Vec<String> {
 
 fn fields(kind: Kind, text: &str, data: &Data) -> Vec<String> {
     match data {
+        Data::Text if text == NOTHING => vec![String::new()],
         Data::Text => vec![text.to_owned()],
         Data::Count(value) => vec![value.map_or(String::new(), |value| value.to_string())],
         Data::Size { px, tokens } => {
@@ -40,7 +42,7 @@ fn fields(kind: Kind, text: &str, data: &Data) -> Vec<String> {
         Data::Score(measure) => score(kind, measure),
         Data::Replicates { done, total } => vec![done.to_string(), total.to_string()],
         Data::Runs(runs) => {
-            let ids: Vec<_> = runs.iter().map(|run| run.as_str()).collect();
+            let ids: Vec<_> = runs.iter().map(RunId::as_str).collect();
             vec![ids.join(" ")]
         }
     }

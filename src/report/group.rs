@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::id::canonical_json;
 use crate::report::names;
+use crate::report::table::NOTHING;
 use crate::store::{CellRow, CellScore, ExperimentRows};
 
 /// The axis that makes replicates of a row.
@@ -35,6 +36,14 @@ pub(super) fn groups(experiment: &ExperimentRows) -> Vec<Group<'_>> {
         .iter()
         .filter_map(|cell| Some((labels_but_seed(cell), spec_but_seed(cell)?)))
         .collect();
+    let inputs: BTreeMap<&str, String> = experiment
+        .cells
+        .iter()
+        .flat_map(|cell| cell.scores.iter().map(move |score| (cell, &score.planned.protocol)))
+        .filter_map(|(cell, protocol)| {
+            Some((protocol.as_str(), protocol_but_input(cell, protocol)?))
+        })
+        .collect();
     let mut places: BTreeMap<(String, &str, &str), usize> = BTreeMap::new();
     let mut groups: Vec<Group> = Vec::new();
     for cell in &experiment.cells {
@@ -42,7 +51,7 @@ pub(super) fn groups(experiment: &ExperimentRows) -> Vec<Group<'_>> {
         let alike = spec_but_seed(cell).or_else(|| specs.get(&labels).cloned()).unwrap_or(labels);
         for (set, protocol, scores) in by_protocol(cell) {
             let place = *places.entry((alike.clone(), set, protocol)).or_insert_with(|| {
-                let protocol = protocol_but_input(cell, protocol);
+                let protocol = inputs.get(protocol).map_or(protocol, String::as_str).to_owned();
                 groups.push(Group { set, protocol, entries: Vec::new() });
                 groups.len() - 1
             });
@@ -85,10 +94,10 @@ fn labels_but_seed(cell: &CellRow) -> String {
     serde_json::to_string(&labels).expect("plain data serialises")
 }
 
-fn protocol_but_input(cell: &CellRow, protocol: &str) -> String {
-    let Some(facts) = &cell.facts else { return protocol.to_owned() };
-    let [h, w] = facts.input_px;
-    protocol.replace(&names::size([h, w]), "input").replace(&format!("{h}×{w}"), "input")
+fn protocol_but_input(cell: &CellRow, protocol: &str) -> Option<String> {
+    let [h, w] = cell.facts.as_ref()?.input_px;
+    let without = protocol.replace(&names::size([h, w]), "input");
+    Some(without.replace(&format!("{h}×{w}"), "input"))
 }
 
 impl<'a> Group<'a> {
@@ -99,6 +108,6 @@ impl<'a> Group<'a> {
 
     pub(super) fn label(&self, axis: &str) -> &'a str {
         let labels = &self.first().labels;
-        labels.iter().find(|(name, _)| name == axis).map_or("–", |(_, value)| value)
+        labels.iter().find(|(name, _)| name == axis).map_or(NOTHING, |(_, value)| value)
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::report::Table;
-use crate::report::table::Data;
+use crate::report::table::{Data, NOTHING};
 
 /// Raised when the meaning of a key changes.
 const VERSION: u32 = 1;
@@ -34,6 +34,7 @@ pub fn json(table: &Table) -> String {
 
 fn value(text: &str, data: &Data) -> Value {
     match data {
+        Data::Text if text == NOTHING => Value::Null,
         Data::Text => json!(text),
         Data::Count(value) => json!(value),
         Data::Size { px, tokens } => json!({ "px": px, "tokens": tokens }),

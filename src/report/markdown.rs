@@ -22,7 +22,8 @@ pub fn markdown(table: &Table, columns: Columns) -> String {
     text.push('|');
     for (width, right) in widths.iter().zip(&right) {
         let dashes = "-".repeat(width - 1);
-        text += &if *right { format!(" {dashes}: |") } else { format!(" :{dashes} |") };
+        let (start, end) = if *right { ("", ":") } else { (":", "") };
+        text.extend([" ", start, &dashes, end, " |"]);
     }
     text.push('\n');
     for row in &rows {
@@ -33,12 +34,11 @@ pub fn markdown(table: &Table, columns: Columns) -> String {
 }
 
 fn line(cells: &[String], widths: &[usize], right: &[bool]) -> String {
-    let mut line = String::from("|");
-    for ((cell, &width), &right) in cells.iter().zip(widths).zip(right) {
-        line += &if right { format!(" {cell:>width$} |") } else { format!(" {cell:<width$} |") };
-    }
-    line.push('\n');
-    line
+    let cells = cells.iter().zip(widths).zip(right).map(|((cell, &width), &right)| {
+        if right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+    });
+    let cells: Vec<_> = cells.collect();
+    format!("| {} |\n", cells.join(" | "))
 }
 
 /// What would end a cell, start markup or end a comment is escaped.

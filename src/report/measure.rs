@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::id::RunId;
+use crate::report::table::NOTHING;
 
 /// A score over the replicates (runs equal but for the seed) of a row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -93,19 +94,21 @@ impl Measure {
         (n > 1).then(|| (sum / (n - 1) as f64).sqrt())
     }
 
-    /// As the table shows it, in percent; `n_row` replicates are whole in the row.
-    pub(super) fn text(&self, n_row: u32) -> String {
+    /// As the table shows it, in percent. `n_row`: what the row's column `n` counts, where there
+    /// are replicates; a score over another number of them says so.
+    pub(super) fn text(&self, n_row: Option<u32>) -> String {
         if let Some(mean) = self.mean() {
             let n = self.values.len() as u32;
             let std = self.std().map_or(String::new(), |std| format!(" ± {:.2}", 100.0 * std));
-            let other_n = if n == n_row { String::new() } else { format!(" (n={n})") };
+            let is_other = n_row.is_some_and(|n_row| n_row != n);
+            let other_n = if is_other { format!(" (n={n})") } else { String::new() };
             return format!("{}{std}{other_n}", percent(mean));
         }
         if let Some(Partial { mean, done, total }) = self.partial {
             return format!("{} ({done}/{total})", percent(mean));
         }
         match self.missing {
-            Missing::NotAsked => "–",
+            Missing::NotAsked => NOTHING,
             Missing::Open => "…",
             Missing::Failed => "failed",
         }
@@ -137,7 +140,7 @@ mod tests {
     }
 
     fn check(replicates: &[Parts], n_row: u32, expect: &str) {
-        assert_eq!(Measure::over(replicates).text(n_row), expect);
+        assert_eq!(Measure::over(replicates).text(Some(n_row)), expect);
     }
 
     #[test]
@@ -173,6 +176,6 @@ mod tests {
     fn differences_are_over_replicates_that_have_both() {
         let clean = Measure::over(&[parts(0, &[0.5], 1), parts(1, &[0.9], 1)]);
         let corrupted = Measure::over(&[parts(0, &[0.25], 1)]);
-        assert_eq!(clean.minus(&corrupted).text(1), "25.00");
+        assert_eq!(clean.minus(&corrupted).text(None), "25.00");
     }
 }

@@ -15,6 +15,9 @@ mod measure;
 mod names;
 mod terminal;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::PathBuf;
 

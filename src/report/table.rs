@@ -6,6 +6,9 @@ use crate::report::measure::Measure;
 use crate::report::{Columns, group};
 use crate::store::{CellState, ExperimentRows};
 
+/// The text of a cell that has nothing to say.
+pub(super) const NOTHING: &str = "–";
+
 /// A table of an experiment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {

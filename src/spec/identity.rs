@@ -174,6 +174,7 @@ pub fn score_requests(
     let mut requests = Vec::new();
     for (split, fingerprint) in &facts.set_fingerprints {
         let request = |corruption: Option<(&str, u8)>| ScoreRequest {
+            select: spec.eval.select,
             score: score_id(spec, facts, run, fingerprint, corruption),
             split: split.clone(),
             set: format!("{}/{split}", dataset::name(&spec.data, &facts.data_root)),

@@ -152,6 +152,8 @@ pub struct ScoreRequest {
     pub set: String,
     pub set_fingerprint: String,
     pub protocol: String,
+    /// Which of the run's checkpoints is scored.
+    pub select: eval::Select,
     pub suite: Option<String>,
     /// `None` for clean.
     pub corruption: Option<String>,

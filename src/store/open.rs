@@ -15,6 +15,9 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 /// How long another program may keep the index locked before we give up.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// Rows that SQLite's thread reads ahead: the default, 50, is a hand-over every 50 rows.
+const ROW_BUFFER: usize = 1000;
+
 impl Store {
     /// Opens the index for writing; makes it, or brings it to this sweep's layout, where needed.
     ///
@@ -134,7 +137,7 @@ impl Store {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
-            .connect_with(options.busy_timeout(BUSY))
+            .connect_with(options.busy_timeout(BUSY).row_buffer_size(ROW_BUFFER))
             .await
             .map_err(|error| Error::sql(path, error))?;
         Ok(Self { pool, results: results.clone() })

@@ -69,10 +69,11 @@ async fn numbers_survive_exactly() {
     let made = rows.cells[0].scores[0].made.as_ref().unwrap();
     assert_eq!(made.metrics, fake::metrics(miou));
     assert_eq!(rows.cells[0].facts.as_ref().unwrap().spec, seeded(0));
-    assert_eq!(one::<f64>(&store, "SELECT miou FROM results WHERE corruption IS NULL").await, miou);
+    let clean = one::<f64>(&store, "SELECT miou FROM results WHERE corruption IS NULL").await;
+    assert_eq!(clean.to_bits(), miou.to_bits());
     let classes = "SELECT count(*) FROM per_class WHERE class_idx = 1 AND iou IS NULL";
     assert_eq!(one::<i64>(&store, classes).await, 1);
-    assert_eq!(one::<f64>(&store, "SELECT miou FROM epochs").await, 0.25);
+    assert_eq!(one::<Option<f64>>(&store, "SELECT miou FROM epochs").await, Some(0.25));
 }
 
 #[tokio::test]
@@ -107,7 +108,7 @@ async fn an_attempt_that_trains_without_resuming_starts_over_and_one_that_scores
     assert!(state.trained);
     assert_eq!((state.scores.len(), state.attempts), (2, 2));
     let latest = "SELECT miou FROM scores WHERE corruption IS NULL";
-    assert_eq!(one::<f64>(&store, latest).await, 0.6);
+    assert_eq!(one::<Option<f64>>(&store, latest).await, Some(0.6));
     // Its adapter was deleted by hand: it trains again.
     fake.append(&run, 3, vec![fake::started(3), fake::step(1)]);
     store.ingest_all().await.unwrap();
@@ -343,6 +344,34 @@ async fn writing_to_a_read_only_database_and_a_full_disk_are_named() {
     let run = RunDir::new(fake.results.runs().join(seed_run(&fake).as_str()));
     let error = frozen.ingest_run(&run).await.unwrap_err();
     assert!(matches!(error, Error::ReadOnly { .. }), "{error:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_read_only_folder_is_read_and_refuses_to_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        println!("skipped: nothing is read-only for root");
+        return;
+    }
+    let fake = Fake::new();
+    let run = fake.finished(&seeded(0), 0.5, 3);
+    let root = fake.results.root();
+    let permit = |mode| fs_err::set_permissions(root, std::fs::Permissions::from_mode(mode));
+    permit(0o555).unwrap();
+    let error = Store::open(&fake.results).await.unwrap_err();
+    assert!(matches!(error, Error::ReadOnly { .. }), "{error:?}");
+    let store = Store::open_read_only(&fake.results).await.unwrap();
+    assert!(store.run_status().await.unwrap()[&run].trained);
+    permit(0o755).unwrap();
+    let store = Store::open(&fake.results).await.unwrap();
+    store.ingest_all().await.unwrap();
+    store.close().await;
+    permit(0o555).unwrap();
+    let store = Store::open_read_only(&fake.results).await.unwrap();
+    assert!(store.run_status().await.unwrap()[&run].trained);
+    assert_eq!(store.pool.connect_options().get_filename(), fake.results.database());
+    permit(0o755).unwrap();
 }
 
 fn seed_run(fake: &Fake) -> RunId {

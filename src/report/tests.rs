@@ -1,0 +1,286 @@
+//! Tables of small experiments, as people and machines see them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::id::RunId;
+use crate::spec::RunSpec;
+use crate::store::fake::{PROTOCOL, SUITE, metrics, score_id, spec_with};
+use crate::store::{CellRow, CellScore, CellState, ExperimentRows, MadeScore, RunFacts};
+
+/// mIoU of the clean set and of the suite's first corruptions.
+type Scores<'a> = &'a [f64];
+
+fn cell(labels: &[(&str, &str)], spec: &RunSpec, scores: Scores<'_>) -> CellRow {
+    let run = RunId::of(&serde_json::to_value(spec).unwrap());
+    let corruptions = std::iter::once(None).chain(SUITE.map(Some));
+    let scores = corruptions.enumerate().map(|(i, corruption)| CellScore {
+        planned: crate::event::PlannedScore {
+            score: score_id(&run, corruption),
+            set: "shapes/val".into(),
+            protocol: PROTOCOL.into(),
+            corruption: corruption.map(str::to_owned),
+            severity: corruption.map(|_| 5),
+        },
+        made: scores.get(i).map(|&miou| MadeScore {
+            metrics: metrics(miou),
+            checkpoint_step: 3,
+            checkpoint_sha256: "ad".into(),
+            version: Some("0.1.0".into()),
+            git: Some("abc".into()),
+        }),
+    });
+    CellRow {
+        index: 0,
+        labels: labels.iter().map(|(a, v)| ((*a).to_owned(), (*v).to_owned())).collect(),
+        facts: Some(RunFacts {
+            spec: spec.clone(),
+            input_px: [56, 56],
+            n_classes: 3,
+            tokens: None,
+            params_total: Some(304_372_736),
+            params_trained: Some(21_525),
+        }),
+        state: CellState::Done,
+        stale: false,
+        trained_step: Some(3),
+        scores: scores.collect(),
+        run,
+    }
+}
+
+fn experiment(axes: &[&str], cells: Vec<CellRow>) -> ExperimentRows {
+    ExperimentRows {
+        name: "grid".into(),
+        axes: axes.iter().map(|axis| (*axis).to_owned()).collect(),
+        suite: Some("test-3 v1".into()),
+        suite_corruptions: SUITE.iter().map(|name| (*name).to_owned()).collect(),
+        cells,
+    }
+}
+
+fn seeds(tune: &Value, scores: &[Scores<'_>]) -> Vec<CellRow> {
+    let name = format!("{} {}", tune["kind"].as_str().unwrap(), tune["rank"]);
+    let cell = |(seed, scores): (usize, &Scores<'_>)| {
+        let spec = spec_with(&json!({ "seed": seed, "tune": tune }));
+        cell(&[("tune", &name), ("seed", &seed.to_string())], &spec, scores)
+    };
+    scores.iter().enumerate().map(cell).collect()
+}
+
+fn heads(table: &Table) -> Vec<&str> {
+    table.columns.iter().map(|column| column.head.as_str()).collect()
+}
+
+fn column<'a>(table: &'a Table, head: &str) -> Vec<&'a str> {
+    let i = table.columns.iter().position(|column| column.head == head).unwrap();
+    table.rows.iter().map(|row| row[i].text.as_str()).collect()
+}
+
+/// Every state that a row can be in.
+fn mixed() -> Table {
+    let mut cells = seeds(
+        &json!({ "kind": "lora", "rank": 4 }),
+        &[&[0.75, 0.5, 0.25, 0.6], &[0.77, 0.5, 0.3, 0.6], &[0.7]],
+    );
+    cells.extend(seeds(&json!({ "kind": "frozen" }), &[&[0.5, 0.25, 0.5]]));
+    let mut failed = seeds(&json!({ "kind": "full" }), &[&[]]);
+    failed[0].state = CellState::Failed("the mask `a|b.png` is torn\nbacktrace".into());
+    cells.extend(failed);
+    let mut open = seeds(&json!({ "kind": "lora", "rank": 8 }), &[&[]]);
+    open[0].state = CellState::Open;
+    open[0].facts = None;
+    cells.extend(open);
+    Table::new(&experiment(&["tune", "seed"], cells))
+}
+
+#[test]
+fn replicates_are_a_row_and_what_is_missing_says_why() {
+    insta::assert_snapshot!(markdown(&mixed(), Columns::Usual), @r##"
+    | finetuned components   | pre-training    | model       |  params | trained | registers | input px (tokens) |         mIoU clean | mIoU level 5 |         drop |   n | directory   |
+    | :--------------------- | :-------------- | :---------- | ------: | ------: | --------: | ----------------: | -----------------: | -----------: | -----------: | --: | :---------- |
+    | LoRA r=4 + 1x1 decoder | random (DINOv2) | ViT-tiny/14 | 304.4 M |  21.5 k |         4 |       56x56 (4x4) | 74.00 ± 3.61 (n=3) | 45.83 ± 1.18 | 30.17 ± 0.24 | 2/3 | 7797618d +2 |
+    | 1x1 decoder            | random (DINOv2) | ViT-tiny/14 | 304.4 M |  21.5 k |         4 |       56x56 (4x4) |              50.00 |  37.50 (2/3) |            … | 0/1 | 3cf8aca9    |
+    | full + 1x1 decoder     | random (DINOv2) | ViT-tiny/14 | 304.4 M |  21.5 k |         4 |       56x56 (4x4) |             failed |       failed |       failed | 0/1 | d22a8992    |
+    | tune=lora 8            | –               | –           |       – |       – |         – |                 – |                  … |            … |            … | 0/1 | 5f65141d    |
+
+    **grid**: mIoU in % on shapes/val: the mean over the 2/3 classes present in the ground truth, from one confusion matrix over the whole set. Level 5: mean over the 3 corruptions of test-3 v1 (over a part of them only where marked); drop: clean minus level 5, in points. Protocol: whole input, labels at native size; checkpoint: the last. Mean ± sample standard deviation over seeds; n: seeds done, of all. Scored by sweep 0.1.0 (abc).
+    "##);
+}
+
+#[test]
+fn the_terminal_shows_the_same_and_why_runs_failed() {
+    insta::assert_snapshot!(terminal(&mixed(), Columns::Usual, Some(100)).replace('\u{a0}', " "), @r##"
+    grid
+    ────────────────────────────────────────────────────────────────────────────────────────────────────
+    finetuned  pre-     model        params trained    reg- input px    mIoU    mIoU   drop   n direc-
+    components training                              isters (tokens)   clean level 5            tory
+    ────────────────────────────────────────────────────────────────────────────────────────────────────
+    LoRA r=4 + random   ViT-tiny/14 304.4 M  21.5 k       4    56x56   74.00   45.83  30.17 2/3 7797618d
+    1x1        (DINOv2)                                        (4x4)  ± 3.61  ± 1.18 ± 0.24     +2
+    decoder                                                            (n=3)
+    1x1        random   ViT-tiny/14 304.4 M  21.5 k       4    56x56   50.00   37.50      … 0/1 3cf8aca9
+    decoder    (DINOv2)                                        (4x4)           (2/3)
+    full + 1x1 random   ViT-tiny/14 304.4 M  21.5 k       4    56x56  failed  failed failed 0/1 d22a8992
+    decoder    (DINOv2)                                        (4x4)
+    tune=lora  –        –                 –       –       –        –       …       …      … 0/1 5f65141d
+    8
+    ────────────────────────────────────────────────────────────────────────────────────────────────────
+    mIoU in % on shapes/val: the mean over the 2/3 classes present in the ground truth, from one confusion matrix over the whole set.
+    Level 5: mean over the 3 corruptions of test-3 v1 (over a part of them only where marked); drop: clean minus level 5, in points.
+    Protocol: whole input, labels at native size; checkpoint: the last.
+    Mean ± sample standard deviation over seeds; n: seeds done, of all.
+    Scored by sweep 0.1.0 (abc).
+    d22a8992 failed: the mask `a|b.png` is torn
+    "##);
+}
+
+#[test]
+fn csv_has_raw_numbers_and_parts_of_a_suite_in_a_column_of_their_own() {
+    insta::assert_snapshot!(csv(&mixed()).replace("\r\n", "\n"), @r##"
+    finetuned,pretraining,model,params,params_trained,registers,input_px,tokens,miou_clean,miou_clean_std,miou_clean_n,miou_level5,miou_level5_std,miou_level5_n,miou_level5_partial,miou_level5_parts,drop_level5,drop_level5_std,drop_level5_n,n,n_total,reference_metric_clean,reference_metric_clean_std,reference_metric_clean_n,reference_metric_level5,reference_metric_level5_std,reference_metric_level5_n,reference_metric_level5_partial,reference_metric_level5_parts,runs
+    LoRA r=4 + 1x1 decoder,random (DINOv2),ViT-tiny/14,304372736,21525,4,56x56,4x4,0.7399999999999999,0.036055512754639925,3,0.4583333333333333,0.01178511301977575,2,,,0.3016666666666667,0.002357022603955213,2,2,3,0.9499999999999998,0.00000000000000013597399555105182,3,0.9499999999999998,0,2,,,7797618de3fe6f2a 216a7ff098ada272 327c9ff960b11ea6
+    1x1 decoder,random (DINOv2),ViT-tiny/14,304372736,21525,4,56x56,4x4,0.5,,1,,,0,0.375,2/3,,,0,0,1,0.95,,1,,,0,0.95,2/3,3cf8aca94b0e5e2d
+    full + 1x1 decoder,random (DINOv2),ViT-tiny/14,304372736,21525,4,56x56,4x4,,,0,,,0,,,,,0,0,1,,,0,,,0,,,d22a899272533d3b
+    tune=lora 8,,,,,,,,,,0,,,0,,,,,0,0,1,,,0,,,0,,,5f65141dba3b513b
+    "##);
+}
+
+#[test]
+fn json_has_every_replicate() {
+    let table: Value = serde_json::from_str(&json(&mixed())).unwrap();
+    assert_eq!(table["version"], 1);
+    let rows = table["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    let clean = &rows[0]["miou_clean"];
+    assert_eq!(clean["values"][1]["value"], 0.77);
+    assert_eq!(clean["values"][1]["seed"], 1);
+    assert_eq!(rows[1]["miou_level5"]["partial"], json!({ "mean": 0.375, "done": 2, "total": 3 }));
+    assert_eq!(rows[1]["miou_level5"]["mean"], Value::Null);
+    assert_eq!(rows[2]["miou_clean"]["missing"], "failed");
+    assert_eq!(rows[0]["n"], json!({ "done": 2, "total": 3 }));
+    assert_eq!(rows[0]["input_px"], json!({ "px": [56, 56], "tokens": [4, 4] }));
+}
+
+#[test]
+fn the_reference_metric_is_shown_when_asked_for_only() {
+    let table = mixed();
+    assert!(!markdown(&table, Columns::Usual).contains("ref. metric"));
+    assert!(markdown(&table, Columns::All).contains("ref. metric clean"));
+    assert_eq!(column(&table, "ref. metric L5")[0], "95.00 ± 0.00");
+}
+
+#[test]
+fn axes_that_no_column_shows_lead() {
+    let cell = |lr: &str, rank: u32| {
+        let mut spec = spec_with(&json!({ "tune": { "kind": "lora", "rank": rank } }));
+        spec.train.lr = lr.parse().unwrap();
+        cell(&[("lora_rank", &rank.to_string()), ("train.lr", lr)], &spec, &[0.5, 0.5, 0.5, 0.5])
+    };
+    let cells = vec![cell("0.1", 4), cell("0.2", 4), cell("0.1", 8), cell("0.2", 8)];
+    let table = Table::new(&experiment(&["lora_rank", "train.lr"], cells));
+    assert_eq!(heads(&table)[..2], ["train.lr", "finetuned components"]);
+    assert_eq!(column(&table, "train.lr"), ["0.1", "0.2", "0.1", "0.2"]);
+    assert_eq!(table.columns[0].key, "train.lr");
+    // Zipped with the rank, the learning rate tells nothing more.
+    let cells = vec![cell("0.1", 4), cell("0.2", 8)];
+    let table = Table::new(&experiment(&["lora_rank", "train.lr"], cells));
+    assert_eq!(heads(&table)[0], "finetuned components");
+}
+
+#[test]
+fn protocols_and_sets_are_never_mixed() {
+    let mut a = cell(&[("size", "tiny")], &spec_with(&json!({})), &[0.5, 0.5, 0.5, 0.5]);
+    let mut other = a.scores.clone();
+    for score in &mut other {
+        score.planned.protocol = "slide 512".into();
+    }
+    a.scores.extend(other);
+    let table = Table::new(&experiment(&["size"], vec![a.clone()]));
+    assert_eq!(column(&table, "protocol"), ["whole input, labels at native size", "slide 512"]);
+    let mut other = a.scores.split_off(4);
+    for score in &mut other {
+        score.planned.protocol = PROTOCOL.into();
+        score.planned.set = "voc/val".into();
+    }
+    a.scores.extend(other);
+    let table = Table::new(&experiment(&["size"], vec![a]));
+    assert_eq!(column(&table, "dataset"), ["shapes/val", "voc/val"]);
+    assert!(!heads(&table).contains(&"protocol"));
+}
+
+#[test]
+fn inputs_of_other_sizes_are_one_protocol() {
+    let v2 = cell(&[("dino_type", "dinov2")], &spec_with(&json!({})), &[0.5]);
+    let mut spec = spec_with(&json!({}));
+    spec.model.dino_type = crate::model::DinoType::Dinov3;
+    let mut v3 = cell(&[("dino_type", "dinov3")], &spec, &[0.5]);
+    v3.facts.as_mut().unwrap().input_px = [64, 64];
+    for score in &mut v3.scores {
+        score.planned.protocol = PROTOCOL.replace("56", "64");
+    }
+    let table = Table::new(&experiment(&["dino_type"], vec![v2, v3]));
+    assert!(!heads(&table).contains(&"protocol"));
+    assert_eq!(column(&table, "input px (tokens)"), ["56x56 (4x4)", "64x64 (4x4)"]);
+    assert_eq!(column(&table, "model"), ["ViT-tiny/14", "ViT-tiny/16"]);
+}
+
+#[test]
+fn levels_have_a_column_each_and_the_drop_is_to_the_worst() {
+    let mut row = cell(&[("size", "tiny")], &spec_with(&json!({})), &[0.75, 0.5, 0.5, 0.5]);
+    let mut mild = row.scores[1..].to_vec();
+    for score in &mut mild {
+        score.planned.severity = Some(2);
+        score.made.as_mut().unwrap().metrics.miou = 0.625;
+    }
+    row.scores.extend(mild);
+    let table = Table::new(&experiment(&["size"], vec![row]));
+    assert_eq!(column(&table, "mIoU level 2"), ["62.50"]);
+    assert_eq!(column(&table, "mIoU level 5"), ["50.00"]);
+    assert_eq!(column(&table, "drop to level 5"), ["25.00"]);
+}
+
+#[test]
+fn other_checkpoints_other_classes_and_stale_runs_are_marked() {
+    let mut best = cell(&[("size", "tiny")], &spec_with(&json!({})), &[0.5, 0.5, 0.5, 0.5]);
+    best.trained_step = Some(9);
+    best.stale = true;
+    let mut spec = spec_with(&json!({}));
+    spec.model.size = crate::model::Size::Small;
+    let mut last = cell(&[("size", "small")], &spec, &[0.5]);
+    last.scores[0].made.as_mut().unwrap().metrics.classes_present = 3;
+    let table = Table::new(&experiment(&["size"], vec![best, last]));
+    assert_eq!(column(&table, "checkpoint"), ["step 3", "last"]);
+    assert_eq!(column(&table, "classes"), ["2/3", "3/3"]);
+    assert!(column(&table, "directory")[0].ends_with(" (stale)"));
+}
+
+#[test]
+fn markup_in_names_is_escaped() {
+    let mut spec = spec_with(&json!({}));
+    let a = cell(&[("data.root", "a|b")], &spec, &[0.5]);
+    spec.train.flip = 0.25;
+    let b = cell(&[("data.root", "*c*\nd")], &spec, &[0.5]);
+    let table = Table::new(&experiment(&["data.root"], vec![a, b]));
+    let text = markdown(&table, Columns::Usual);
+    assert!(text.contains("| a\\|b "), "{text}");
+    assert!(text.contains("| \\*c\\* d "), "{text}");
+    let bars: BTreeSet<_> =
+        text.lines().take(4).map(|line| line.replace("\\|", "").matches('|').count()).collect();
+    assert_eq!(bars.len(), 1);
+    assert!(csv(&table).contains("\"*c*\nd\","));
+}
+
+#[test]
+fn files_are_written_once_and_the_same_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = ResultsDir::new(folder.path());
+    let paths = write_files(&results, &mixed()).unwrap();
+    let written = |path: &PathBuf| fs_err::metadata(path).unwrap().modified().unwrap();
+    let before = paths.each_ref().map(written);
+    assert_eq!(write_files(&results, &mixed()).unwrap().each_ref().map(written), before);
+    assert_eq!(fs_err::read_to_string(&paths[0]).unwrap(), markdown(&mixed(), Columns::Usual));
+    assert!(paths[1].ends_with("grid.csv"));
+}
