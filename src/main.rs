@@ -6,7 +6,7 @@ use dino_sweep::cli;
 
 fn main() -> ExitCode {
     match cli::main(std::env::args_os()) {
-        Ok(exit) => exit.into(),
+        Ok(code) => code,
         Err(error) => cli::report(&error).into(),
     }
 }

@@ -1,10 +1,9 @@
 //! `sweep doctor`: what works on this machine, and what to do about what does not.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::fault::{Exit, OrExit};
-use super::words;
+use super::fault::Exit;
+use super::{printer, words};
 use crate::data::dataset;
 use crate::files::{ResultsDir, write_atomic};
 use crate::model::{WeightsConfig, backbone, weights};
@@ -33,20 +32,18 @@ enum Level {
     Bad,
 }
 
-pub fn run(globals: &super::Globals) -> anyhow::Result<Exit> {
-    let machine = super::load_machine(globals)?;
+pub fn run(machine: &Machine) -> anyhow::Result<Exit> {
     let results = ResultsDir::new(&machine.results);
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     let mut findings = devices(&gpu::discover(visible.as_deref()), CudaSupport::here());
     findings.push(threads());
-    findings.extend(datasets(&machine));
-    findings.extend(weight_files(&machine));
+    findings.extend(datasets(machine));
+    findings.extend(weight_files(machine));
     findings.push(writable(results.root()));
     findings.push(free_space(results.root()));
     findings.push(super::runtime()?.block_on(database(&results)));
-    let mut out = std::io::stdout().lock();
     for finding in &findings {
-        writeln!(out, "{}", line(finding)).or_exit(Exit::Environment)?;
+        printer::data(&format!("{}\n", line(finding)));
     }
     let is_bad = findings.iter().any(|finding| finding.level == Level::Bad);
     Ok(if is_bad { Exit::Environment } else { Exit::Done })

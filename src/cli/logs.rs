@@ -12,6 +12,7 @@ use super::words;
 use crate::event::{Event, Line};
 use crate::files::{ResultsDir, RunDir};
 use crate::schedule::attempt;
+use crate::spec::Machine;
 
 /// How often a followed run is looked at.
 const POLL: Duration = Duration::from_millis(300);
@@ -26,8 +27,8 @@ pub struct Args {
     pub follow: bool,
 }
 
-pub fn run(args: &Args, results: &ResultsDir) -> anyhow::Result<Exit> {
-    let dir = find(results, &args.run)?;
+pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
+    let dir = find(&ResultsDir::new(&machine.results), &args.run)?;
     let mut reader = Reader::new(&dir);
     let mut out = io::stdout().lock();
     loop {

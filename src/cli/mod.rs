@@ -1,34 +1,32 @@
 //! One file a verb; the only module that prints.
 
-pub mod index;
-pub mod printer;
-pub mod readme;
-pub mod show;
-pub mod table;
-pub mod access;
 pub mod doctor;
 pub mod fault;
 pub mod grid;
+pub mod index;
 pub mod logs;
 pub mod plan;
 pub mod prepare;
+pub mod printer;
 pub mod progress;
+pub mod readme;
 pub mod recipes;
 pub mod run;
+pub mod show;
 pub mod signals;
 pub mod status;
-pub mod stderr;
+pub mod table;
 pub mod words;
 pub mod worker;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::files::ResultsDir;
 use crate::spec::{self, Experiment, Layers, Machine, Problem};
 use fault::{Exit, OrExit, fault};
 
@@ -66,6 +64,10 @@ enum Verb {
     Status(status::Args),
     /// Show the journal of a run and what its workers printed
     Logs(logs::Args),
+    Show(show::Args),
+    Table(table::Args),
+    Readme(readme::Args),
+    Index(index::Args),
     /// Check what works on this machine, and say what to do about what does not
     Doctor,
     /// List the training recipes key by key
@@ -76,26 +78,33 @@ enum Verb {
 }
 
 /// Runs the verb that `args` (with the program's name first) ask for.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit> {
+pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             error.print()?;
             // Help and version are no errors.
-            return Ok(if error.use_stderr() { Exit::Usage } else { Exit::Done });
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return Ok(exit.into());
         }
     };
     start_tracing(&cli.globals);
     let globals = &cli.globals;
-    match &cli.verb {
-        Verb::Run(args) => run::run(args, globals),
-        Verb::Plan(args) => plan::run(args, globals),
-        Verb::Status(args) => status::run(args, &results(globals)?),
-        Verb::Logs(args) => logs::run(args, &results(globals)?),
-        Verb::Doctor => doctor::run(globals),
+    let machine = || load_machine(globals);
+    let exit = match &cli.verb {
+        Verb::Run(args) => run::run(args, globals)?,
+        Verb::Plan(args) => plan::run(args, globals)?,
+        Verb::Status(args) => status::run(args, &machine()?)?,
+        Verb::Logs(args) => logs::run(args, &machine()?)?,
+        Verb::Show(args) => return runtime()?.block_on(show::run(args, &machine()?)),
+        Verb::Table(args) => return runtime()?.block_on(table::run(args, &machine()?)),
+        Verb::Readme(args) => return runtime()?.block_on(readme::run(args, &machine()?)),
+        Verb::Index(args) => return runtime()?.block_on(index::run(args, &machine()?)),
+        Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
-        Verb::Worker(args) => Ok(worker::run(args)),
-    }
+        Verb::Worker(args) => worker::run(args),
+    };
+    Ok(exit.into())
 }
 
 /// Prints an error that ends the program; returns how it ends.
@@ -103,7 +112,7 @@ pub fn report(error: &anyhow::Error) -> Exit {
     if fault::is_broken_pipe(error) {
         return Exit::Done;
     }
-    stderr::line(format_args!("error: {error:#}"));
+    printer::note(&format_args!("error: {error:#}"));
     Exit::of(error)
 }
 
@@ -135,14 +144,6 @@ pub fn load_machine(globals: &Globals) -> anyhow::Result<Machine> {
     Ok(machine)
 }
 
-/// The results folder, for verbs that need nothing else.
-pub fn results(globals: &Globals) -> anyhow::Result<ResultsDir> {
-    match &globals.results {
-        Some(results) => Ok(ResultsDir::new(results)),
-        None => Ok(ResultsDir::new(load_machine(globals)?.results)),
-    }
-}
-
 /// The one runtime of a verb that waits for several things at once.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -158,7 +159,7 @@ pub fn now_ms() -> u64 {
 fn known<T>(loaded: Result<T, Vec<Problem>>) -> anyhow::Result<T> {
     loaded.map_err(|problems| {
         for problem in &problems {
-            stderr::line(problem);
+            printer::note(problem);
         }
         fault(Exit::Usage, words::count(problems.len(), "problem"))
     })
@@ -184,6 +185,8 @@ fn start_tracing(globals: &Globals) {
         .with_writer(std::io::stderr)
         .without_time()
         .with_target(false)
+        // It would panic where stderr is a terminal that was closed.
+        .log_internal_errors(false)
         .init();
 }
 
@@ -201,9 +204,9 @@ mod tests {
     #[test]
     fn help_is_no_error_and_nonsense_is_a_usage_error() {
         let exit = |args: &[&str]| main(args.iter().map(OsString::from)).unwrap();
-        assert_eq!(exit(&["sweep", "--version"]), Exit::Done);
-        assert_eq!(exit(&["sweep", "fly"]), Exit::Usage);
-        assert_eq!(exit(&["sweep", "run"]), Exit::Usage);
-        assert_eq!(exit(&["sweep", "run", "x.toml", "--jobs", "0"]), Exit::Usage);
+        assert_eq!(exit(&["sweep", "--version"]), Exit::Done.into());
+        assert_eq!(exit(&["sweep", "fly"]), Exit::Usage.into());
+        assert_eq!(exit(&["sweep", "run"]), Exit::Usage.into());
+        assert_eq!(exit(&["sweep", "run", "x.toml", "--jobs", "0"]), Exit::Usage.into());
     }
 }

@@ -1,7 +1,6 @@
 //! `sweep plan EXPERIMENT`: what `run` would do, and why.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -9,7 +8,7 @@ use anyhow::Context;
 use super::fault::{Exit, OrExit};
 use super::grid::grid;
 use super::prepare::{self, Prepared};
-use super::{Globals, access, stderr, words};
+use super::{Globals, index, printer, words};
 use crate::files::ResultsDir;
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun, RunStatus};
@@ -28,22 +27,21 @@ pub struct Args {
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let (experiment, machine) = super::load_experiment(&args.experiment, &args.set, globals)?;
     for warning in experiment.warnings.iter().filter(|_| !globals.quiet) {
-        stderr::line(format_args!("note: {warning}"));
+        printer::note(&format_args!("note: {warning}"));
     }
     let results = ResultsDir::new(&machine.results);
     let cells = prepare::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
     let statuses = super::runtime()?
         .block_on(async {
-            let store = access::fresh(&results).await?;
-            let states = store.run_status().await;
+            let store = index::open(&results).await?;
+            let states = store.run_status().await?;
             store.close().await;
-            states
+            anyhow::Ok(states)
         })
         .context("cannot read the index")?;
     let planned = plan::plan(&prepare::wanted(&cells), &statuses_of(statuses));
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", table(&experiment.axes, &cells, &planned))?;
-    writeln!(out, "{}", counts(&planned))?;
+    printer::data(&format!("{}\n", table(&experiment.axes, &cells, &planned)));
+    printer::data(&format!("{}\n", counts(&planned)));
     Ok(Exit::Done)
 }
 

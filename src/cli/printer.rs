@@ -1,18 +1,19 @@
 //! The one place that writes: data to stdout, everything else to stderr.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+
+/// Writes `text` and a newline to stderr.
+///
+/// A terminal that was closed takes nothing any more; a sweep goes on without it.
+pub fn note(text: &(impl Display + ?Sized)) {
+    // See above: there is nobody left to tell.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
 
 /// Writes `text` to stdout, which may be a pipe that its reader has closed.
 pub fn data(text: &str) {
-    write(io::stdout().lock(), text);
-}
-
-/// Writes `text` and a newline to stderr.
-pub fn note(text: &str) {
-    write(io::stderr().lock(), &format!("{text}\n"));
-}
-
-fn write(mut stream: impl Write, text: &str) {
+    let mut stream = io::stdout().lock();
     let written = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
     match written {
         Ok(()) => {}

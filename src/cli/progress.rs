@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{stderr, words};
+use super::{printer, words};
 use crate::event::{Event, Line};
 use crate::id::RunId;
 use crate::schedule::event_loop::News;
@@ -57,7 +57,7 @@ impl Progress {
     pub fn tell(&mut self, news: &News<'_>) {
         match news {
             News::Started { run, attempt, device } => {
-                self.started(run, *attempt, &device.to_string())
+                self.started(run, *attempt, &device.to_string());
             }
             News::Waiting { run } => self.waiting(run),
             News::Lines { run, lines } => self.lines(run, lines),
@@ -90,7 +90,7 @@ impl Progress {
             Screen::Plain => {
                 let again =
                     if attempt == 1 { String::new() } else { format!(", attempt {attempt}") };
-                stderr::line(format_args!(
+                printer::note(&format_args!(
                     "[{begun}/{total}] {title}: starts on {device}{again} (run {run})"
                 ));
             }
@@ -102,7 +102,7 @@ impl Progress {
         if let Some(run) = self.view.run_mut(run) {
             run.state = State::Waiting;
             if let Screen::Plain = self.screen {
-                stderr::line(run.line());
+                printer::note(&run.line());
             }
         }
     }
@@ -170,7 +170,7 @@ impl Progress {
                 // A terminal that was closed takes nothing any more.
                 let _ = multi.println(text);
             }
-            Screen::Plain | Screen::Quiet => stderr::line(text),
+            Screen::Plain | Screen::Quiet => printer::note(text),
         }
     }
 

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::mpsc;
 
-use super::fault::{Exit, OrExit};
+use super::fault::{Exit, OrExit, fault};
 use super::prepare::{self, Prepared};
 use super::progress::view::RunTitle;
 use super::progress::{Detail, Progress};
-use super::{Globals, now_ms, plan as plan_verb, signals, stderr, words};
+use super::{Globals, now_ms, plan as plan_verb, printer, signals, table, words};
 use crate::event::Line;
 use crate::files::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun, RunStatus};
+use crate::report::{self, Columns};
 use crate::schedule::coordinator::{self, Coordinator};
 use crate::schedule::devices::{self, CudaSupport, Host, Request};
 use crate::schedule::event_loop::{self, Index, Ports, Summary, Sweep};
@@ -56,18 +57,17 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     let request: Request = experiment.schedule.devices.parse().or_exit(Exit::Usage)?;
     let results = ResultsDir::new(&machine.results);
-    let coordinator = Coordinator::acquire(&results, &experiment.name, now_ms);
-    let _coordinator = coordinator.map_err(|error| match error {
-        coordinator::Error::Held { .. } => (Exit::Busy, error),
-        coordinator::Error::Io { .. } => (Exit::Environment, error),
-    });
-    let _coordinator = match _coordinator {
-        Ok(coordinator) => coordinator,
-        Err((exit, error)) => return Err(error).or_exit(exit),
-    };
+    let _coordinator = coordinate(&results, &experiment.name)?;
     let cells = prepare::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
     let invocation = Invocation { experiment, request, results, cells, quiet: globals.quiet };
     super::runtime()?.block_on(invocation.work(globals.verbose))
+}
+
+fn coordinate(results: &ResultsDir, name: &str) -> anyhow::Result<Coordinator> {
+    Coordinator::acquire(results, name, now_ms).map_err(|error| match error {
+        coordinator::Error::Held { .. } => fault(Exit::Busy, error),
+        coordinator::Error::Io { .. } => anyhow::Error::new(error),
+    })
 }
 
 /// One `sweep run`, everything looked up.
@@ -122,12 +122,16 @@ impl Invocation {
     fn announce(&self, planned: &[PlannedRun]) {
         if !self.quiet {
             for warning in &self.experiment.warnings {
-                stderr::line(format_args!("note: {warning}"));
+                printer::note(&format_args!("note: {warning}"));
             }
-            stderr::line(format_args!("{}: {}", self.experiment.name, plan_verb::counts(planned)));
+            printer::note(&format_args!(
+                "{}: {}",
+                self.experiment.name,
+                plan_verb::counts(planned)
+            ));
         }
         if planned.iter().any(|run| run.action == Action::Stale) {
-            stderr::line(
+            printer::note(
                 "warning: stale cells were made by an older version whose numbers differ; they \
                  are left as they are",
             );
@@ -194,7 +198,7 @@ impl Invocation {
         let chosen = devices::slots(&self.request, schedule.jobs, schedule.threads, host)
             .or_exit(Exit::Environment)?;
         for note in chosen.notes.iter().filter(|_| !self.quiet) {
-            stderr::line(format_args!("note: {note}"));
+            printer::note(&format_args!("note: {note}"));
         }
         Ok(chosen.slots)
     }
@@ -207,23 +211,31 @@ impl Invocation {
             .collect();
         for failure in &summary.failures {
             let title = titles.get(&failure.run).map_or("", String::as_str);
-            stderr::line(format_args!("failed: {title} (run {}): {}", failure.run, failure.reason));
+            printer::note(&format_args!(
+                "failed: {title} (run {}): {}",
+                failure.run, failure.reason
+            ));
             if let Some(log) = &failure.log {
-                stderr::line(format_args!("  log: {}", log.display()));
+                printer::note(&format_args!("  log: {}", log.display()));
             }
         }
         if self.quiet || *summary == Summary::default() {
             return;
         }
-        stderr::line(totals(summary, elapsed));
+        printer::note(&totals(summary, elapsed));
         if summary.interrupted {
-            stderr::line("state is saved; the same command goes on from here");
+            printer::note("state is saved; the same command goes on from here");
         }
     }
 
     async fn show_table(&self, store: &Store) -> anyhow::Result<()> {
-        let rows = store.experiment(&self.experiment.name).await?;
-        drop(rows);
+        let Some(table) = table::of(store, &self.experiment.name).await? else { return Ok(()) };
+        printer::data(&report::terminal(&table, Columns::Usual, None));
+        let paths = report::write_files(&self.results, &table).context("cannot write the table")?;
+        if !self.quiet {
+            let paths = paths.map(|path| path.display().to_string());
+            printer::note(&format_args!("table written to {}", paths.join(" and ")));
+        }
         Ok(())
     }
 }
@@ -238,14 +250,15 @@ fn exit_of(summary: &Summary) -> Exit {
 
 /// `5 runs done, 1 failed, 2 left, in 3m 20s`.
 fn totals(summary: &Summary, elapsed: Duration) -> String {
-    let mut text = format!("{} done", words::count(summary.done as usize, "run"));
+    let mut parts = vec![format!("{} done", words::count(summary.done as usize, "run"))];
     if !summary.failures.is_empty() {
-        text += &format!(", {} failed", summary.failures.len());
+        parts.push(format!("{} failed", summary.failures.len()));
     }
     if summary.left > 0 {
-        text += &format!(", {} left", summary.left);
+        parts.push(format!("{} left", summary.left));
     }
-    text + &format!(", in {}", words::duration(elapsed))
+    parts.push(format!("in {}", words::duration(elapsed)));
+    parts.join(", ")
 }
 
 /// Waits until no worker holds one of the jobs' runs; whether there was one.
@@ -256,7 +269,7 @@ async fn wait_for_orphans(results: &ResultsDir, jobs: &[Job]) -> anyhow::Result<
         let dir = results.run(&job.file.run);
         while dir.root().is_dir() && FileLock::try_acquire(&dir.lock())?.is_none() {
             if !found {
-                stderr::line("waiting for an earlier worker to save and exit");
+                printer::note("waiting for an earlier worker to save and exit");
             }
             found = true;
             if Instant::now() > deadline {
@@ -302,7 +315,7 @@ mod tests {
 
     #[test]
     fn totals_name_only_what_there_is() {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         let summary = Summary { done: 1, ..Summary::default() };
         assert_eq!(totals(&summary, minute), "1 run done, in 1m 00s");
         let summary = Summary { done: 5, failures: vec![failure()], left: 2, interrupted: true };

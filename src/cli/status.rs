@@ -1,17 +1,17 @@
 //! `sweep status [EXPERIMENT]`: how far experiments are.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 
 use anyhow::Context;
 use serde::Serialize;
 
 use super::fault::{Exit, fault};
 use super::grid::grid;
-use super::{access, now_ms, words};
+use super::{index, now_ms, printer, words};
 use crate::files::{FileLock, ResultsDir};
 use crate::id::RunId;
 use crate::schedule::coordinator;
+use crate::spec::Machine;
 use crate::store::{CellRow, CellState, ExperimentRows, RunState, Store};
 
 /// Of the JSON; raised when a field changes its meaning.
@@ -67,24 +67,23 @@ enum State {
     Stale,
 }
 
-pub fn run(args: &Args, results: &ResultsDir) -> anyhow::Result<Exit> {
-    let status = super::runtime()?.block_on(status(args, results))?;
-    let mut out = std::io::stdout().lock();
+pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
+    let results = ResultsDir::new(&machine.results);
+    let status = super::runtime()?.block_on(status(args, &results))?;
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?;
+        printer::data(&format!("{}\n", serde_json::to_string_pretty(&status)?));
         return Ok(Exit::Done);
     }
-    match (&args.experiment, &status.coordinator) {
-        (_, Some(holder)) => writeln!(out, "running: {holder}")?,
-        (None, None) if status.experiments.is_empty() => {
-            writeln!(out, "no experiment in `{}` yet", results.root().display())?;
-        }
-        (_, None) => {}
+    if let Some(holder) = &status.coordinator {
+        printer::data(&format!("running: {holder}\n"));
+    }
+    if status.experiments.is_empty() {
+        printer::data(&format!("no experiment in `{}` yet\n", results.root().display()));
     }
     for experiment in &status.experiments {
-        writeln!(out, "{}", summary(experiment))?;
+        printer::data(&format!("{}\n", summary(experiment)));
         if args.experiment.is_some() {
-            writeln!(out, "{}", table(experiment))?;
+            printer::data(&format!("{}\n", table(experiment)));
         }
     }
     Ok(Exit::Done)
@@ -93,7 +92,7 @@ pub fn run(args: &Args, results: &ResultsDir) -> anyhow::Result<Exit> {
 async fn status(args: &Args, results: &ResultsDir) -> anyhow::Result<Status> {
     // Asked before the index is opened, as that may take the lock for a moment.
     let coordinator = coordinator_now(results);
-    let store = access::fresh(results).await.context("cannot read the index")?;
+    let store = index::open(results).await.context("cannot read the index")?;
     let names = match &args.experiment {
         Some(name) => vec![name_of(name)],
         None => store.experiments().await?.into_iter().map(|known| known.name).collect(),

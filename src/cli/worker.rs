@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fault::Exit;
-use super::{signals, stderr};
+use super::{printer, signals};
 use crate::files::RunDir;
 use crate::worker;
 
@@ -31,7 +31,7 @@ pub fn run(args: &Args) -> Exit {
         worker::Exit::Done => Exit::Done,
         worker::Exit::Interrupted => Exit::Interrupted,
         worker::Exit::Failed(message) => {
-            stderr::line(format_args!("error: {message}"));
+            printer::note(&format_args!("error: {message}"));
             Exit::SomeFailed
         }
     }

@@ -182,15 +182,14 @@ mod tests {
 
     #[tokio::test]
     async fn asking_to_stop_ends_stdin() {
-        let (exited, log) =
-            exit_of("cat; echo saved; exit 130", |executor, run| executor.ask_to_stop(run)).await;
+        let (exited, log) = exit_of("cat; echo saved; exit 130", Executor::ask_to_stop).await;
         assert_eq!(exited.exit, WorkerExit::Code(130));
         assert_eq!(log, "saved\n");
     }
 
     #[tokio::test]
     async fn killing_ends_the_whole_group_though_stdin_is_open() {
-        let (exited, _) = exit_of("sleep 100 & wait", |executor, run| executor.kill(run)).await;
+        let (exited, _) = exit_of("sleep 100 & wait", Executor::kill).await;
         assert_eq!(exited.exit, WorkerExit::Signal(9));
     }
 

@@ -10,7 +10,7 @@ pub mod devices;
 pub mod event_loop;
 pub mod executor;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 pub mod gpu;
 pub mod journal;
 pub mod local;

@@ -106,19 +106,19 @@ impl SweepView {
     pub fn line(&self, elapsed: Duration) -> String {
         let total = self.total();
         let work: f64 = self.runs.values().map(RunView::work).sum();
-        let mut line = format!("{} {}/{total} runs", bar(work / total.max(1) as f64), self.ended());
+        let mut parts =
+            vec![format!("{} {}/{total} runs", bar(work / total.max(1) as f64), self.ended())];
         let running = self.running().count();
         if running > 0 {
-            line += &format!(", {running} running");
+            parts.push(format!("{running} running"));
         }
         if self.failed > 0 {
-            line += &format!(", {} failed", self.failed);
+            parts.push(format!("{} failed", self.failed));
         }
-        line += &format!(", {}", words::duration(elapsed));
-        if let Some(left) = self.left(elapsed) {
-            line += &format!(", about {} left", words::duration(left));
-        }
-        line
+        parts.push(words::duration(elapsed));
+        let left = self.left(elapsed);
+        parts.extend(left.map(|left| format!("about {} left", words::duration(left))));
+        parts.join(", ")
     }
 }
 

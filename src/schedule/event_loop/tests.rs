@@ -176,7 +176,7 @@ async fn a_worker_that_cannot_start_ends_the_sweep() {
 #[tokio::test]
 async fn a_directory_of_another_run_fails_that_run_only() {
     let temp = tempfile::tempdir().unwrap();
-    write_atomic(&ResultsDir::new(temp.path()).run(&fake::id(2)).spec(), b"{}").unwrap();
+    write_atomic(&ResultsDir::new(temp.path()).run(fake::id(2)).spec(), b"{}").unwrap();
     let played = Play::default().play_in(temp).await;
     let summary = played.result.unwrap();
     assert_eq!((summary.done, summary.failures.len()), (2, 1));

@@ -93,7 +93,7 @@ fn work_grows_from_0_to_1() {
 #[test]
 fn the_sweep_line_counts_and_estimates() {
     let mut sweep = SweepView::new(&[title(1, false), title(2, false)]);
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     assert_eq!(sweep.line(minute), "[--------------------] 0/2 runs, 1m 00s");
     sweep.run_mut(&id(1)).unwrap().state = State::Done;
     sweep.done = 1;
