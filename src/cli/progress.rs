@@ -142,8 +142,8 @@ impl Progress {
             bar.finish_and_clear();
             multi.remove(&bar);
         }
-        let is_quiet = matches!(self.screen, Screen::Quiet);
-        if !is_quiet || verdict == Verdict::GiveUp {
+        // What failed for good is listed at the end.
+        if !matches!(self.screen, Screen::Quiet) {
             let line = format!("{}: {}", self.title(run), end_words(ending, verdict));
             self.print(&line);
         }

@@ -21,9 +21,10 @@ use crate::report::{self, Columns};
 use crate::schedule::coordinator::{self, Coordinator};
 use crate::schedule::devices::{self, CudaSupport, Host, Request};
 use crate::schedule::event_loop::{self, Index, Ports, Summary, Sweep};
+use crate::schedule::gpu::{self, Gpus};
 use crate::schedule::journal::{ExperimentJournal, Recorded};
 use crate::schedule::local::{LocalProcesses, this_program};
-use crate::schedule::{Config, Job, Slot, gpu};
+use crate::schedule::{Job, Slot};
 use crate::spec::Experiment;
 use crate::store::{self, Store};
 
@@ -87,28 +88,23 @@ impl Invocation {
         let statuses = plan_verb::statuses_of(store.run_status().await?);
         let planned = plan::plan(&prepare::wanted(&self.cells), &statuses);
         self.announce(&planned);
-        let name = &self.experiment.name;
-        let mut journal = ExperimentJournal::open(&self.results.experiment_journal(name), now_ms)
-            .context("cannot open the journal of the experiment")?;
-        let recorded = journal.append_plan(prepare::planned(&self.experiment, &self.cells));
-        if recorded.context("cannot write the journal of the experiment")? == Recorded::Appended {
-            store.ingest_experiment(name).await?;
-        }
         let jobs = prepare::jobs(&self.cells, &planned);
+        // Chosen first: a plan that cannot be worked on does not replace the one before.
+        let slots = if jobs.is_empty() { Vec::new() } else { self.slots(&jobs).await? };
+        let mut journal = self.record_plan(&store).await?;
         let summary = if jobs.is_empty() {
             Summary::default()
         } else {
-            let titles = self.titles(&jobs, &statuses);
             let detail = match (self.quiet, verbose) {
                 (true, _) => Detail::Quiet,
                 (false, 0) => Detail::Auto,
                 (false, _) => Detail::Plain,
             };
-            let mut progress = Progress::new(&titles, detail);
-            let summary = self.sweep(jobs, &store, &mut journal, &mut progress).await;
+            let mut progress = Progress::new(&self.titles(&jobs, &statuses), detail);
+            let summary = self.sweep((jobs, slots), &store, &mut journal, &mut progress).await;
             progress.finish();
             let summary = summary?;
-            store.ingest_experiment(name).await?;
+            store.ingest_experiment(&self.experiment.name).await?;
             summary
         };
         self.conclude(&summary, started.elapsed());
@@ -117,6 +113,19 @@ impl Invocation {
         }
         store.close().await;
         Ok(exit_of(&summary))
+    }
+
+    async fn record_plan(&self, store: &Store) -> anyhow::Result<ExperimentJournal> {
+        let name = &self.experiment.name;
+        let mut journal = ExperimentJournal::open(&self.results.experiment_journal(name), now_ms)
+            .context("cannot open the journal of the experiment")?;
+        let recorded = journal
+            .append_plan(prepare::planned(&self.experiment, &self.cells))
+            .context("cannot write the journal of the experiment")?;
+        if recorded == Recorded::Appended {
+            store.ingest_experiment(name).await?;
+        }
+        Ok(journal)
     }
 
     fn announce(&self, planned: &[PlannedRun]) {
@@ -162,7 +171,7 @@ impl Invocation {
 
     async fn sweep(
         &self,
-        jobs: Vec<Job>,
+        (jobs, slots): (Vec<Job>, Vec<Slot>),
         store: &Store,
         journal: &mut ExperimentJournal,
         progress: &mut Progress,
@@ -173,8 +182,8 @@ impl Invocation {
         let schedule = &self.experiment.schedule;
         let sweep = Sweep {
             results: self.results.clone(),
-            slots: self.slots(&jobs, schedule).await?,
             jobs,
+            slots,
             retries: schedule.retries,
             checkpoint_every_s: schedule.checkpoint_every_s,
         };
@@ -184,9 +193,13 @@ impl Invocation {
         Ok(event_loop::run(sweep, ports).await?)
     }
 
-    async fn slots(&self, jobs: &[Job], schedule: &Config) -> anyhow::Result<Vec<Slot>> {
+    async fn slots(&self, jobs: &[Job]) -> anyhow::Result<Vec<Slot>> {
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-        let mut gpus = gpu::discover(visible.as_deref());
+        let mut gpus = if self.request.may_use_gpus() {
+            gpu::discover(visible.as_deref())
+        } else {
+            Gpus::default()
+        };
         if gpus.visible.iter().any(|gpu| gpu.in_use.is_some())
             && wait_for_orphans(&self.results, jobs).await?
         {
@@ -195,6 +208,7 @@ impl Invocation {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let cores = NonZeroU32::new(cores as u32).unwrap_or(NonZeroU32::MIN);
         let host = Host { cores, cuda: CudaSupport::here(), gpus: &gpus };
+        let schedule = &self.experiment.schedule;
         let chosen = devices::slots(&self.request, schedule.jobs, schedule.threads, host)
             .or_exit(Exit::Environment)?;
         for note in chosen.notes.iter().filter(|_| !self.quiet) {

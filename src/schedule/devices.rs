@@ -82,6 +82,16 @@ impl CudaSupport {
     }
 }
 
+impl Request {
+    /// Whether GPUs need to be looked for.
+    pub fn may_use_gpus(&self) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Listed(choices) => choices.iter().any(|choice| *choice != Choice::Cpu),
+        }
+    }
+}
+
 impl FromStr for Request {
     type Err = ParseError;
 

@@ -113,6 +113,11 @@ pub enum Error {
     RunDir { run: RunId, source: io::Error },
     #[error("cannot start a worker process")]
     Spawn(#[source] io::Error),
+    #[error(
+        "the results folder cannot be written to (run {run}): {reason}; mend that and give the \
+         same command again: nothing is lost"
+    )]
+    Disk { run: RunId, reason: String },
     #[error("cannot take the journal of run {run} into the index")]
     Index { run: RunId, source: Box<dyn std::error::Error + Send + Sync> },
 }
@@ -334,7 +339,8 @@ impl<E: Executor, I: Index> State<'_, E, I> {
         };
         self.slots.release(run);
         let log = self.results.run(run).log(exited.attempt);
-        let ending = retry::ending(exited.exit, running.outcome.as_ref(), &log_tail(&log));
+        let ending =
+            retry::ending(exited.exit, running.outcome.as_ref(), &log_tail(&log), self.stopping);
         let attempts = self.attempts.get(run).copied().unwrap_or(0);
         let verdict = retry::on_exit(&ending, attempts, self.retries, self.stopping);
         self.record(SweepEvent::AttemptExited {
@@ -343,6 +349,10 @@ impl<E: Executor, I: Index> State<'_, E, I> {
             error: ending.error().map(str::to_owned),
             interrupted: ending == Ending::Interrupted,
         })?;
+        if ending.is_of_the_disk() && self.stopping == Stopping::No {
+            let reason = ending.error().unwrap_or_default().to_owned();
+            return Err(Error::Disk { run: run.clone(), reason });
+        }
         match verdict {
             Verdict::Finished => self.summary.done += 1,
             Verdict::Retry => self.queue.push(run.clone()),

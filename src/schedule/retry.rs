@@ -5,6 +5,8 @@ use crate::schedule::executor::WorkerExit;
 
 /// Exit code of a worker that stopped on request with its state saved.
 pub const CODE_INTERRUPTED: i32 = 130;
+/// No space left, read-only file system, quota exceeded: their numbers on Linux.
+const DISK_CODES: [i32; 3] = [28, 30, 122];
 /// Exit code of a Rust process whose main thread panicked.
 const CODE_PANIC: i32 = 101;
 
@@ -45,7 +47,12 @@ pub enum Stopping {
 ///
 /// A signal says more than the journal: a worker that is killed after its last line is retried,
 /// finds everything done and exits. `log_tail` explains exits that nothing else explains.
-pub fn ending(exit: WorkerExit, outcome: Option<&Outcome>, log_tail: &str) -> Ending {
+pub fn ending(
+    exit: WorkerExit,
+    outcome: Option<&Outcome>,
+    log_tail: &str,
+    stopping: Stopping,
+) -> Ending {
     let failed = |reason: String, may_pass| Ending::Failed { reason, may_pass };
     match (exit, outcome) {
         (WorkerExit::Code(0), _) => Ending::Done,
@@ -81,6 +88,14 @@ pub fn on_exit(ending: &Ending, attempts: u32, retries: u32, stopping: Stopping)
 }
 
 impl Ending {
+    /// Whether the results folder cannot be written to, so that every other run fails as well.
+    ///
+    /// Words are all that a worker leaves behind; the code in them does not depend on a language.
+    pub fn is_of_the_disk(&self) -> bool {
+        let reason = self.error().unwrap_or_default();
+        DISK_CODES.iter().any(|code| reason.contains(&format!("(os error {code})")))
+    }
+
     /// The failure in words; `None` after success and interruption.
     pub fn error(&self) -> Option<&str> {
         match self {
@@ -119,7 +134,7 @@ mod tests {
     }
 
     fn may_pass(exit: WorkerExit, outcome: Option<&Outcome>) -> Option<bool> {
-        match ending(exit, outcome, "") {
+        match ending(exit, outcome, "", Stopping::No) {
             Ending::Failed { may_pass, .. } => Some(may_pass),
             Ending::Done | Ending::Interrupted => None,
         }
@@ -127,9 +142,12 @@ mod tests {
 
     #[test]
     fn exits_that_are_no_failures() {
-        assert_eq!(ending(WorkerExit::Code(0), Some(&Outcome::Done), ""), Ending::Done);
-        assert_eq!(ending(WorkerExit::Code(0), None, ""), Ending::Done);
-        assert_eq!(ending(WorkerExit::Code(130), None, ""), Ending::Interrupted);
+        assert_eq!(
+            ending(WorkerExit::Code(0), Some(&Outcome::Done), "", Stopping::No),
+            Ending::Done
+        );
+        assert_eq!(ending(WorkerExit::Code(0), None, "", Stopping::No), Ending::Done);
+        assert_eq!(ending(WorkerExit::Code(130), None, "", Stopping::No), Ending::Interrupted);
     }
 
     #[test]
@@ -154,10 +172,12 @@ mod tests {
 
     #[test]
     fn reasons_quote_the_journal_or_the_log() {
-        let reason = |exit, outcome: Option<&Outcome>, tail| match ending(exit, outcome, tail) {
-            Ending::Failed { reason, .. } => reason,
-            other => panic!("{other:?}"),
-        };
+        let reason =
+            |exit, outcome: Option<&Outcome>, tail| match ending(exit, outcome, tail, Stopping::No)
+            {
+                Ending::Failed { reason, .. } => reason,
+                other => panic!("{other:?}"),
+            };
         let input = outcome(FailureClass::Input);
         assert_eq!(reason(WorkerExit::Code(1), Some(&input), "noise"), "mask is torn");
         assert_eq!(
@@ -165,6 +185,20 @@ mod tests {
             "the worker panicked; its log ends: thread 'main' panicked: index"
         );
         assert!(reason(WorkerExit::Signal(9), None, "").contains("memory"));
+    }
+
+    #[test]
+    fn our_own_kill_is_no_want_of_memory() {
+        let ending = ending(WorkerExit::Signal(9), None, "", Stopping::Killed);
+        assert_eq!(ending.error(), Some("killed on request"));
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_its_code() {
+        let failed = |reason: &str| Ending::Failed { reason: reason.to_owned(), may_pass: true };
+        assert!(failed("cannot write: No space left on device (os error 28)").is_of_the_disk());
+        assert!(!failed("cannot open: Permission denied (os error 13)").is_of_the_disk());
+        assert!(!Ending::Done.is_of_the_disk());
     }
 
     fn check(ending: &Ending, attempts: u32, retries: u32, stopping: Stopping, expect: Verdict) {

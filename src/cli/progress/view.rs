@@ -116,7 +116,7 @@ impl SweepView {
             parts.push(format!("{} failed", self.failed));
         }
         parts.push(words::duration(elapsed));
-        let left = self.left(elapsed);
+        let left = self.left(elapsed).filter(|left| !left.is_zero());
         parts.extend(left.map(|left| format!("about {} left", words::duration(left))));
         parts.join(", ")
     }

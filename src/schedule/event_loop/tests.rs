@@ -165,6 +165,18 @@ async fn a_broken_index_ends_the_sweep_after_its_workers() {
 }
 
 #[tokio::test]
+async fn a_full_disk_ends_the_sweep_instead_of_failing_every_run() {
+    let message = "cannot write: No space left on device (os error 28)".to_owned();
+    let outcome = Outcome::Failed { message, class: FailureClass::Environment };
+    let full = [Script::Exit(WorkerExit::Code(1), Some(outcome))];
+    let scripts: [(u8, &[Script]); 2] = [(1, &full), (2, &[Script::UntilAsked])];
+    let played = Play { n_slots: 2, scripts: &scripts, ..Play::default() }.play().await;
+    let error = played.result.unwrap_err();
+    assert!(matches!(error, Error::Disk { .. }), "{error}");
+    assert_eq!(played.calls, ["spawn 1", "spawn 2", "stop 2"]);
+}
+
+#[tokio::test]
 async fn a_worker_that_cannot_start_ends_the_sweep() {
     let scripts: [(u8, &[Script]); 2] = [(1, &[Script::UntilAsked]), (2, &[Script::NoSpawn])];
     let played = Play { n_slots: 2, scripts: &scripts, ..Play::default() }.play().await;
