@@ -80,12 +80,8 @@ impl Bench {
             label: "s".into(),
             corruptions: vec!["gaussian_noise".into()],
         };
-        let scores: Vec<ScoreRequest> = dino_sweep::spec::score_requests(
-            &self.spec,
-            &self.facts,
-            &self.run_id(),
-            Some(&suite),
-        );
+        let scores: Vec<ScoreRequest> =
+            dino_sweep::spec::score_requests(&self.spec, &self.facts, &self.run_id(), Some(&suite));
         let order = Order {
             version: 1,
             attempt,
