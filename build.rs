@@ -1,18 +1,27 @@
 //! Passes the commit this binary is built from to the code, as `SWEEP_GIT`.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
     // `sqlx::migrate!` embeds the files that are there; it cannot see a new one.
     println!("cargo::rerun-if-changed=migrations");
-    println!("cargo::rerun-if-changed=.git/HEAD");
-    println!("cargo::rerun-if-changed=.git/logs/HEAD");
-    let commit = Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok())
-        .map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned());
+    // Named by git, as they lie elsewhere in a worktree. A file that is not there is not named:
+    // it would make every build start over.
+    for name in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", name])
+            && Path::new(&path).exists()
+        {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=SWEEP_GIT={commit}");
+}
+
+/// What git prints; `None` where this is no repository, or there is no git.
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok()?;
+    let text = output.status.success().then_some(output.stdout)?;
+    Some(String::from_utf8(text).ok()?.trim().to_owned())
 }

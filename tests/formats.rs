@@ -26,6 +26,7 @@ fn v2(ffn: Ffn, registers: usize) -> Arch {
         norm_eps: 1e-6,
         bias: AttentionBias::All,
         layer_scale: 1.0,
+        init_std: 0.02,
         position: Position::Learned { side: 37, resize },
     }
 }

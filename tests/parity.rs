@@ -62,6 +62,7 @@ fn arch(meta: &Value) -> Arch {
         norm_eps: meta["norm_eps"].as_f64().unwrap(),
         bias,
         layer_scale: 1.0,
+        init_std: 0.02,
         position,
     }
 }

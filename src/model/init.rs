@@ -5,9 +5,6 @@ use crate::model::params::Params;
 use crate::model::vit::Encoder;
 use crate::rng;
 
-/// Standard deviation of the official initialiser of weights and tokens.
-const STD: f64 = 0.02;
-
 /// Uniform in ±1/√fan_in: PyTorch's default for `nn.Conv2d` and `nn.Linear`, biases included, and
 /// the reference project's for LoRA's A (Kaiming uniform, a = √5).
 pub fn fan_in_uniform(fan_in: usize, n: usize, seed: u64, name: &str) -> Vec<f32> {
@@ -16,25 +13,25 @@ pub fn fan_in_uniform(fan_in: usize, n: usize, seed: u64, name: &str) -> Vec<f32
     (0..n).map(|_| ((2.0 * rng::uniform(&mut rng) - 1.0) * bound) as f32).collect()
 }
 
-/// Normal with a standard deviation of 0.02.
-fn normal(n: usize, seed: u64, name: &str) -> Vec<f32> {
+fn normal(std: f64, n: usize, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = rng::keyed(seed, &format!("init/{name}"), &[]);
-    (0..n).map(|_| (rng::normal(&mut rng) * STD) as f32).collect()
+    (0..n).map(|_| (rng::normal(&mut rng) * std) as f32).collect()
 }
 
 /// Random weights as the official code draws them: matrices and tokens normal, the patch
 /// projection as PyTorch's `nn.Conv2d`, biases 0, norms and LayerScale as they are built.
 pub fn encoder(encoder: &mut Encoder, seed: u64) {
     let device = encoder.device();
+    let std = encoder.arch.init_std;
     let fan_in = 3 * encoder.arch.patch * encoder.arch.patch;
     encoder.each("", &mut |name, mut slot| {
         let n = slot.n_elements();
         let values = if name.starts_with("patch_embed.") {
             fan_in_uniform(fan_in, n, seed, name)
         } else if name.ends_with("_token") || name.ends_with("_tokens") || name == "pos_embed" {
-            normal(n, seed, name)
+            normal(std, n, seed, name)
         } else if name.ends_with(".weight") && !name.contains("norm") {
-            normal(n, seed, name)
+            normal(std, n, seed, name)
         } else {
             return;
         };

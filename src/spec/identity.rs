@@ -31,7 +31,7 @@ pub fn run_identity(spec: &RunSpec, facts: &Facts) -> Value {
         // No run can have this id: the file is found and hashed before anything is planned.
         (_, None) => json!("missing"),
     };
-    let data = json!({ "kind": dataset_name(&spec.data), "train": facts.train_fingerprint });
+    let data = json!({ "kind": kind_name(&spec.data), "train": facts.train_fingerprint });
     identity(spec, &weights, &data, facts.input_px)
 }
 
@@ -177,7 +177,7 @@ pub fn score_requests(
             select: spec.eval.select,
             score: score_id(spec, facts, run, fingerprint, corruption),
             split: split.clone(),
-            set: format!("{}/{split}", dataset_name(&spec.data)),
+            set: format!("{}/{split}", dataset::name(&spec.data, &facts.data_root)),
             set_fingerprint: fingerprint.clone(),
             protocol: protocol.clone(),
             suite: corruption.and(suite).map(|suite| suite.label.clone()),
@@ -225,8 +225,8 @@ fn severities(spec: &RunSpec) -> Vec<u8> {
     severities
 }
 
-/// The dataset's name, as in `voc/val`.
-pub fn dataset_name(data: &dataset::Config) -> &'static str {
+/// The kind of dataset, which says how its files are read.
+fn kind_name(data: &dataset::Config) -> &'static str {
     match data {
         dataset::Config::Voc(_) => "voc",
         dataset::Config::Ade20k(_) => "ade20k",
@@ -461,6 +461,8 @@ mod tests {
         voc/test contrast 1
         voc/test contrast 5
         ");
+        facts.data_root = PathBuf::from("/data/CCP8");
+        assert_eq!(score_requests(&spec, &facts, &run, None)[1].set, "CCP8/test");
         insta::assert_snapshot!(requests[0].protocol, @"whole 448x448, label size, last, ref-metric batch 16");
         assert_eq!(requests[0].suite, None);
         assert_eq!(requests[1].suite.as_deref(), Some("imagenet-c-first8 v1"));

@@ -22,7 +22,7 @@ use crate::{data::dataset, eval, model, train};
 
 pub use check::{check, input_px};
 pub use expand::CELLS_MAX;
-pub use identity::{dataset_name, protocol_line, run_id, run_identity, score_requests};
+pub use identity::{protocol_line, run_id, run_identity, score_requests};
 pub use load::{Layers, load as load_experiment, load_machine, machine_file};
 pub use problem::Problem;
 pub use settings::recipe_rows;

@@ -150,7 +150,8 @@ impl Job<'_> {
             time_ms: started.elapsed().as_millis() as u64,
         })?;
         let every = self.config.validate_every;
-        if every > 0 && (at.epoch.is_multiple_of(every) || at.step == self.steps_total) {
+        let is_due = every > 0 && at.epoch.is_multiple_of(every);
+        if is_due || at.step == self.steps_total {
             // Stopped within the pass: the last checkpoint is before it, so that it is repeated.
             if self.validate(at, sink)? == End::Interrupted {
                 return Ok(End::Interrupted);

@@ -96,22 +96,29 @@ pub fn open(config: &Config, data_dirs: &[PathBuf]) -> Result<Dataset, Error> {
 /// Opens the dataset of `config` that lies at `root`.
 pub fn open_at(config: &Config, root: &Path) -> Result<Dataset, Error> {
     let root = std::path::absolute(root)?;
+    let name = name(config, &root);
     match config {
         Config::Voc(voc) => {
-            let name = voc::name(&root);
             let classes = voc::open(&root)?;
             Ok(Dataset { name, root, classes, train: voc.train.clone(), layout: Layout::Voc })
         }
         Config::Ade20k(_) => {
             let classes = ade20k::open(&root)?;
-            let (name, train) = ("ade20k".to_owned(), "train".to_owned());
-            Ok(Dataset { name, root, classes, train, layout: Layout::Ade20k })
+            Ok(Dataset { name, root, classes, train: train_name(), layout: Layout::Ade20k })
         }
         Config::Shapes(_) => {
             let classes = voc::open(&root)?;
-            let (name, train) = ("shapes".to_owned(), "train".to_owned());
-            Ok(Dataset { name, root, classes, train, layout: Layout::Voc })
+            Ok(Dataset { name, root, classes, train: train_name(), layout: Layout::Voc })
         }
+    }
+}
+
+/// What tables call the dataset of `config` that lies at `root`; see [`Dataset::name`].
+pub fn name(config: &Config, root: &Path) -> String {
+    match config {
+        Config::Voc(_) => voc::name(root),
+        Config::Ade20k(_) => "ade20k".to_owned(),
+        Config::Shapes(_) => "shapes".to_owned(),
     }
 }
 

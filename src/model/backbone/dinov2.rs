@@ -2,7 +2,7 @@
 
 use super::super::config::{DinoType, Size};
 use super::super::vit::{Arch, AttentionBias, Ffn, Position, pos_embed::Resize};
-use super::{IMAGENET, Variant};
+use super::{IMAGENET, INIT_STD, INIT_STD_TINY, Variant};
 
 /// Positions are learned on 37 x 37 patches: 518 px.
 const SIDE: usize = 37;
@@ -19,6 +19,7 @@ const fn arch(dims: [usize; 3], ffn: Ffn, registers: usize) -> Arch {
         norm_eps: 1e-6,
         bias: AttentionBias::All,
         layer_scale: 1.0,
+        init_std: if dims[0] == TINY.dims[0] { INIT_STD_TINY } else { INIT_STD },
         position: Position::Learned { side: SIDE, resize },
     }
 }

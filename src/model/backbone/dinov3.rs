@@ -3,7 +3,7 @@
 
 use super::super::config::{DinoType, Size};
 use super::super::vit::{Arch, AttentionBias, Ffn, Position};
-use super::{IMAGENET, Variant};
+use super::{IMAGENET, INIT_STD, INIT_STD_TINY, Variant};
 
 const BASE_PERIOD: f64 = 100.0;
 
@@ -16,6 +16,7 @@ struct Row {
     bias: AttentionBias,
     /// 1e-5 officially; 1 for `tiny`, whose blocks would otherwise be near-identity untrained.
     layer_scale: f64,
+    init_std: f64,
     files: &'static [&'static str],
     folders: &'static [&'static str],
     sha256: &'static str,
@@ -39,6 +40,7 @@ const fn variant(row: &Row) -> Variant {
             norm_eps: 1e-5,
             bias: row.bias,
             layer_scale: row.layer_scale,
+            init_std: row.init_std,
             position: Position::Rotary { base: BASE_PERIOD },
         },
         files: row.files,
@@ -60,6 +62,7 @@ const TINY: Row = Row {
     ffn: Ffn::Mlp { hidden: 256 },
     bias: AttentionBias::QueryValue,
     layer_scale: 1.0,
+    init_std: INIT_STD_TINY,
     files: &[],
     folders: &[],
     sha256: "",
@@ -74,6 +77,7 @@ const SMALL: Row = Row {
     ffn: Ffn::Mlp { hidden: 1536 },
     bias: AttentionBias::QueryValue,
     layer_scale: 1e-5,
+    init_std: INIT_STD,
     files: &["dinov3_vits16_pretrain_lvd1689m-08c60483.pth"],
     folders: &["dinov3-vits16-pretrain-lvd1689m"],
     sha256: "08c60483",

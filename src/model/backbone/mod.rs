@@ -36,6 +36,12 @@ pub struct Variant {
 /// Mean and standard deviation of ImageNet, RGB.
 pub const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
+/// Standard deviation of the official initialisers of weights and tokens.
+const INIT_STD: f64 = 0.02;
+/// That of the `tiny` variants, 1/√dim: at their width 0.02 would leave every block near-identity,
+/// and an untrained encoder nothing to tell apart.
+const INIT_STD_TINY: f64 = 0.125;
+
 /// Every variant of both families.
 pub fn variants() -> impl Iterator<Item = &'static Variant> {
     dinov2::VARIANTS.iter().chain(dinov3::VARIANTS)

@@ -25,6 +25,8 @@ pub struct Arch {
     pub bias: AttentionBias,
     /// Initial LayerScale, for random weights.
     pub layer_scale: f64,
+    /// Standard deviation of random weights and tokens.
+    pub init_std: f64,
     pub position: Position,
 }
 

@@ -266,6 +266,7 @@ fn the_experiments_load_and_have_as_many_cells_as_they_say() {
     check("quickstart", 8);
     check("voc_grid", 90);
     check("ade20k_grid", 24);
+    check("ccp8", 8);
     let reference = check("reference_table", 8);
     insta::assert_snapshot!(table(&reference), @"
     dino_type=dinov2 lora_rank=0 decoder=linear dataset=voc
