@@ -65,7 +65,7 @@ impl fmt::Display for ScoreId {
 
 /// `value` as JSON with sorted keys and no white space.
 ///
-/// Numbers print as serde_json prints them (shortest form that round-trips); an integral float
+/// Numbers print as `serde_json` prints them (shortest form that round-trips); an integral float
 /// prints as an integer, so `1` and `1.0` are one value.
 pub fn canonical_json(value: &Value) -> String {
     match value {

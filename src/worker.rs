@@ -33,6 +33,9 @@ use crate::train::{self, Normalise, VoidLabel};
 
 /// Batches loaded ahead of the training step.
 const PREFETCH: usize = 4;
+/// A split and what it is called.
+type Named = (String, Arc<Split>);
+
 /// Time between two progress lines of a scoring pass.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -164,16 +167,13 @@ impl<'a> Work<'a> {
 
     fn network(&self) -> Result<Network, Error> {
         let spec = self.spec();
-        let encoder = match &self.order.facts.weights {
-            Some(file) => {
-                let wanted = (self.variant.name, self.variant.arch);
-                weights::load(&file.path, wanted, &self.device)?
-            }
-            None => {
-                let mut encoder = Encoder::zeros(self.variant.arch, &self.device);
-                init::encoder(&mut encoder, spec.seed);
-                encoder
-            }
+        let encoder = if let Some(file) = &self.order.facts.weights {
+            let wanted = (self.variant.name, self.variant.arch);
+            weights::load(&file.path, wanted, &self.device)?
+        } else {
+            let mut encoder = Encoder::zeros(self.variant.arch, &self.device);
+            init::encoder(&mut encoder, spec.seed);
+            encoder
         };
         let parts = Parts {
             tune: &spec.tune,
@@ -197,22 +197,18 @@ impl<'a> Work<'a> {
     }
 
     /// The splits to train and to validate on; the latter with its name.
-    fn splits(&self) -> Result<(Arc<Split>, Option<(String, Arc<Split>)>), Error> {
+    fn splits(&self) -> Result<(Arc<Split>, Option<Named>), Error> {
         let train = self.dataset.train_split()?;
         let dev = self.spec().train.dev;
         if dev.fraction > 0.0 {
             let (train, dev) = train.hold_out(dev.fraction, dev.seed);
             return Ok((Arc::new(train), Some(("dev".to_owned(), Arc::new(dev)))));
         }
-        let name = self.spec().eval.sets.first().cloned();
-        let validate = match name {
-            Some(name) => {
-                let split = self.dataset.split(&name)?;
-                Some((name, Arc::new(split)))
-            }
-            None => None,
+        let Some(name) = self.spec().eval.sets.first().cloned() else {
+            return Ok((Arc::new(train), None));
         };
-        Ok((Arc::new(train), validate))
+        let split = self.dataset.split(&name)?;
+        Ok((Arc::new(train), Some((name, Arc::new(split)))))
     }
 
     fn train(
@@ -380,7 +376,8 @@ impl Earlier {
         for entry in fs_err::read_dir(dir.root())? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !(name.starts_with("events.") && name.ends_with(".jsonl")) {
+            let is_journal = path.extension().is_some_and(|extension| extension == "jsonl");
+            if !(is_journal && name.starts_with("events.")) {
                 continue;
             }
             // A torn line is no event; whoever ingests the journal reports it.

@@ -1,6 +1,8 @@
 //! Weight files in the namings and containers that people have, held against the official code's
 //! tokens; and files that are not what they should be.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -114,7 +116,7 @@ fn another_models_file_is_refused_by_names_and_shapes() {
 fn files_that_are_no_weights_say_what_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.pth");
-    let mut write = |bytes: &[u8]| {
+    let write = |bytes: &[u8]| {
         dino_sweep::files::write_atomic(&path, bytes).unwrap();
         fails(&path, v3())
     };

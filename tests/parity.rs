@@ -1,6 +1,8 @@
 //! Backbones, LoRA, the linear decoder, gradients and optimiser steps against numbers made by the
 //! official PyTorch code (tiny random models; `tests/data/README.md` says how they were made).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -154,7 +156,6 @@ fn reference_name(ours: &str) -> String {
 
 /// The network of the golden `linear` case, its trained tensors read from the reference's own
 /// `adapter_linear.pt`.
-
 fn network(model: &str) -> (Network, Tensor<4>) {
     let meta = meta(model);
     let case = &meta["cases"]["linear"];

@@ -1,6 +1,8 @@
 //! A run that is stopped after every step, loses its newest checkpoint to damage, or finds a
 //! stranger's, ends in the same bytes as one that was left alone.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -57,7 +59,7 @@ impl Bench {
         Self { folder, spec, facts }
     }
 
-    fn run_id(&self) -> RunId {
+    fn run_id() -> RunId {
         RunId::of(&json!("the run"))
     }
 
@@ -65,7 +67,7 @@ impl Bench {
         let dir = RunDir::new(self.folder.path().join(name));
         let file = RunFile {
             version: 1,
-            run: self.run_id(),
+            run: Self::run_id(),
             identity: json!("the run"),
             spec: self.spec.clone(),
             input_px: self.facts.input_px,
@@ -80,8 +82,12 @@ impl Bench {
             label: "s".into(),
             corruptions: vec!["gaussian_noise".into()],
         };
-        let scores: Vec<ScoreRequest> =
-            dino_sweep::spec::score_requests(&self.spec, &self.facts, &self.run_id(), Some(&suite));
+        let scores: Vec<ScoreRequest> = dino_sweep::spec::score_requests(
+            &self.spec,
+            &self.facts,
+            &Self::run_id(),
+            Some(&suite),
+        );
         let order = Order {
             version: 1,
             attempt,

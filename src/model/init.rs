@@ -5,7 +5,7 @@ use crate::model::params::Params;
 use crate::model::vit::Encoder;
 use crate::rng;
 
-/// Uniform in ±1/√fan_in: PyTorch's default for `nn.Conv2d` and `nn.Linear`, biases included, and
+/// Uniform in `±1/√fan_in`: PyTorch's default for `nn.Conv2d` and `nn.Linear`, biases included, and
 /// the reference project's for LoRA's A (Kaiming uniform, a = √5).
 pub fn fan_in_uniform(fan_in: usize, n: usize, seed: u64, name: &str) -> Vec<f32> {
     let bound = 1.0 / (fan_in.max(1) as f64).sqrt();
@@ -28,15 +28,21 @@ pub fn encoder(encoder: &mut Encoder, seed: u64) {
         let n = slot.n_elements();
         let values = if name.starts_with("patch_embed.") {
             fan_in_uniform(fan_in, n, seed, name)
-        } else if name.ends_with("_token") || name.ends_with("_tokens") || name == "pos_embed" {
-            normal(std, n, seed, name)
-        } else if name.ends_with(".weight") && !name.contains("norm") {
+        } else if is_token(name) || is_matrix(name) {
             normal(std, n, seed, name)
         } else {
             return;
         };
         slot.set_from_file(values, &device);
     });
+}
+
+fn is_token(name: &str) -> bool {
+    name.ends_with("_token") || name.ends_with("_tokens") || name == "pos_embed"
+}
+
+fn is_matrix(name: &str) -> bool {
+    name.ends_with(".weight") && !name.contains("norm")
 }
 
 /// Puts LoRA on the targets of every block: A Kaiming uniform, B zero, so that the first forward

@@ -69,6 +69,7 @@ impl Network {
     }
 
     /// A copy whose forward pass builds no autodiff graph; tensors are shared, not copied.
+    #[must_use]
     pub fn without_gradients(&self) -> Self {
         let mut network = self.clone();
         network.each("", &mut |_, mut slot| slot.freeze());

@@ -90,9 +90,8 @@ impl Slot<'_> {
     pub fn set_from_file(&mut self, values: Vec<f32>, device: &Device) {
         let shape = self.file_shape();
         assert_eq!(values.len(), shape.iter().product::<usize>(), "shapes are checked by callers");
-        let tensor = |shape: &[usize]| TensorData::new(values.clone(), shape.to_vec());
         match self {
-            Self::Vector(t) => **t = Tensor::from_data(tensor(&shape), device),
+            Self::Vector(t) => **t = Tensor::from_data(TensorData::new(values, shape), device),
             Self::Matrix(t) | Self::Kernel(t, _) => {
                 let d_out = shape[0];
                 let d_in = shape[1..].iter().product();
@@ -102,8 +101,8 @@ impl Slot<'_> {
                     device,
                 );
             }
-            Self::Tokens(t) => **t = Tensor::from_data(tensor(&shape), device),
-            Self::Conv(t) => **t = Tensor::from_data(tensor(&shape), device),
+            Self::Tokens(t) => **t = Tensor::from_data(TensorData::new(values, shape), device),
+            Self::Conv(t) => **t = Tensor::from_data(TensorData::new(values, shape), device),
         }
     }
 

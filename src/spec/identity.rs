@@ -3,7 +3,7 @@
 //! Two rules keep ids stable. A value is resolved before it is written down (`auto` is `f32`, sizes
 //! are pixels, alpha is a number), and what has no effect is left out (the encoder's rate of a
 //! frozen encoder). And a field that did not exist when ids were first given is left out while it
-//! has the value that it had before it existed: write such fields with [`since`]. The golden ids
+//! has the value that it had before it existed: write such fields with `since`. The golden ids
 //! in the tests hold this.
 
 use serde_json::{Map, Value, json};

@@ -28,7 +28,7 @@ pub(super) fn is_network(_dir: &Path) -> bool {
 }
 
 /// Magic numbers of statfs(2): NFS, SMB, CIFS, SMB2, AFS, Coda, NCP, 9P, Ceph, Lustre, GPFS,
-/// BeeGFS, PanFS, OrangeFS, FUSE (sshfs, s3fs and the like).
+/// `BeeGFS`, `PanFS`, `OrangeFS`, FUSE (sshfs, s3fs and the like).
 #[cfg(target_os = "linux")]
 const NETWORK: [u32; 15] = [
     0x6969,

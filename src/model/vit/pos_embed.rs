@@ -46,7 +46,9 @@ fn antialias_row(i: usize, n_in: usize, scale: f64) -> Vec<f64> {
         *weight = cubic((at as f64 - centre + 0.5) * inverse, -0.5);
     }
     let sum: f64 = row.iter().sum();
-    row.iter_mut().for_each(|weight| *weight /= sum);
+    for weight in &mut row {
+        *weight /= sum;
+    }
     row
 }
 
