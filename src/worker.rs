@@ -469,7 +469,7 @@ fn started(order: &Order) -> AttemptStarted {
         pid: std::process::id(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         device: order.device.clone(),
-        device_name: cpu_name(),
+        device_name: if order.device == "cpu" { cpu_name() } else { order.device.clone() },
         threads: order.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git: env!("SWEEP_GIT").to_owned(),

@@ -9,7 +9,7 @@ use crate::files::{FileLock, ResultsDir};
 use crate::spec::Machine;
 use crate::store::Store;
 
-/// The SQLite index of the results folder.
+/// The index of the results folder.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -1,4 +1,5 @@
 //! Operations of our own where Burn's compositions cost too much time or memory.
 
 pub mod bilinear;
+pub mod gelu;
 pub mod upsampled;

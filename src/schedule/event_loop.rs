@@ -371,7 +371,7 @@ impl<E: Executor, I: Index> State<'_, E, I> {
         for run in self.running.keys() {
             self.executor.ask_to_stop(run);
         }
-        (self.tell)(&News::Stopping { how: self.stopping, n_workers: self.running.len() });
+        self.tell_stopping();
     }
 
     fn kill_all(&mut self) {
@@ -379,7 +379,14 @@ impl<E: Executor, I: Index> State<'_, E, I> {
         for run in self.running.keys() {
             self.executor.kill(run);
         }
-        (self.tell)(&News::Stopping { how: self.stopping, n_workers: self.running.len() });
+        self.tell_stopping();
+    }
+
+    fn tell_stopping(&mut self) {
+        let n_workers = self.running.len();
+        if n_workers > 0 {
+            (self.tell)(&News::Stopping { how: self.stopping, n_workers });
+        }
     }
 
     fn record(&mut self, event: SweepEvent) -> Result<(), Error> {

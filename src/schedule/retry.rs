@@ -46,7 +46,7 @@ pub enum Stopping {
 /// Joins what the system says (`exit`) and what the worker wrote (`outcome`).
 ///
 /// A signal says more than the journal: a worker that is killed after its last line is retried,
-/// finds everything done and exits. `log_tail` explains exits that nothing else explains.
+/// finds everything done and exits. After a second stop it was us. `log_tail` explains exits that nothing else explains.
 pub fn ending(
     exit: WorkerExit,
     outcome: Option<&Outcome>,
@@ -57,6 +57,9 @@ pub fn ending(
     match (exit, outcome) {
         (WorkerExit::Code(0), _) => Ending::Done,
         (WorkerExit::Code(CODE_INTERRUPTED), _) => Ending::Interrupted,
+        (WorkerExit::Signal(9), _) if stopping == Stopping::Killed => {
+            failed("killed on request".to_owned(), true)
+        }
         (WorkerExit::Signal(signal), _) => failed(with_tail(&signal_words(signal), log_tail), true),
         (WorkerExit::Code(_), Some(Outcome::Failed { message, class })) => {
             failed(message.clone(), *class == FailureClass::Environment)

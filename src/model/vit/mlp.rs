@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor, activation};
 
 use super::linear::{Bias, Linear};
 use super::{Arch, Ffn};
+use crate::kernel::gelu::gelu;
 use crate::model::params::{Params, Slot};
 
 #[derive(Debug, Clone)]
@@ -31,7 +32,7 @@ impl Mlp {
     /// `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         match self {
-            Self::Gelu { fc1, fc2 } => fc2.forward(activation::gelu(fc1.forward(x))),
+            Self::Gelu { fc1, fc2 } => fc2.forward(gelu(fc1.forward(x))),
             Self::SwiGlu { w1, w2, w3 } => {
                 w3.forward(activation::silu(w1.forward(x.clone())) * w2.forward(x))
             }

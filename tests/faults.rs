@@ -1,0 +1,245 @@
+//! Nonsense and damage, end to end through the program: each is answered by one clear message that
+//! names the file, key or line, by the right exit code, and nothing is lost.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use dino_sweep::data::dataset::{ShapesConfig, shapes};
+use dino_sweep::data::image_io::{voc_palette, write_png_mask, write_png_rgb};
+use dino_sweep::data::{Mask, Rgb};
+use dino_sweep::files::{FileLock, ResultsDir, write_atomic};
+
+/// A folder to run in, with a small dataset in VOC layout.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+const SPEC: &str = r#"
+name = "small"
+[grid]
+decoder = ["linear", "fpn"]
+[model]
+dino_type = "dinov2"
+size = "tiny"
+[weights]
+kind = "random"
+[data]
+kind = "voc"
+root = "set"
+[train]
+epochs = 1
+batch_size = 2
+input = { tokens = 3 }
+validate_every = 1
+[eval]
+corruption = { suite = "imagenet-c-first8", severities = [5] }
+[schedule]
+retries = 0
+"#;
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        let config = ShapesConfig { n_train: 4, n_val: 2, side_px: 48, seed: 0 };
+        for (split, n) in [("train", config.n_train), ("val", config.n_val)] {
+            let mut stems = String::new();
+            for i in 0..n {
+                let (image, mask) = shapes::generate(&config, split, i);
+                let stem = format!("{split}{i}");
+                bench.write(&format!("set/JPEGImages/{stem}.png"), &write_png_rgb(&image));
+                let mask = write_png_mask(&mask, &voc_palette());
+                bench.write(&format!("set/SegmentationClass/{stem}.png"), &mask);
+                stems.push_str(&stem);
+                stems.push('\n');
+            }
+            bench.write(&format!("set/ImageSets/Segmentation/{split}.txt"), stems.as_bytes());
+        }
+        bench.write("small.toml", SPEC.as_bytes());
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        write_atomic(&self.path(name), bytes).unwrap();
+    }
+
+    fn cut_short(&self, name: &str) {
+        let bytes = fs_err::read(self.path(name)).unwrap();
+        self.write(name, &bytes[..bytes.len() / 2]);
+    }
+
+    /// `sweep ARGUMENTS` in the folder, on the CPU, with no settings of this machine's user.
+    fn sweep(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SWEEP_")) {
+            command.env_remove(name);
+        }
+        command
+            .current_dir(self.folder.path())
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .env("SWEEP_SCHEDULE_DEVICES", "cpu")
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs `small.toml` and holds exit code and message.
+    fn fails(&self, code: i32, expect: &[&str]) {
+        let output = self.sweep(&["run", "small.toml"]);
+        check(&output, code, expect);
+    }
+
+    fn fails_with(&self, spec: &str, code: i32, expect: &[&str]) {
+        self.write("small.toml", spec.as_bytes());
+        self.fails(code, expect);
+    }
+}
+
+fn check(output: &Output, code: i32, expect: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for part in expect {
+        assert!(text.contains(part), "no `{part}` in:\n{text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn nonsense_in_the_spec_is_all_named_at_once() {
+    let bench = Bench::new();
+    let spec = SPEC
+        .replace("epochs = 1", "epochs = \"many\"\nepoch = 3")
+        .replace("[\"linear\", \"fpn\"]", "[\"linear\", \"fpm\"]\nlora_rank = []")
+        .replace("\"dinov2\"", "\"dinov5\"");
+    let expect = [
+        "small.toml:4",
+        "fpm",
+        "fpn",
+        "lora_rank",
+        "empty",
+        "dinov5",
+        "dinov3",
+        "train.epoch",
+        "epochs",
+        "small.toml:18",
+    ];
+    bench.fails_with(&spec, 2, &expect);
+    bench.fails_with("name = \"small\"\n[grid\n", 2, &["small.toml:2"]);
+    assert!(!bench.path("results").exists(), "nothing was started");
+    check(&bench.sweep(&["run", "absent.toml"]), 2, &["absent.toml"]);
+    check(&bench.sweep(&["run", "small.toml", "--set", "train.lr"]), 2, &["train.lr"]);
+}
+
+#[test]
+fn sizes_that_do_not_exist_together_name_what_does() {
+    let bench = Bench::new();
+    let spec = SPEC.replace("\"dinov2\"", "\"dinov3\"").replace("\"tiny\"", "\"giant\"");
+    bench.fails_with(&spec, 2, &["giant", "dinov3", "huge_plus"]);
+}
+
+#[test]
+fn missing_data_and_weights_are_named_with_what_to_do() {
+    let bench = Bench::new();
+    bench.fails_with(&SPEC.replace("\"set\"", "\"nowhere\""), 3, &["nowhere"]);
+    let spec = SPEC.replace("\"tiny\"", "\"small\"").replace("\"random\"", "\"pretrained\"");
+    bench.fails_with(&spec, 3, &["dinov2_vits14_reg4_pretrain.pth", "data/weights"]);
+    let weights = "kind = \"file\"\npath = \"gone.pth\"";
+    let spec = SPEC.replace("\"tiny\"", "\"small\"").replace("kind = \"random\"", weights);
+    bench.fails_with(&spec, 3, &["gone.pth"]);
+}
+
+#[test]
+fn files_of_the_dataset_that_are_gone_are_counted() {
+    let bench = Bench::new();
+    fs_err::remove_file(bench.path("set/SegmentationClass/train1.png")).unwrap();
+    bench.fails(3, &["train1.png"]);
+}
+
+#[test]
+fn damaged_images_and_masks_fail_their_runs_by_name() {
+    let bench = Bench::new();
+    bench.cut_short("set/JPEGImages/train2.png");
+    bench.fails(1, &["train2.png", "cut short"]);
+    let bench = Bench::new();
+    let small = Rgb { width: 8, height: 8, pixels: vec![0; 192] };
+    bench.write("set/JPEGImages/val1.png", &write_png_rgb(&small));
+    bench.fails(1, &["val1.png", "8x8", "48x48"]);
+    let bench = Bench::new();
+    let mask = Mask { width: 48, height: 48, classes: vec![77; 48 * 48] };
+    bench.write("set/SegmentationClass/train0.png", &write_png_mask(&mask, &voc_palette()));
+    bench.fails(1, &["train0.png", "77"]);
+}
+
+#[test]
+fn a_weight_file_of_another_model_names_the_tensors() {
+    let bench = Bench::new();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/formats/hf_dinov2_noreg_mlp.safetensors");
+    fs_err::copy(file, bench.path("other.safetensors")).unwrap();
+    let weights = "kind = \"file\"\npath = \"other.safetensors\"";
+    let spec = SPEC.replace("\"tiny\"", "\"small\"").replace("kind = \"random\"", weights);
+    bench.fails_with(&spec, 1, &["other.safetensors", "missing", "of another shape"]);
+}
+
+#[test]
+fn a_folder_in_use_is_refused() {
+    let bench = Bench::new();
+    let results = ResultsDir::new(bench.path("results"));
+    let lock = FileLock::try_acquire(&results.lock()).unwrap();
+    assert!(lock.is_some());
+    bench.fails(4, &["results"]);
+}
+
+#[test]
+fn results_that_cannot_be_written_are_an_environment_fault() {
+    let bench = Bench::new();
+    bench.write("results", b"a file where the folder should be");
+    bench.fails(3, &["results"]);
+}
+
+/// One sweep, then everything that is asked of a finished one.
+#[test]
+fn a_finished_sweep_is_reused_extended_and_rebuilt() {
+    let bench = Bench::new();
+    let first = bench.sweep(&["run", "small.toml"]);
+    check(&first, 0, &[]);
+    let table = |arguments: &[&str]| {
+        let output = bench.sweep(&[&["table", "small"], arguments].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let csv = table(&["--format", "csv"]);
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    let attempts = || -> usize {
+        let runs = fs_err::read_dir(bench.path("results/runs")).unwrap();
+        let files = runs.flat_map(|run| fs_err::read_dir(run.unwrap().path()).unwrap());
+        let is_events = |name: &str| name.starts_with("events.");
+        files.filter(|f| is_events(&f.as_ref().unwrap().file_name().to_string_lossy())).count()
+    };
+    assert_eq!(attempts(), 2);
+    check(&bench.sweep(&["run", "small.toml"]), 0, &[]);
+    assert_eq!(attempts(), 2, "a finished sweep starts nothing");
+
+    // Another level: scored, not trained.
+    let levels = "eval.corruption.severities=[3, 5]";
+    check(&bench.sweep(&["run", "small.toml", "--set", levels]), 0, &[]);
+    assert_eq!(attempts(), 4);
+    for run in fs_err::read_dir(bench.path("results/runs")).unwrap() {
+        let text = fs_err::read_to_string(run.unwrap().path().join("events.2.jsonl")).unwrap();
+        assert!(!text.contains("train_step"), "{text}");
+        assert_eq!(text.matches("score_ended").count(), 8);
+    }
+
+    // The index is only an index.
+    check(&bench.sweep(&["run", "small.toml"]), 0, &[]);
+    fs_err::remove_file(bench.path("results/sweep.db")).unwrap();
+    check(&bench.sweep(&["index", "rebuild"]), 0, &[]);
+    assert_eq!(table(&["--format", "csv"]), csv);
+    bench.write("results/sweep.db", b"this is no database, and long enough to be looked at");
+    check(&bench.sweep(&["run", "small.toml"]), 3, &["sweep.db", "index rebuild"]);
+    check(&bench.sweep(&["index", "rebuild"]), 0, &[]);
+    assert_eq!(table(&["--format", "csv"]), csv);
+}
