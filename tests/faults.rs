@@ -1,6 +1,8 @@
 //! Nonsense and damage, end to end through the program: each is answered by one clear message that
 //! names the file, key or line, by the right exit code, and nothing is lost.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

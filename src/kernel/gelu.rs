@@ -67,17 +67,18 @@ fn normal(x: f32) -> (f32, f32) {
     (probability, e * 0.398_942_3)
 }
 
+/// Adding this leaves the nearest integer in the low bits of the mantissa.
+const ROUND: f32 = 12_582_912.0;
+
 /// e^x for x <= 0: 2^n by its bits, 2^f on [-1/2, 1/2] by a polynomial; within 3e-7.
 #[expect(clippy::inline_always, reason = "vectorised within the dispatched loop only if inlined")]
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    /// Adding this leaves the nearest integer in the low bits of the mantissa.
-    const ROUND: f32 = 12_582_912.0;
     let t = (x * std::f32::consts::LOG2_E).max(-125.0);
     let shifted = t + ROUND;
     let f = t - (shifted - ROUND);
     let poly = 1.0
-        + f * (0.693_147_2
+        + f * (std::f32::consts::LN_2
             + f * (0.240_226_5
                 + f * (0.055_504_11 + f * (0.009_618_13 + f * (0.001_333_356 + f * 0.000_154_0)))));
     f32::from_bits(poly.to_bits().wrapping_add(shifted.to_bits() << 23))
