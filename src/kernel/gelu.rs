@@ -67,11 +67,12 @@ fn normal(x: f32) -> (f32, f32) {
     (probability, e * 0.398_942_3)
 }
 
+/// Adding this leaves the nearest integer in the low bits of the mantissa.
+const ROUND: f32 = 12_582_912.0;
+
 /// e^x for x <= 0: 2^n by its bits, 2^f on [-1/2, 1/2] by a polynomial; within 3e-7.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    /// Adding this leaves the nearest integer in the low bits of the mantissa.
-    const ROUND: f32 = 12_582_912.0;
     let t = (x * std::f32::consts::LOG2_E).max(-125.0);
     let shifted = t + ROUND;
     let f = t - (shifted - ROUND);

@@ -202,14 +202,24 @@ impl<'a> Build<'a> {
 
     fn labels(&self, choices: &[&Choice], settings: &Settings<'_>) -> Vec<(String, String)> {
         let written = |column: &str| {
-            let mut labels = choices.iter().flat_map(|choice| &choice.labels);
-            let label = labels.find(|(name, _)| same_column(name, column))?;
-            (!label.1.is_empty()).then(|| label.1.clone())
+            let (choice, label) = choices.iter().find_map(|choice| {
+                let label = choice.labels.iter().find(|(name, _)| same_column(name, column))?;
+                Some((choice, &label.1))
+            })?;
+            (!label.is_empty() && !self.is_replaced(choice, settings)).then(|| label.clone())
         };
         let label = |column: &String| {
             (column.clone(), written(column).unwrap_or_else(|| shown(column, settings)))
         };
         self.columns.iter().map(label).collect()
+    }
+
+    /// Whether `--set` has put other values in the place of the choice's.
+    fn is_replaced(&self, choice: &Choice, settings: &Settings<'_>) -> bool {
+        let given = |name: &str| self.set.iter().any(|assign| assign.key.name == name);
+        choice.assigns.iter().filter(|assign| given(assign.key.name)).any(|assign| {
+            settings.effective(assign.key.name).is_some_and(|value| *value != assign.value)
+        })
     }
 
     fn report(&mut self, spec: &RunSpec, settings: &Settings<'_>) {

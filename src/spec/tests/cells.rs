@@ -235,6 +235,16 @@ fn sizes_that_are_no_whole_patches_are_lowered_with_a_warning() {
 }
 
 #[test]
+fn a_label_shows_the_value_that_set_gives() {
+    let toml = "[grid]\nweights = ['random', { kind = 'file', path = '/a' }]\nseed = [0, 1]";
+    let (experiment, _) = load_with(toml, &[], &["weights.path=/b", "seed=7"]).unwrap();
+    insta::assert_snapshot!(table(&experiment), @"
+    weights=random seed=7
+    weights=file path=/b seed=7
+    ");
+}
+
+#[test]
 fn what_never_has_an_effect_is_said() {
     let warnings =
         |toml: &str, set: &[&str]| load_with(toml, &[], set).unwrap().0.warnings.join("\n");
