@@ -126,7 +126,7 @@ fn nonsense_in_the_spec_is_all_named_at_once() {
         "dinov3",
         "train.epoch",
         "epochs",
-        "small.toml:18",
+        "small.toml:16",
     ];
     bench.fails_with(&spec, 2, &expect);
     bench.fails_with("name = \"small\"\n[grid\n", 2, &["small.toml:2"]);
@@ -164,7 +164,7 @@ fn files_of_the_dataset_that_are_gone_are_counted() {
 fn damaged_images_and_masks_fail_their_runs_by_name() {
     let bench = Bench::new();
     bench.cut_short("set/JPEGImages/train2.png");
-    bench.fails(1, &["train2.png", "cut short"]);
+    bench.fails(1, &["train2.png", "truncated"]);
     let bench = Bench::new();
     let small = Rgb { width: 8, height: 8, pixels: vec![0; 192] };
     bench.write("set/JPEGImages/val1.png", &write_png_rgb(&small));

@@ -195,7 +195,7 @@ fn full_fine_tuning_resumes_bit_for_bit() {
 #[test]
 fn another_runs_checkpoint_is_named_and_not_used() {
     let bench = Bench::new(spec("dinov3", "linear", &json!({ "kind": "lora", "rank": 2 })));
-    let other = Bench::new(spec("dinov2", "linear", &json!({ "kind": "lora", "rank": 2 })));
+    let other = Bench::new(spec("dinov2", "fpn", &json!({ "kind": "lora", "rank": 2 })));
     let (ours, theirs) = (bench.dir("ours"), other.dir("theirs"));
     assert!(matches!(other.attempt(&theirs, 1, true), Exit::Interrupted));
     fs_err::create_dir_all(ours.checkpoints()).unwrap();

@@ -132,29 +132,3 @@ fn every_class_is_there_and_most_pixels_are_labelled() {
     assert!((1..CLASSES.len()).all(|class| share(class) > 0.02), "{counts:?}");
     assert!(share(usize::from(VOID)) < 0.1);
 }
-
-/// Writes a sheet of images and masks to the folder in `SHEET`, to be looked at.
-#[test]
-#[ignore = "for eyes; run with SHEET=<folder>"]
-fn contact_sheet() {
-    let folder = PathBuf::from(std::env::var("SHEET").unwrap());
-    let config = ShapesConfig::default();
-    let (side, columns, rows) = (config.side_px as usize, 6, 4);
-    let (width, height) = (side * columns, side * rows * 2);
-    let mut sheet = vec![0; width * height * 3];
-    let palette = voc_palette();
-    for i in 0..columns * rows {
-        let (image, mask) = generate(&config, "val", i as u32);
-        let colours: Vec<u8> =
-            mask.classes.iter().flat_map(|&class| palette[usize::from(class)]).collect();
-        for (half, pixels) in [image.pixels, colours].iter().enumerate() {
-            for (y, row) in pixels.chunks_exact(side * 3).enumerate() {
-                let top = (i / columns * 2 + half) * side + y;
-                let start = (top * width + i % columns * side) * 3;
-                sheet[start..start + side * 3].copy_from_slice(row);
-            }
-        }
-    }
-    let sheet = Rgb { width: width as u32, height: height as u32, pixels: sheet };
-    write_atomic(&folder.join("sheet.png"), &crate::data::image_io::write_png_rgb(&sheet)).unwrap();
-}
