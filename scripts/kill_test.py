@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills sweeps at random moments and compares what they reach with an undisturbed one.
 
-Usage: scripts/kill_test.sh EXPERIMENT [KILLS] [MODES] [--seed N] [--sweep PATH] [--keep DIR]
+Usage: scripts/kill_test.py EXPERIMENT [KILLS] [MODES] [--seed N] [--sweep PATH] [--keep DIR]
                             [-- ARGUMENTS OF `sweep run`]
 
 Runs EXPERIMENT undisturbed into folder A. Then runs the same command into folder B and kills
