@@ -122,7 +122,7 @@ pub const KEYS: &[Key] = &[
         .of(("data.kind", &["voc"])),
     key("data.n_train", Type::Int { min: 1, max: 1_000_000 }, "Training images.").of(SHAPES),
     key("data.n_val", Type::Int { min: 1, max: 1_000_000 }, "Validation images.").of(SHAPES),
-    key("data.side_px", Type::Int { min: 16, max: 4096 }, "Side of the square images.").of(SHAPES),
+    key("data.side_px", Type::Int { min: 32, max: 1024 }, "Side of the square images.").of(SHAPES),
     key("data.seed", SEED, "Seed of the image generator.").of(SHAPES),
     key(
         "train.recipe",
