@@ -1,4 +1,7 @@
-//! Passes the commit this binary is built from to the code, as `SWEEP_GIT`.
+//! Passes the commit this binary is built from to the code, as `BUILT_FROM_COMMIT`.
+//!
+//! `cargo run` hands such a variable on to the program, which refuses unknown `SWEEP_…` ones: hence
+//! its name.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +19,7 @@ fn main() {
         }
     }
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo::rustc-env=SWEEP_GIT={commit}");
+    println!("cargo::rustc-env=BUILT_FROM_COMMIT={commit}");
 }
 
 /// What git prints; `None` where this is no repository, or there is no git.

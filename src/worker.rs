@@ -472,7 +472,7 @@ fn started(order: &Order) -> AttemptStarted {
         device_name: if order.device == "cpu" { cpu_name() } else { order.device.clone() },
         threads: order.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        git: env!("SWEEP_GIT").to_owned(),
+        git: env!("BUILT_FROM_COMMIT").to_owned(),
     }
 }
 
