@@ -246,6 +246,7 @@ impl<'a> Work<'a> {
         let best = config.dev.fraction > 0.0;
         let mut job = Job {
             run: self.file.run.clone(),
+            seed: self.spec().seed,
             config,
             network,
             loader,

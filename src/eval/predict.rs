@@ -15,8 +15,7 @@ use crate::data::split::Split;
 use crate::data::{Mask, transform};
 use crate::event::Metrics;
 use crate::kernel::upsampled::{self, Logits};
-use crate::model::Network;
-use crate::model::decoder::Mode;
+use crate::model::{Mode, Network};
 
 /// Images of one forward pass. Fixed, because a batch's size may touch the last bits.
 const BATCH: usize = 8;

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod params;
+pub mod mode;
 pub mod vit;
 pub mod backbone;
 pub mod init;
@@ -12,4 +13,5 @@ pub mod network;
 pub use config::{
     Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Size, TuneConfig, WeightsConfig,
 };
+pub use mode::Mode;
 pub use network::Network;

@@ -3,8 +3,9 @@
 use burn::tensor::{Device, Tensor};
 
 use super::config::{DecoderConfig, TuneConfig};
-use super::decoder::{Decoder, Mode};
+use super::decoder::Decoder;
 use super::init;
+use super::mode::Mode;
 use super::params::{Params, Slot};
 use super::vit::Encoder;
 

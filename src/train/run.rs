@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use super::checkpoint::{self, Position};
 use super::config::Config;
 use super::optimizer::{AdamW, Rates};
-use super::{rate, step};
+use super::rate;
+use super::step::{self, Step};
 use crate::data::loader::{Batch, TrainLoader};
 use crate::event::{Event, Metrics, TrainStep};
 use crate::id::RunId;
+use crate::kernel::dropout::Draw;
 use crate::model::Network;
 
 /// Rows of the loss curve that are kept of a long run.
@@ -34,6 +36,8 @@ pub enum Error {
 /// Everything one training run works on.
 pub struct Job<'a> {
     pub run: RunId,
+    /// Of all of the run's randomness.
+    pub seed: u64,
     pub config: &'a Config,
     pub network: Network,
     pub loader: TrainLoader,
@@ -116,7 +120,9 @@ impl Job<'_> {
         let factor = rate::factor(self.config.schedule, at.step, self.steps_total);
         let rates =
             Rates { decoder: self.config.lr * factor, encoder: self.config.lr_encoder * factor };
-        let loss = step::train(&mut self.network, optimizer, batch, (self.input_px, rates));
+        let dropout = Draw { seed: self.seed, step: at.step };
+        let step = Step { input_px: self.input_px, rates, dropout };
+        let loss = step::train(&mut self.network, optimizer, batch, step);
         at.step += 1;
         at.batch += 1;
         at.loss_sum += loss;

@@ -4,19 +4,28 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
 use super::optimizer::{AdamW, Rates};
 use crate::data::loader::Batch;
+use crate::kernel::dropout::Draw;
 use crate::kernel::upsampled::{self, Logits};
-use crate::model::Network;
-use crate::model::decoder::Mode;
+use crate::model::{Mode, Network};
+
+/// What a step needs beside the batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Height and width.
+    pub input_px: [usize; 2],
+    pub rates: Rates,
+    pub dropout: Draw,
+}
 
 /// Trains `network` on one batch; the mean loss over its labelled pixels before the update.
 pub fn train(
     network: &mut Network,
     optimizer: &mut AdamW,
     batch: &Batch,
-    (input_px, rates): ([usize; 2], Rates),
+    Step { input_px, rates, dropout }: Step,
 ) -> f64 {
     let images = images(batch, input_px, &network.device());
-    let logits = network.forward(images, Mode::Train);
+    let logits = network.forward(images, Mode::Train(dropout));
     let [_, n_classes, rows, columns] = logits.dims();
     let values = to_vec(logits.clone().inner());
     let at_patches = Logits { values: &values, n_classes, grid: [rows, columns] };

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, module};
 
-use super::Mode;
+use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
 const EPS: f64 = 1e-5;

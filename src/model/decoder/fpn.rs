@@ -8,9 +8,10 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, activation, module};
 
 use super::batch_norm::BatchNorm;
-use super::{Mode, to_map};
+use super::to_map;
 use crate::kernel::bilinear;
 use crate::model::init;
+use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 use crate::model::vit::{Features, linear};
 
@@ -134,8 +135,10 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
+    use crate::kernel::dropout::Draw;
     use crate::rng;
 
+    const DRAW: Draw = Draw { seed: 0, step: 0 };
     const SIZES: Sizes = Sizes { dim: 6, channels: 8, n_classes: 3 };
 
     fn features(grid: [usize; 2], fill: impl Fn(usize) -> f32) -> Features {
@@ -155,7 +158,7 @@ mod tests {
     #[test]
     fn logits_are_four_times_finer_than_the_patches() {
         let mut fpn = Fpn::new(SIZES, 0, &Device::flex());
-        for mode in [Mode::Train, Mode::Eval] {
+        for mode in [Mode::Train(DRAW), Mode::Eval] {
             assert_eq!(fpn.forward(&features([5, 3], noise), mode).dims(), [2, 3, 20, 12]);
         }
     }
@@ -213,7 +216,7 @@ mod tests {
 
     /// Loss of a fixed linear form of the training logits, for gradient checks.
     fn loss(fpn: &mut Fpn, features: &Features) -> Tensor<1> {
-        let logits = fpn.forward(features, Mode::Train);
+        let logits = fpn.forward(features, Mode::Train(DRAW));
         let n: usize = logits.dims().iter().product();
         let weights: Vec<f32> = (0..n).map(|i| noise(1_000_000 + i)).collect();
         let weights =
@@ -263,7 +266,7 @@ mod tests {
     fn running_statistics_follow_the_batches_as_pytorchs() {
         let mut norm = BatchNorm::new(1, &Device::flex());
         let x = Tensor::<4>::from_data([[[[1.0f32, 3.0]]], [[[5.0, 7.0]]]], &Device::flex());
-        norm.forward(x, Mode::Train);
+        norm.forward(x, Mode::Train(DRAW));
         let mut seen = vec![];
         norm.each("", &mut |_, slot| seen.push(slot.to_file()[0]));
         // Mean 4; unbiased variance 20 / 3; momentum 0.1 from 0 and 1.

@@ -7,17 +7,11 @@ pub mod linear;
 use burn::tensor::{Device, Tensor};
 
 use super::config::DecoderConfig;
+use super::mode::Mode;
 use super::params::{Params, Slot};
 use super::vit::{Arch, Features};
 pub use fpn::Fpn;
 pub use linear::Linear;
-
-/// Whether BatchNorm uses (and gathers) the batch's statistics or the running ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    Train,
-    Eval,
-}
 
 #[derive(Debug, Clone)]
 pub enum Decoder {
