@@ -13,9 +13,9 @@ use crate::data::corrupt::{Corruption, Severity};
 use crate::data::dataset::{self, Dataset};
 use crate::data::loader::{TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
-use crate::eval::Select;
-use crate::eval::predict::{self, Protocol};
+use crate::eval::predict::{self, Protocol, Scored};
 use crate::eval::reference_metric::VoidIs;
+use crate::eval::{self, Select, per_image};
 use crate::event::{
     self, AttemptStarted, Event, FailureClass, Line, ModelBuilt, Outcome, ScoreEnded,
 };
@@ -51,6 +51,8 @@ pub enum Error {
     Train(#[from] train::run::Error),
     #[error("scoring failed")]
     Score(#[from] predict::Error),
+    #[error("cannot keep the counts of a score")]
+    Counts(#[from] per_image::Error),
     #[error("cannot use the trained adapter")]
     Adapter(#[from] checkpoint::Error),
     #[error("cannot write the journal")]
@@ -235,11 +237,14 @@ impl<'a> Work<'a> {
             n_train_images: train.len() as u64,
             steps_total,
         }))?;
-        let protocol = self.protocol();
+        // Validation while training is one plain view, whatever the scores are made with.
+        let protocol = self.protocol(eval::Mode::Whole {}, eval::Tta::default());
         let validate = validate.map(|(name, split)| Validate {
             split: name,
             score: Box::new(move |network| {
-                predict::score(network, (&split, None), &protocol, &mut |_, _| Ok(()), stop)
+                let silent = &mut |_, _| Ok(());
+                let scored = predict::score(network, (&split, None), &protocol, silent, stop)?;
+                Ok(scored.map(|scored| scored.metrics))
             }),
         });
         // Kept wherever there is a `dev` to choose on: scores of it may be asked for later.
@@ -291,10 +296,13 @@ impl<'a> Work<'a> {
         })
     }
 
-    fn protocol(&self) -> Protocol {
+    fn protocol(&self, mode: eval::Mode, tta: eval::Tta) -> Protocol {
         let (mean, std) = self.mean_std();
         let config = &self.spec().train;
         Protocol {
+            mode,
+            tta,
+            patch_px: self.variant.arch.patch as u32,
             input_px: self.file.input_px,
             mean,
             std,
@@ -329,9 +337,11 @@ impl<'a> Work<'a> {
                 images_total: total as u64,
             })
         };
-        let protocol = self.protocol();
+        let protocol = self.protocol(request.mode, request.tta.clone());
         let scored = predict::score(network, (&split, corruption), &protocol, &mut progress, stop)?;
-        let Some(metrics) = scored else { return Ok(End::Interrupted) };
+        let Some(Scored { metrics, images }) = scored else { return Ok(End::Interrupted) };
+        // On disk before the line that says the score is there.
+        images.save(&self.dir.confusion(request.score.as_str()))?;
         journal.emit(Event::ScoreEnded(ScoreEnded {
             score: request.score.clone(),
             checkpoint_sha256: checkpoint.sha256.clone(),
@@ -439,9 +449,11 @@ impl Error {
             | Self::Weights(_)
             | Self::Train(train::run::Error::Diverged { .. })
             | Self::Unknown(_) => FailureClass::Input,
-            Self::Train(_) | Self::Score(_) | Self::Adapter(_) | Self::Journal(_) => {
-                FailureClass::Environment
-            }
+            Self::Train(_)
+            | Self::Score(_)
+            | Self::Adapter(_)
+            | Self::Counts(_)
+            | Self::Journal(_) => FailureClass::Environment,
         }
     }
 }

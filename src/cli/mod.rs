@@ -1,6 +1,8 @@
 //! One file a verb; the only module that prints.
 
+pub mod diff;
 pub mod doctor;
+pub mod eval;
 pub mod fault;
 pub mod grid;
 pub mod index;
@@ -12,6 +14,7 @@ pub mod progress;
 pub mod readme;
 pub mod recipes;
 pub mod run;
+pub mod score;
 pub mod show;
 pub mod signals;
 pub mod status;
@@ -65,6 +68,9 @@ enum Verb {
     /// Show the journal of a run and what its workers printed
     Logs(logs::Args),
     Show(show::Args),
+    Diff(diff::Args),
+    Eval(eval::Args),
+    Score(score::Args),
     Table(table::Args),
     Readme(readme::Args),
     Index(index::Args),
@@ -97,6 +103,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Status(args) => status::run(args, &machine()?)?,
         Verb::Logs(args) => logs::run(args, &machine()?)?,
         Verb::Show(args) => return runtime()?.block_on(show::run(args, &machine()?)),
+        Verb::Diff(args) => return runtime()?.block_on(diff::run(args, &machine()?)),
+        Verb::Eval(args) => eval::run(args, globals)?,
+        Verb::Score(args) => score::run(args, globals.quiet)?,
         Verb::Table(args) => return runtime()?.block_on(table::run(args, &machine()?)),
         Verb::Readme(args) => return runtime()?.block_on(readme::run(args, &machine()?)),
         Verb::Index(args) => return runtime()?.block_on(index::run(args, &machine()?)),

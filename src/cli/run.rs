@@ -60,28 +60,51 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let results = ResultsDir::new(&machine.results);
     let _coordinator = coordinate(&results, &experiment.name)?;
     let cells = prepare::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
-    let invocation = Invocation { experiment, request, results, cells, quiet: globals.quiet };
-    super::runtime()?.block_on(invocation.work(globals.verbose))
+    carry_out(&Invocation {
+        experiment,
+        request,
+        results,
+        cells,
+        quiet: globals.quiet,
+        verbose: globals.verbose,
+        output: Output::Files,
+    })
 }
 
-fn coordinate(results: &ResultsDir, name: &str) -> anyhow::Result<Coordinator> {
+/// Works until nothing is left to do, and shows the table. The caller coordinates the folder.
+pub(super) fn carry_out(invocation: &Invocation) -> anyhow::Result<Exit> {
+    super::runtime()?.block_on(invocation.work())
+}
+
+/// Takes the results folder for this process.
+pub(super) fn coordinate(results: &ResultsDir, name: &str) -> anyhow::Result<Coordinator> {
     Coordinator::acquire(results, name, now_ms).map_err(|error| match error {
         coordinator::Error::Held { .. } => fault(Exit::Busy, error),
         coordinator::Error::Io { .. } => anyhow::Error::new(error),
     })
 }
 
-/// One `sweep run`, everything looked up.
-struct Invocation {
-    experiment: Experiment,
-    request: Request,
-    results: ResultsDir,
-    cells: Vec<Prepared>,
-    quiet: bool,
+/// Where the table goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    Terminal,
+    /// There and into the results folder.
+    Files,
+}
+
+/// One experiment to carry out, everything looked up.
+pub(super) struct Invocation {
+    pub(super) experiment: Experiment,
+    pub(super) request: Request,
+    pub(super) results: ResultsDir,
+    pub(super) cells: Vec<Prepared>,
+    pub(super) quiet: bool,
+    pub(super) verbose: u8,
+    pub(super) output: Output,
 }
 
 impl Invocation {
-    async fn work(&self, verbose: u8) -> anyhow::Result<Exit> {
+    async fn work(&self) -> anyhow::Result<Exit> {
         let started = Instant::now();
         let store = Store::open(&self.results).await?;
         store.ingest_all().await?;
@@ -95,7 +118,7 @@ impl Invocation {
         let summary = if jobs.is_empty() {
             Summary::default()
         } else {
-            let detail = match (self.quiet, verbose) {
+            let detail = match (self.quiet, self.verbose) {
                 (true, _) => Detail::Quiet,
                 (false, 0) => Detail::Auto,
                 (false, _) => Detail::Plain,
@@ -245,6 +268,9 @@ impl Invocation {
     async fn show_table(&self, store: &Store) -> anyhow::Result<()> {
         let Some(table) = table::of(store, &self.experiment.name).await? else { return Ok(()) };
         printer::data(&report::terminal(&table, Columns::Usual, None));
+        if self.output == Output::Terminal {
+            return Ok(());
+        }
         let paths = report::write_files(&self.results, &table).context("cannot write the table")?;
         if !self.quiet {
             let paths = paths.map(|path| path.display().to_string());

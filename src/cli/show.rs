@@ -1,11 +1,13 @@
 //! `sweep show`: all about one run.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli::{index, printer};
+use crate::eval::robustness::{self, Scores};
 use crate::event::{FailureClass, Outcome, ScoreEnded, TrainStep};
 use crate::files::ResultsDir;
 use crate::spec::Machine;
@@ -67,6 +69,7 @@ fn text(details: &RunDetails, dir: &str) -> String {
     });
     parts.push(section("last steps", steps));
     parts.push(section("scores (IoU of each class in %)", details.scores.iter().map(score)));
+    parts.push(section("under corruption (mIoU in %)", corruption(&details.scores)));
     parts.push(section("warnings", details.warnings.iter().cloned()));
     parts.concat()
 }
@@ -145,12 +148,13 @@ fn score(score: &ScoreEnded) -> String {
     });
     let classes: Vec<_> = classes.collect();
     format!(
-        "{} {kind}: mIoU {:.2} ({}/{} classes), pixels {:.2}, mean accuracy {:.2}, ref. metric \
-         {:.2} (not an mIoU); step {}; {}\n    {}",
+        "{} {kind}: mIoU {:.2} ({}/{} classes), fwIoU {}, pixels {:.2}, mean accuracy {:.2}, \
+         ref. metric {:.2} (not an mIoU); step {}; {}\n    {}",
         score.set,
         100.0 * metrics.miou,
         metrics.classes_present,
         metrics.classes_total,
+        metrics.iou_frequency_weighted.map_or("–".to_owned(), |x| format!("{:.2}", 100.0 * x)),
         100.0 * metrics.pixel_accuracy,
         100.0 * metrics.accuracy_mean,
         100.0 * metrics.reference_metric,
@@ -158,6 +162,43 @@ fn score(score: &ScoreEnded) -> String {
         score.protocol,
         classes.join(" "),
     )
+}
+
+/// The matrix corruption x level of each set and protocol, and its means.
+fn corruption(scores: &[ScoreEnded]) -> impl Iterator<Item = String> {
+    let mut sets: BTreeMap<(&str, &str), Scores> = BTreeMap::new();
+    for score in scores {
+        let entry = sets.entry((&score.set, &score.protocol)).or_default();
+        match (&score.corruption, score.severity) {
+            (Some(name), Some(level)) => {
+                let levels = entry.corrupted.entry(name.clone()).or_default();
+                levels.insert(level, score.metrics.miou);
+            }
+            _ => entry.clean = Some(score.metrics.miou),
+        }
+    }
+    let lines = sets.into_iter().filter_map(|((set, protocol), scores)| {
+        let summary = robustness::summary(&scores)?;
+        let percent = |x: f64| format!("{:6.2}", 100.0 * x);
+        let levels: Vec<u8> = summary.levels.keys().copied().collect();
+        let row = |name: &str, values: &BTreeMap<u8, f64>| {
+            let cells = levels.iter().map(|level| {
+                values.get(level).map_or_else(|| "     –".to_owned(), |x| percent(*x))
+            });
+            format!("{name:<18} {}", cells.collect::<Vec<_>>().join(" "))
+        };
+        let heads = levels.iter().map(|level| format!("{:>6}", format!("L{level}")));
+        let mut lines = vec![format!("{set} ({protocol})")];
+        lines.push(format!("{:<18} {}", "", heads.collect::<Vec<_>>().join(" ")));
+        lines.extend(scores.corrupted.iter().map(|(name, values)| row(name, values)));
+        lines.push(row("mean", &summary.levels));
+        let families = summary.families.iter().map(|(name, x)| format!("{name} {}", percent(*x)));
+        lines.push(families.collect::<Vec<_>>().join(", ").replace("  ", " "));
+        let rpc = summary.rpc.map_or(String::new(), |rpc| format!(", rPC {}", percent(rpc)));
+        lines.push(format!("mPC {}{rpc}", percent(summary.mpc)));
+        Some(lines)
+    });
+    lines.flatten().collect::<Vec<_>>().into_iter()
 }
 
 fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
@@ -184,26 +225,34 @@ mod tests {
         assert_eq!(start, format!("run {run}: trained, 2 scores\nDIR\n"));
         let (spec, rest) = end.split_once("\nattempts\n").unwrap();
         assert!(spec.contains("kind = \"lora\"\n"), "{spec}");
-        insta::assert_snapshot!(rest.replace(run.as_str(), "RUN"), @r##"
-      1: 1970-01-01 00:00:01 to 1970-01-01 00:00:01 UTC; cpu of host; a CPU, 2 threads; sweep 0.1.0 (abc); trained; done
-      2: 1970-01-01 00:00:01 UTC; cpu of host; a CPU, 2 threads; sweep 0.1.0 (abc); resumed at step 3; running, or killed
+        insta::assert_snapshot!(rest.replace(run.as_str(), "RUN"), @"
+          1: 1970-01-01 00:00:01 to 1970-01-01 00:00:01 UTC; cpu of host; a CPU, 2 threads; sweep 0.1.0 (abc); trained; done
+          2: 1970-01-01 00:00:01 UTC; cpu of host; a CPU, 2 threads; sweep 0.1.0 (abc); resumed at step 3; running, or killed
 
-    epochs
-      epoch 1 (step 3): loss 0.7000, 0.0 s, val mIoU 25.00
+        epochs
+          epoch 1 (step 3): loss 0.7000, 0.0 s, val mIoU 25.00
 
-    last steps
-      step 1: loss 1.1000, lr 1.00e-3, 3.5 img/s
-      step 2: loss 0.6000, lr 1.00e-3, 3.5 img/s
-      step 3: loss 0.4333, lr 1.00e-3, 3.5 img/s
+        last steps
+          step 1: loss 1.1000, lr 1.00e-3, 3.5 img/s
+          step 2: loss 0.6000, lr 1.00e-3, 3.5 img/s
+          step 3: loss 0.4333, lr 1.00e-3, 3.5 img/s
 
-    scores (IoU of each class in %)
-      shapes/val clean: mIoU 50.00 (2/3 classes), pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU); step 3; whole 56x56, labels at native size
-        0:50.0 1:– 2:50.0
-      shapes/val fog 5: mIoU 25.00 (2/3 classes), pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU); step 3; whole 56x56, labels at native size
-        0:25.0 1:– 2:25.0
+        scores (IoU of each class in %)
+          shapes/val clean: mIoU 50.00 (2/3 classes), fwIoU 70.00, pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU); step 3; whole 56x56, labels at native size
+            0:50.0 1:– 2:50.0
+          shapes/val fog 5: mIoU 25.00 (2/3 classes), fwIoU 70.00, pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU); step 3; whole 56x56, labels at native size
+            0:25.0 1:– 2:25.0
 
-    warnings
-      runs/RUN/events.1.jsonl:13: late
-    "##);
+        under corruption (mIoU in %)
+          shapes/val (whole 56x56, labels at native size)
+                                 L5
+          fog                 25.00
+          mean                25.00
+          weather 25.00
+          mPC  25.00, rPC  50.00
+
+        warnings
+          runs/RUN/events.1.jsonl:13: late
+        ");
     }
 }

@@ -42,6 +42,15 @@ impl Confusion {
         }
     }
 
+    /// Adds `pixels` of `truth` that were predicted as `predicted`.
+    ///
+    /// # Panics
+    /// Where a class is `n_classes` or above.
+    pub fn add_count(&mut self, truth: usize, predicted: usize, pixels: u64) {
+        assert!(truth < self.n_classes && predicted < self.n_classes, "a class of the matrix");
+        self.counts[truth * self.n_classes + predicted] += pixels;
+    }
+
     /// Adds the counts of `other`.
     ///
     /// # Panics

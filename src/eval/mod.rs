@@ -1,9 +1,13 @@
 //! Scoring: predictions, the confusion matrix, and the numbers made of it.
 
 pub mod confusion;
+pub mod masks;
+pub mod per_image;
 pub mod predict;
 pub mod reference_metric;
+pub mod robustness;
 pub mod scores;
+mod views;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +21,8 @@ pub struct Config {
     /// Splits of the run's dataset to score, e.g. `["val"]`.
     pub sets: Vec<String>,
     pub mode: Mode,
+    /// Test-time augmentation; one plain view by default.
+    pub tta: Tta,
     /// `{ suite = "none" }` scores clean images only.
     pub corruption: CorruptionRequest,
     /// Which checkpoint is scored.
@@ -29,6 +35,26 @@ pub struct Config {
 pub enum Mode {
     /// The image squashed to the training input; logits resized to the label's size.
     Whole {},
+    /// The image resized so that its short side is `short_side` px, read in windows of `crop` px
+    /// every `stride` px; their mean logits resized to the label's size. A window that the patch
+    /// does not divide is padded centrally (Meta's `CenterPadding`).
+    Slide {
+        crop: u32,
+        stride: u32,
+        /// `None`: the crop's.
+        #[serde(default)]
+        short_side: Option<u32>,
+    },
+}
+
+/// Several views of an image, whose class probabilities are averaged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tta {
+    /// Each scale mirrored as well.
+    pub flip: bool,
+    /// Factors on the size.
+    pub scales: Vec<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,9 +80,30 @@ impl Default for Config {
         Self {
             sets: vec!["val".to_owned()],
             mode: Mode::Whole {},
+            tta: Tta::default(),
             corruption: CorruptionRequest::default(),
             select: Select::Last,
         }
+    }
+}
+
+impl Mode {
+    /// The only one before there was a choice.
+    pub fn before() -> Self {
+        Self::Whole {}
+    }
+}
+
+impl Default for Tta {
+    fn default() -> Self {
+        Self { flip: false, scales: vec![1.0] }
+    }
+}
+
+impl Tta {
+    /// Views of each image.
+    pub fn n_views(&self) -> usize {
+        self.scales.len() * if self.flip { 2 } else { 1 }
     }
 }
 

@@ -7,15 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::tensor::{Tensor, TensorData};
 
 use super::confusion::Confusion;
+use super::per_image::ImageCounts;
 use super::reference_metric::{ReferenceMetric, VoidIs};
-use super::scores;
+use super::{Mode, Tta, scores, views};
 use crate::data::corrupt::{self, Corruption, Severity};
 use crate::data::loader::ordered_map;
 use crate::data::split::Split;
-use crate::data::{Mask, transform};
+use crate::data::{Mask, Rgb, transform};
 use crate::event::Metrics;
 use crate::kernel::upsampled::{self, Logits};
-use crate::model::{Mode, Network};
+use crate::model::{self, Network};
 
 /// Images of one forward pass. Fixed, because a batch's size may touch the last bits.
 const BATCH: usize = 8;
@@ -28,12 +29,15 @@ pub enum Error {
     Progress(#[from] io::Error),
 }
 
-/// How a set is scored: the whole image squashed to the input, logits resized to the label's own
-/// size.
+/// How a set is scored.
 #[derive(Debug, Clone)]
 pub struct Protocol {
-    /// Height and width of the network's input.
+    pub mode: Mode,
+    pub tta: Tta,
+    /// Height and width of the network's input in training; whole images are squashed to it.
     pub input_px: [u32; 2],
+    /// Side of a patch.
+    pub patch_px: u32,
     pub mean: [f32; 3],
     pub std: [f32; 3],
     /// Batch over which the reference project's metric is averaged.
@@ -43,14 +47,34 @@ pub struct Protocol {
     pub threads: usize,
 }
 
-/// An image ready for the network, and its labels.
+/// What a pass over a set gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scored {
+    pub metrics: Metrics,
+    /// In the order of the split.
+    pub images: ImageCounts,
+}
+
+/// An image on its way to the network, and its labels.
 struct Prepared {
-    /// `[3, height, width]`
-    image: Vec<f32>,
+    image: Image,
     /// At its original size.
     mask: Mask,
     /// At the network's input size, for the reference project's metric.
     mask_input: Mask,
+}
+
+enum Image {
+    /// Squashed and normalised, `[3, height, width]`.
+    Ready(Vec<f32>),
+    /// For several views, at its own size.
+    Native(Rgb),
+}
+
+/// One image's predictions at the size of its labels and at that of the network's input.
+struct Predicted {
+    at_labels: Vec<u8>,
+    at_input: Vec<u8>,
 }
 
 /// Scores `network` on `split`; `None` when `stop` was set before the end.
@@ -62,10 +86,11 @@ pub fn score(
     protocol: &Protocol,
     progress: &mut dyn FnMut(usize, usize) -> io::Result<()>,
     stop: &AtomicBool,
-) -> Result<Option<Metrics>, Error> {
+) -> Result<Option<Scored>, Error> {
     let n = split.len();
     let n_classes = split.n_classes() as usize;
     let mut confusion = Confusion::new(n_classes);
+    let mut counts = ImageCounts::new(n_classes);
     let mut reference =
         ReferenceMetric::new(protocol.reference_batch as usize, protocol.reference_void);
     let load = {
@@ -79,20 +104,16 @@ pub fn score(
             return Ok(None);
         }
         let batch = images.by_ref().take(BATCH).collect::<Result<Vec<_>, _>>()?;
-        let logits = forward(network, &batch, protocol.input_px);
-        let per_image = logits.values.len() / batch.len();
-        for (prepared, values) in batch.iter().zip(logits.values.chunks_exact(per_image)) {
-            let at_patches = Logits { values, n_classes, grid: logits.grid };
-            let at_size = |mask: &Mask| {
-                upsampled::arg_max(at_patches, [mask.height as usize, mask.width as usize])
-            };
-            confusion.add(&prepared.mask.classes, &at_size(&prepared.mask));
-            reference.add_image(&prepared.mask_input.classes, &at_size(&prepared.mask_input));
+        for (prepared, predicted) in batch.iter().zip(predict(network, &batch, protocol)) {
+            confusion.add(&prepared.mask.classes, &predicted.at_labels);
+            counts.add(&prepared.mask.classes, &predicted.at_labels);
+            reference.add_image(&prepared.mask_input.classes, &predicted.at_input);
         }
         done += batch.len();
         progress(done, n)?;
     }
-    Ok(Some(scores::metrics(&confusion, reference.value(), n as u64)))
+    let metrics = scores::metrics(&confusion, reference.value(), n as u64);
+    Ok(Some(Scored { metrics, images: counts }))
 }
 
 fn prepare(
@@ -111,29 +132,83 @@ fn prepare(
         }
     };
     let [height, width] = protocol.input_px;
-    let squashed = transform::squash(&image, height, width);
-    let mut values = vec![0.0; 3 * (height * width) as usize];
-    transform::to_chw(&squashed, protocol.mean, protocol.std, &mut values);
+    let image = if views::is_plain(protocol) {
+        let squashed = transform::squash(&image, height, width);
+        let mut values = vec![0.0; 3 * (height * width) as usize];
+        transform::to_chw(&squashed, protocol.mean, protocol.std, &mut values);
+        Image::Ready(values)
+    } else {
+        Image::Native(image)
+    };
     let mask_input = transform::resize_nearest(&sample.mask, height, width);
-    Ok(Prepared { image: values, mask: sample.mask, mask_input })
+    Ok(Prepared { image, mask: sample.mask, mask_input })
+}
+
+/// Predictions of a batch, in its order.
+fn predict(network: &mut Network, batch: &[Prepared], protocol: &Protocol) -> Vec<Predicted> {
+    let size = |mask: &Mask| [mask.height as usize, mask.width as usize];
+    let ready: Vec<&[f32]> = batch
+        .iter()
+        .filter_map(|prepared| match &prepared.image {
+            Image::Ready(values) => Some(values.as_slice()),
+            Image::Native(_) => None,
+        })
+        .collect();
+    if ready.len() == batch.len() {
+        let logits = forward(network, &ready, protocol.input_px);
+        let per_image = logits.values.len() / batch.len();
+        let views = batch.iter().zip(logits.values.chunks_exact(per_image));
+        return views
+            .map(|(prepared, values)| {
+                let (n_classes, grid) = (logits.n_classes, logits.grid);
+                let at = |mask: &Mask| {
+                    upsampled::arg_max(Logits { values, n_classes, grid }, size(mask))
+                };
+                Predicted { at_labels: at(&prepared.mask), at_input: at(&prepared.mask_input) }
+            })
+            .collect();
+    }
+    batch
+        .iter()
+        .filter_map(|prepared| match &prepared.image {
+            Image::Native(image) => Some((prepared, image)),
+            Image::Ready(_) => None,
+        })
+        .map(|(prepared, image)| {
+            let at_labels = views::predict(network, image, size(&prepared.mask), protocol);
+            let Mask { width, height, .. } = prepared.mask;
+            let mask = Mask { width, height, classes: at_labels };
+            let [height, width] = protocol.input_px;
+            let at_input = transform::resize_nearest(&mask, height, width).classes;
+            Predicted { at_labels: mask.classes, at_input }
+        })
+        .collect()
 }
 
 struct BatchLogits {
     /// `[batch, n_classes, rows, columns]`
     values: Vec<f32>,
+    n_classes: usize,
     grid: [usize; 2],
 }
 
-fn forward(network: &mut Network, batch: &[Prepared], input_px: [u32; 2]) -> BatchLogits {
-    let [height, width] = input_px.map(|px| px as usize);
-    let images: Vec<f32> =
-        batch.iter().flat_map(|prepared| prepared.image.iter().copied()).collect();
+/// Logits of images that are squashed and normalised.
+fn forward(network: &mut Network, batch: &[&[f32]], input_px: [u32; 2]) -> BatchLogits {
+    let size = input_px.map(|px| px as usize);
+    if network.prepared_px() != Some(size) {
+        network.prepare(size);
+    }
+    let images: Vec<f32> = batch.iter().flat_map(|image| image.iter().copied()).collect();
     let images = Tensor::from_data(
-        TensorData::new(images, [batch.len(), 3, height, width]),
+        TensorData::new(images, [batch.len(), 3, size[0], size[1]]),
         &network.device(),
     );
-    let logits = network.forward(images, Mode::Eval);
-    let [_, _, rows, columns] = logits.dims();
-    let values = logits.into_data().convert::<f32>().try_into_vec().expect("converted to f32");
-    BatchLogits { values, grid: [rows, columns] }
+    let logits = network.forward(images, model::Mode::Eval);
+    let [_, n_classes, rows, columns] = logits.dims();
+    BatchLogits { values: to_vec(logits), n_classes, grid: [rows, columns] }
+}
+
+/// The values of a tensor, row-major.
+pub(super) fn to_vec(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
 }

@@ -27,7 +27,17 @@ pub fn metrics(confusion: &Confusion, reference_metric: f64, n_images: u64) -> M
         reference_metric,
         n_images,
         n_pixels: confusion.total(),
+        iou_frequency_weighted: Some(iou_frequency_weighted(confusion)),
+        miou_union: Some(miou_union(confusion)),
     }
+}
+
+/// The mean of the classes' IoU, each weighted by its share of the labelled pixels.
+fn iou_frequency_weighted(confusion: &Confusion) -> f64 {
+    let total = confusion.total().max(1) as f64;
+    let weighted = (0..confusion.n_classes())
+        .filter_map(|class| Some(iou(confusion, class)? * confusion.row_sum(class) as f64 / total));
+    weighted.sum()
 }
 
 /// mmseg's mIoU: the mean over the classes that the ground truth *or the prediction* has. Not the
@@ -84,6 +94,7 @@ mod tests {
         let (scores, _) = score(2, &[0, 0, 0, 1], &[0, 0, 0, 0]);
         assert!(close(scores.pixel_accuracy, 0.75) && close(scores.accuracy_mean, 0.5));
         assert!(close(scores.miou, 0.75 / 2.0));
+        assert!(close(scores.iou_frequency_weighted.unwrap(), 0.75 * 0.75));
     }
 
     #[test]

@@ -100,6 +100,11 @@ impl RunDir {
         self.root.join("checkpoints")
     }
 
+    /// Per-image counts of one score ([`crate::id::ScoreId`]), for bootstrap intervals.
+    pub fn confusion(&self, score: &str) -> PathBuf {
+        self.root.join("confusion").join(format!("{score}.safetensors"))
+    }
+
     /// LoRA and decoder after the last step; what `eval` and users take away.
     pub fn adapter(&self) -> PathBuf {
         self.root.join("adapter.safetensors")

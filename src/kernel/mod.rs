@@ -4,3 +4,4 @@ pub mod bilinear;
 pub mod dropout;
 pub mod gelu;
 pub mod upsampled;
+pub mod windows;

@@ -66,19 +66,19 @@ pub fn cross_entropy(logits: Logits<'_>, targets: &[u8], size: [usize; 2]) -> Cr
     CrossEntropy { loss: loss * f64::from(inverse), gradient }
 }
 
-struct Axes {
-    vertical: Vec<Tap>,
-    horizontal: Vec<Tap>,
+pub(super) struct Axes {
+    pub(super) vertical: Vec<Tap>,
+    pub(super) horizontal: Vec<Tap>,
 }
 
 impl Axes {
-    fn new(grid: [usize; 2], size: [usize; 2]) -> Self {
+    pub(super) fn new(grid: [usize; 2], size: [usize; 2]) -> Self {
         Self { vertical: taps(grid[0], size[0]), horizontal: taps(grid[1], size[1]) }
     }
 }
 
 /// The grid rows of one image blended for one output row: `[n_classes, grid width]`.
-fn blend(values: &[f32], logits: Logits<'_>, tap: Tap) -> Vec<f32> {
+pub(super) fn blend(values: &[f32], logits: Logits<'_>, tap: Tap) -> Vec<f32> {
     let [height, width] = logits.grid;
     let mut line = Vec::with_capacity(logits.n_classes * width);
     for plane in values.chunks_exact(height * width) {

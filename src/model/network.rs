@@ -87,6 +87,11 @@ impl Network {
         self.encoder.prepare(input_px);
     }
 
+    /// The input size (height, width) that [`Self::prepare`] was last called for.
+    pub fn prepared_px(&self) -> Option<[usize; 2]> {
+        self.encoder.prepared_px()
+    }
+
     /// (all, trained) parameters, buffers left out.
     pub fn count(&mut self) -> (u64, u64) {
         let (mut all, mut trained) = (0, 0);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::RunSpec;
 use super::keys::{self, KEYS, Owner};
 use super::problem::{Problem, quoted};
-use crate::eval::Select;
+use crate::eval::{Mode, Select};
 use crate::model::{Size, TuneConfig, WeightsConfig};
 use crate::train::Input;
 
@@ -54,7 +54,14 @@ fn ranges(spec: &Value) -> impl Iterator<Item = Problem> {
 
 /// What is wrong with the keys of a run taken together.
 pub(super) fn combinations(spec: &RunSpec) -> Vec<Finding> {
-    let rules = [size_exists, weights_exist, length_is_one, input_holds_a_patch, best_needs_dev];
+    let rules = [
+        size_exists,
+        weights_exist,
+        length_is_one,
+        input_holds_a_patch,
+        windows_touch,
+        best_needs_dev,
+    ];
     rules.iter().filter_map(|rule| rule(spec)).collect()
 }
 
@@ -100,6 +107,18 @@ fn input_holds_a_patch(spec: &RunSpec) -> Option<Finding> {
         message: format!(
             "`{height}x{width}` is less than one patch of {}; allowed: {patch} and more",
             name_of(spec.model.dino_type)
+        ),
+    })
+}
+
+fn windows_touch(spec: &RunSpec) -> Option<Finding> {
+    let Mode::Slide { crop, stride, .. } = spec.eval.mode else { return None };
+    (stride > crop).then(|| Finding {
+        keys: &["eval.mode.stride", "eval.mode.crop"],
+        value: stride.to_string(),
+        message: format!(
+            "windows of {crop} px every {stride} px leave gaps; allowed: a stride of {crop} and \
+             less"
         ),
     })
 }

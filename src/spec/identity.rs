@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::check::{input_px, is_frozen, name_of};
 use super::{Facts, RunSpec, ScoreRequest, SuiteRef};
 use crate::data::dataset;
-use crate::eval::{EVAL_NUMERICS, Mode};
+use crate::eval::{EVAL_NUMERICS, Mode, Tta};
 use crate::id::{RunId, ScoreId};
 use crate::model::{self, DinoType, TuneConfig, WeightsConfig};
 use crate::train::{self, Precision, TRAIN_NUMERICS};
@@ -141,7 +141,6 @@ fn precision_name(precision: Precision) -> &'static str {
 
 /// Writes a field that came after the first ids, unless it has the value that was the only one
 /// before: old runs keep their ids.
-#[cfg_attr(not(test), expect(dead_code, reason = "the first ids are not given yet"))]
 fn since(fields: &mut Map<String, Value>, name: &str, value: Value, before: &Value) {
     if value != *before {
         fields.insert(name.to_owned(), value);
@@ -150,10 +149,22 @@ fn since(fields: &mut Map<String, Value>, name: &str, value: Value, before: &Val
 
 /// How a score is made, in one line for tables.
 pub fn protocol_line(spec: &RunSpec, facts: &Facts) -> String {
-    let Mode::Whole {} = spec.eval.mode;
     let [height, width] = facts.input_px;
+    let mode = match spec.eval.mode {
+        Mode::Whole {} => format!("whole {height}x{width}"),
+        Mode::Slide { crop, stride, short_side } => {
+            format!("slide {crop}/{stride} at short side {}", short_side.unwrap_or(crop))
+        }
+    };
+    let Tta { flip, scales } = &spec.eval.tta;
+    let scales: Vec<_> = scales.iter().map(|scale| format!("x{scale}")).collect();
+    let tta = match (&scales[..], flip) {
+        ([one], false) if one == "x1" => String::new(),
+        (scales, true) => format!(", TTA {} and mirrored", scales.join(" ")),
+        (scales, false) => format!(", TTA {}", scales.join(" ")),
+    };
     format!(
-        "whole {height}x{width}, label size, {}, ref-metric batch {}",
+        "{mode}{tta}, label size, {}, ref-metric batch {}",
         name_of(spec.eval.select),
         spec.train.batch_size
     )
@@ -175,6 +186,8 @@ pub fn score_requests(
     for (split, fingerprint) in &facts.set_fingerprints {
         let request = |corruption: Option<(&str, u8)>| ScoreRequest {
             select: spec.eval.select,
+            mode: spec.eval.mode,
+            tta: spec.eval.tta.clone(),
             score: score_id(spec, facts, run, fingerprint, corruption),
             split: split.clone(),
             set: format!("{}/{split}", dataset::name(&spec.data, &facts.data_root)),
@@ -202,16 +215,28 @@ fn score_id(
 ) -> ScoreId {
     let corruption = corruption
         .map_or(Value::Null, |(name, severity)| json!({ "name": name, "severity": severity }));
-    ScoreId::of(&json!({
-        "run": run,
-        "select": spec.eval.select,
-        "mode": spec.eval.mode,
-        "input_px": facts.input_px,
-        "set": set_fingerprint,
-        "corruption": corruption,
-        "reference_metric_batch": spec.train.batch_size,
-        "numerics": EVAL_NUMERICS,
-    }))
+    let mut fields = Map::new();
+    let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    put("run", json!(run));
+    put("select", json!(spec.eval.select));
+    put("mode", mode_identity(spec.eval.mode));
+    put("input_px", json!(facts.input_px));
+    put("set", json!(set_fingerprint));
+    put("corruption", corruption);
+    put("reference_metric_batch", json!(spec.train.batch_size));
+    put("numerics", json!(EVAL_NUMERICS));
+    since(&mut fields, "tta", plain_json(&spec.eval.tta), &plain_json(&Tta::default()));
+    ScoreId::of(&fields.into())
+}
+
+/// The mode with all that it stands for said.
+fn mode_identity(mode: Mode) -> Value {
+    match mode {
+        Mode::Whole {} => plain_json(&mode),
+        Mode::Slide { crop, stride, short_side } => {
+            plain_json(&Mode::Slide { crop, stride, short_side: short_side.or(Some(crop)) })
+        }
+    }
 }
 
 /// Severities that are asked for, each once; none without a suite.
@@ -370,6 +395,9 @@ mod tests {
         ("train.validate_every=2", true),
         ("eval.sets=['val', 'train']", false),
         ("eval.mode.kind=whole", false),
+        ("eval.mode={ kind = 'slide', crop = 512, stride = 341 }", false),
+        ("eval.tta.flip=true", false),
+        ("eval.tta.scales=[1.0, 2.0]", false),
         ("eval.corruption.suite=none", false),
         ("eval.corruption.severities=[1]", false),
         ("eval.select=best", false),
@@ -388,9 +416,9 @@ mod tests {
         let named: BTreeSet<_> =
             CHANGES.iter().filter_map(|(set, _)| set.split('=').next()).collect();
         let run_keys = keys::KEYS.iter().filter(|key| key.owner() == keys::Owner::Run);
-        for key in run_keys.filter(|key| {
-            !["data.n_train", "data.n_val", "data.side_px", "data.seed"].contains(&key.name)
-        }) {
+        for key in
+            run_keys.filter(|key| key.of.is_none_or(|of| of != keys::SHAPES && of != keys::SLIDE))
+        {
             assert!(named.contains(key.name), "`{}` is not in CHANGES", key.name);
         }
     }
@@ -489,9 +517,27 @@ mod tests {
         assert_eq!(base, scores("", "b v2"));
         let more = scores("severities = [1, 5]", "a v1");
         assert!(base.is_subset(&more) && more.len() == 5);
-        for other in ["train.dev.fraction = 0.1\nselect = 'best'", "batch_size = 3", "px = 308"] {
+        let slide = "eval.mode = { kind = 'slide', crop = 512, stride = 341 }";
+        let others =
+            ["train.dev.fraction = 0.1\nselect = 'best'", "batch_size = 3", "px = 308", slide];
+        for other in others.into_iter().chain(["eval.tta.flip = true", "eval.tta.scales = [2.0]"]) {
             assert!(base.is_disjoint(&scores(other, "a v1")), "{other}");
         }
+    }
+
+    #[test]
+    fn the_short_side_of_a_slide_is_its_crop_unless_given() {
+        let score = |mode: &str| {
+            let spec = spec_with(&format!("suite = 'none'\neval.mode = {mode}"), &[]);
+            let run = RunId::of(&json!("the same run"));
+            score_requests(&spec, &facts_of(&spec), &run, None)[0].clone()
+        };
+        let base = score("{ kind = 'slide', crop = 512, stride = 341 }");
+        let same = score("{ kind = 'slide', crop = 512, stride = 341, short_side = 512 }");
+        let other = score("{ kind = 'slide', crop = 512, stride = 341, short_side = 640 }");
+        assert_eq!(base.score, same.score);
+        assert_ne!(base.score, other.score);
+        insta::assert_snapshot!(other.protocol, @"slide 512/341 at short side 640, label size, last, ref-metric batch 16");
     }
 
     #[test]

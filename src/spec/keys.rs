@@ -76,13 +76,16 @@ pub(super) struct Refusal {
 const RATE: Type = Type::Positive { max: 10.0 };
 const TEXT_NAME: Type = Type::Name;
 const PATH: Type = Type::Path;
+/// From an eighth to eightfold: beyond, inputs are single patches or fill memories.
+const SCALE: Type = Type::Float { min: 0.125, max: 8.0 };
 const SEVERITY: Type = Type::Int { min: 1, max: 5 };
 const LORA_TARGET: Type = Type::Choice(&["q", "v"]);
 /// Seeds are TOML integers, so 63 bits.
 const SEED: Type = Type::Int { min: 0, max: i64::MAX as u64 };
 
 const LORA: (&str, &[&str]) = ("tune.kind", &["lora"]);
-const SHAPES: (&str, &[&str]) = ("data.kind", &["shapes"]);
+pub(super) const SLIDE: (&str, &[&str]) = ("eval.mode.kind", &["slide"]);
+pub(super) const SHAPES: (&str, &[&str]) = ("data.kind", &["shapes"]);
 
 const SIZES: &[&str] =
     &["tiny", "small", "small_plus", "base", "large", "huge_plus", "giant", "7b"];
@@ -181,7 +184,21 @@ pub const KEYS: &[Key] = &[
         "Epochs between validations; 0: only after the last.",
     ),
     key("eval.sets", Type::List(&TEXT_NAME), "Splits of the dataset to score."),
-    key("eval.mode.kind", Type::Choice(&["whole"]), "How an image becomes a prediction."),
+    key("eval.mode.kind", Type::Choice(&["whole", "slide"]), "How an image becomes a prediction."),
+    key("eval.mode.crop", Type::Int { min: 14, max: 8192 }, "Side of the windows, pixels.")
+        .of(SLIDE)
+        .required(),
+    key("eval.mode.stride", Type::Int { min: 1, max: 8192 }, "Pixels between windows.")
+        .of(SLIDE)
+        .required(),
+    key(
+        "eval.mode.short_side",
+        Type::Int { min: 14, max: 8192 },
+        "Short side that an image is resized to before; default: `crop`.",
+    )
+    .of(SLIDE),
+    key("eval.tta.flip", Type::Bool, "Average with mirrored images."),
+    key("eval.tta.scales", Type::List(&SCALE), "Average over these factors on the size."),
     key("eval.corruption.suite", Type::Choice(SUITE_NAMES), "Corruptions to score."),
     key("eval.corruption.severities", Type::List(&SEVERITY), "Levels of each corruption."),
     key("eval.select", Type::Choice(&["last", "best"]), "Which checkpoint is scored."),

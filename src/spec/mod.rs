@@ -152,6 +152,11 @@ pub struct ScoreRequest {
     pub set: String,
     pub set_fingerprint: String,
     pub protocol: String,
+    /// Absent in orders older than the modes.
+    #[serde(default = "eval::Mode::before")]
+    pub mode: eval::Mode,
+    #[serde(default)]
+    pub tta: eval::Tta,
     /// Which of the run's checkpoints is scored.
     pub select: eval::Select,
     pub suite: Option<String>,

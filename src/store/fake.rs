@@ -246,6 +246,8 @@ pub(crate) fn metrics(miou: f64) -> Metrics {
         reference_metric: 0.95,
         n_images: 4,
         n_pixels: 4000,
+        iou_frequency_weighted: Some(0.7),
+        miou_union: Some(miou / 2.0),
     }
 }
 

@@ -110,7 +110,7 @@ impl Store {
             "SELECT p.cell, p.score, p.eval_set, p.protocol, p.corruption, p.severity, \
              s.checkpoint_step, s.checkpoint_sha256, s.miou, s.classes_present, s.classes_total, \
              s.iou_per_class, s.pixel_accuracy, s.accuracy_mean, s.reference_metric, s.n_images, \
-             s.n_pixels, a.version, a.git \
+             s.n_pixels, s.iou_frequency_weighted, s.miou_union, a.version, a.git \
              FROM cell_scores p \
              JOIN cells c ON c.experiment = p.experiment AND c.cell = p.cell \
              LEFT JOIN scores s ON s.run = c.run AND s.score = p.score \
@@ -263,6 +263,8 @@ pub(super) fn metrics(row: &SqliteRow) -> Result<Metrics> {
         reference_metric: row.try_get("reference_metric")?,
         n_images: big_count(row, "n_images")?,
         n_pixels: big_count(row, "n_pixels")?,
+        iou_frequency_weighted: row.try_get("iou_frequency_weighted")?,
+        miou_union: row.try_get("miou_union")?,
     })
 }
 

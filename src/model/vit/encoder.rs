@@ -107,6 +107,11 @@ impl Encoder {
         self.layout = Some(Layout { grid, positions, rope });
     }
 
+    /// The input size (height, width) that [`Self::prepare`] was last called for.
+    pub fn prepared_px(&self) -> Option<[usize; 2]> {
+        self.layout.as_ref().map(|layout| layout.grid.map(|n| n * self.arch.patch))
+    }
+
     /// Makes the prepared positions constants, with the weights they come from.
     pub fn freeze_positions(&mut self) {
         let Some(layout) = self.layout.take() else { return };

@@ -160,21 +160,26 @@ impl<'a> AttemptWriter<'a> {
         self.first_train_event().await?;
         let query = sqlx::query(
             "INSERT OR REPLACE INTO validations \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(self.run.as_str())
         .bind(step)
         .bind(split)
         .bind(self.attempt)
         .bind(epoch);
-        bind_metrics(query, metrics).bind(at_ms).execute(&mut *self.connection).await?;
+        bind_metrics(query, metrics)
+            .bind(at_ms)
+            .bind(metrics.iou_frequency_weighted)
+            .bind(metrics.miou_union)
+            .execute(&mut *self.connection)
+            .await?;
         Ok(())
     }
 
     async fn score_ended(&mut self, score: &ScoreEnded, at_ms: i64) -> Result {
         let query = sqlx::query(
             "INSERT OR REPLACE INTO scores \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(self.run.as_str())
         .bind(score.score.as_str())
@@ -190,6 +195,8 @@ impl<'a> AttemptWriter<'a> {
         bind_metrics(query, &score.metrics)
             .bind(int(score.time_ms))
             .bind(at_ms)
+            .bind(score.metrics.iou_frequency_weighted)
+            .bind(score.metrics.miou_union)
             .execute(&mut *self.connection)
             .await?;
         // A worker that was killed between its adapter and the line that says so does not train

@@ -1,0 +1,204 @@
+//! `sweep diff RUN RUN`: two runs, score by score.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::fault::{Exit, fault};
+use super::{index, printer};
+use crate::eval::per_image::{ImageCounts, Interval, paired_interval};
+use crate::eval::robustness::{self, Degradation, Scores};
+use crate::event::{FailureClass, ScoreEnded};
+use crate::files::ResultsDir;
+use crate::spec::Machine;
+use crate::store::{RunDetails, Store};
+
+/// Compare two runs: the differences of their scores with 95% intervals (paired bootstrap over
+/// images), and the degradation under corruption of the first relative to the second (CD, rCD)
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Id of a run or the start of it
+    pub run: String,
+    /// The run to compare with
+    pub reference: String,
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Raised when the meaning of a key of `--json` changes.
+const VERSION: u32 = 1;
+/// Seed of the bootstrap.
+const SEED: u64 = 0;
+
+/// One score that both runs have: same set, protocol, corruption and level.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Row {
+    set: String,
+    protocol: String,
+    corruption: Option<String>,
+    severity: Option<u8>,
+    miou: f64,
+    miou_reference: f64,
+    /// Of the difference; `None` where the counts of the images are not there.
+    interval_95: Option<Interval>,
+}
+
+pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
+    let results = ResultsDir::new(&machine.results);
+    let store = index::open(&results).await?;
+    let run = details(&store, &args.run).await?;
+    let reference = details(&store, &args.reference).await?;
+    store.close().await;
+    let rows = rows((&run, &reference), &results);
+    if rows.is_empty() {
+        return Err(fault(
+            Exit::SomeFailed,
+            format_args!(
+                "runs {} and {} have no score in common (same set, protocol, corruption and \
+                 level): `sweep eval` makes more",
+                run.run, reference.run
+            ),
+        ));
+    }
+    let degradation = degradation(&rows);
+    printer::data(&if args.json {
+        let value = json!({
+            "version": VERSION,
+            "run": run.run,
+            "reference": reference.run,
+            "scores": rows,
+            "degradation": degradation,
+        });
+        format!("{value:#}\n")
+    } else {
+        text((&run, &reference), &rows, degradation.as_ref())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn details(store: &Store, prefix: &str) -> anyhow::Result<RunDetails> {
+    store.run_details(prefix).await.map_err(|error| match error.class() {
+        FailureClass::Input => fault(Exit::Usage, error),
+        _ => anyhow::Error::new(error),
+    })
+}
+
+fn rows((run, reference): (&RunDetails, &RunDetails), results: &ResultsDir) -> Vec<Row> {
+    let key = |score: &ScoreEnded| {
+        let kind = (score.severity, score.corruption.clone());
+        (score.set.clone(), score.set_fingerprint.clone(), score.protocol.clone(), kind)
+    };
+    let others: BTreeMap<_, _> = reference.scores.iter().map(|score| (key(score), score)).collect();
+    let counts = |run: &RunDetails, score: &ScoreEnded| {
+        // Scores of older versions have none: their row has no interval.
+        ImageCounts::load(&results.run(&run.run).confusion(score.score.as_str())).ok()
+    };
+    run.scores
+        .iter()
+        .filter_map(|score| {
+            let other = others.get(&key(score))?;
+            let both = counts(run, score).zip(counts(reference, other));
+            Some(Row {
+                set: score.set.clone(),
+                protocol: score.protocol.clone(),
+                corruption: score.corruption.clone(),
+                severity: score.severity,
+                miou: score.metrics.miou,
+                miou_reference: other.metrics.miou,
+                interval_95: both.and_then(|(a, b)| paired_interval(&a, &b, SEED)),
+            })
+        })
+        .collect()
+}
+
+/// Over the first set and protocol that the rows name; mixing them would compare nothing.
+fn degradation(rows: &[Row]) -> Option<Degradation> {
+    let first = rows.first()?;
+    let mut ours = Scores::default();
+    let mut theirs = Scores::default();
+    for row in rows.iter().filter(|row| row.set == first.set && row.protocol == first.protocol) {
+        for (scores, miou) in [(&mut ours, row.miou), (&mut theirs, row.miou_reference)] {
+            match (&row.corruption, row.severity) {
+                (Some(name), Some(level)) => {
+                    scores.corrupted.entry(name.clone()).or_default().insert(level, miou);
+                }
+                _ => scores.clean = Some(miou),
+            }
+        }
+    }
+    robustness::degradation(&ours, &theirs)
+}
+
+fn text(
+    (run, reference): (&RunDetails, &RunDetails),
+    rows: &[Row],
+    degradation: Option<&Degradation>,
+) -> String {
+    let mut lines = vec![format!(
+        "run {} against {}: mIoU in %, difference with its 95% interval (paired bootstrap over \
+         images)",
+        run.run, reference.run
+    )];
+    let mut heading = None;
+    for row in rows {
+        let here = Some((&row.set, &row.protocol));
+        if heading != here {
+            lines.push(format!("{} ({})", row.set, row.protocol));
+            heading = here;
+        }
+        let name = match (&row.corruption, row.severity) {
+            (Some(name), Some(level)) => format!("{name} {level}"),
+            _ => "clean".to_owned(),
+        };
+        let points = |x: f64| format!("{:+.2}", 100.0 * x);
+        let interval = row.interval_95.map_or(String::new(), |interval| {
+            format!(" [{}, {}]", points(interval.low), points(interval.high))
+        });
+        lines.push(format!(
+            "  {name:<20} {:>6.2} {:>6.2}  {}{interval}",
+            100.0 * row.miou,
+            100.0 * row.miou_reference,
+            points(row.miou - row.miou_reference)
+        ));
+    }
+    if let Some(degradation) = degradation {
+        let rcd = degradation.rcd.map_or(String::new(), |rcd| format!(", rCD {:.1}%", 100.0 * rcd));
+        lines.push(format!(
+            "CD {:.1}%{rcd} over {} corruptions (below 100%: degrades less than the reference)",
+            100.0 * degradation.cd,
+            degradation.per_corruption.len()
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fake::{Fake, seeded};
+
+    #[tokio::test]
+    async fn runs_are_compared_score_by_score() {
+        let fake = Fake::new();
+        let a = fake.finished(&seeded(0), 0.5, 1);
+        let b = fake.finished(&seeded(1), 0.4, 1);
+        let store = Store::open_read_only(&fake.results).await.unwrap();
+        let a = details(&store, a.as_str()).await.unwrap();
+        let b = details(&store, b.as_str()).await.unwrap();
+        let rows = rows((&a, &b), &fake.results);
+        let degradation = degradation(&rows);
+        let text = text((&a, &b), &rows, degradation.as_ref());
+        let text = text.replace(a.run.as_str(), "A").replace(b.run.as_str(), "B");
+        insta::assert_snapshot!(text, @"
+        run A against B: mIoU in %, difference with its 95% interval (paired bootstrap over images)
+        shapes/val (whole 56x56, labels at native size)
+          clean                 50.00  40.00  +10.00
+          fog 5                 25.00  20.00  +5.00
+        CD 93.8%, rCD 125.0% over 1 corruptions (below 100%: degrades less than the reference)
+        ");
+        let missing = details(&store, "zz").await.unwrap_err();
+        assert_eq!(Exit::of(&missing), Exit::Usage);
+    }
+}

@@ -1,0 +1,218 @@
+//! `sweep eval RUN`: more scores of a trained run.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::fault::{Exit, OrExit, fault};
+use super::{Globals, index, prepare, run};
+use crate::event::FailureClass;
+use crate::files::{ResultsDir, write_atomic};
+use crate::id::RunId;
+use crate::schedule::devices::Request;
+use crate::spec::{RunFile, RunSpec};
+
+/// Score a trained run further: other sets, corruptions, levels or protocols, without training
+///
+/// Only what is missing is scored; the scores are added to the run, so that an experiment that
+/// asks for them later finds them done.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The run's id or the start of it, as the table's last column shows it
+    pub run: String,
+    /// Corruption suite, or `none`
+    #[arg(long, value_name = "SUITE")]
+    pub suite: Option<String>,
+    /// Levels of each corruption, e.g. `1,2,3,4,5`
+    #[arg(long, value_name = "LEVELS", value_delimiter = ',')]
+    pub severities: Vec<u8>,
+    /// Splits to score, e.g. `val,train`
+    #[arg(long, value_name = "SPLITS", value_delimiter = ',')]
+    pub sets: Vec<String>,
+    /// Set any other key of `eval`, e.g. `eval.tta.flip=true`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// `auto`, `cpu`, `cuda:N`, or several separated by commas
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Workers at once on the CPU
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroU32>,
+}
+
+/// Name of the experiment that the scores of this verb are shown under.
+const NAME: &str = "eval";
+
+pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
+    let machine = super::load_machine(globals)?;
+    let results = ResultsDir::new(&machine.results);
+    let (run, file) = find(&args.run, &results)?;
+    let sets = overrides(args)?;
+    // An experiment of one cell, whose file says exactly what this run is.
+    let path = results.experiments().join(NAME).join("experiment.toml");
+    write_atomic(&path, experiment_text(&file.spec)?.as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    let (mut experiment, machine) = super::load_experiment(&path, &sets, globals)?;
+    if let Some(device) = &args.device {
+        experiment.schedule.devices.clone_from(device);
+    }
+    if let Some(jobs) = args.jobs {
+        experiment.schedule.jobs = jobs.get();
+    }
+    let request: Request = experiment.schedule.devices.parse().or_exit(Exit::Usage)?;
+    let _coordinator = run::coordinate(&results, &experiment.name)?;
+    let cells = prepare::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
+    if let Some(other) = cells.iter().find(|prepared| prepared.run != run) {
+        let changed = changes(&file.identity, &other.identity);
+        return Err(fault(
+            Exit::SomeFailed,
+            format_args!("run {run} cannot be scored as it is: changed since: {changed}"),
+        ));
+    }
+    run::carry_out(&run::Invocation {
+        experiment,
+        request,
+        results,
+        cells,
+        quiet: globals.quiet,
+        verbose: globals.verbose,
+        output: run::Output::Terminal,
+    })
+}
+
+/// The trained run whose id starts with `prefix`.
+fn find(prefix: &str, results: &ResultsDir) -> anyhow::Result<(RunId, RunFile)> {
+    let found = super::runtime()?.block_on(async {
+        let store = index::open(results).await?;
+        let details = store.run_details(prefix).await;
+        store.close().await;
+        anyhow::Ok(details)
+    })?;
+    let details = found.map_err(|error| match error.class() {
+        FailureClass::Input => fault(Exit::Usage, error),
+        _ => anyhow::Error::new(error),
+    })?;
+    if !details.state.trained {
+        return Err(fault(
+            Exit::SomeFailed,
+            format_args!(
+                "run {} is not trained to the end: `sweep run` its experiment first",
+                details.run
+            ),
+        ));
+    }
+    let path = results.run(&details.run).spec();
+    let bytes = fs_err::read(&path)?;
+    let file = serde_json::from_slice(&bytes)
+        .with_context(|| format!("`{}` is damaged", path.display()))?;
+    Ok((details.run, file))
+}
+
+/// What the flags set, as `--set` of an experiment has it.
+fn overrides(args: &Args) -> anyhow::Result<Vec<String>> {
+    let refused = args.set.iter().find(|text| {
+        let key = text.split('=').next().unwrap_or_default().trim();
+        !(key.starts_with("eval.") || key == "eval")
+    });
+    if let Some(text) = refused {
+        return Err(fault(
+            Exit::Usage,
+            format_args!("--set {text}: only keys of `eval` can be set; others make another run"),
+        ));
+    }
+    let list = |items: Vec<String>| format!("[{}]", items.join(", "));
+    let mut sets = args.set.clone();
+    sets.extend(args.suite.as_ref().map(|suite| format!("eval.corruption.suite={suite}")));
+    if !args.severities.is_empty() {
+        let levels = list(args.severities.iter().map(u8::to_string).collect());
+        sets.push(format!("eval.corruption.severities={levels}"));
+    }
+    if !args.sets.is_empty() {
+        let names = list(args.sets.iter().map(|name| format!("{name:?}")).collect());
+        sets.push(format!("eval.sets={names}"));
+    }
+    Ok(sets)
+}
+
+/// An experiment file of this one run.
+fn experiment_text(spec: &RunSpec) -> anyhow::Result<String> {
+    let spec = toml::to_string(spec).context("a spec does not fit into TOML")?;
+    Ok(format!("# Written by `sweep eval`.\nname = \"{NAME}\"\n{spec}"))
+}
+
+/// The top-level parts of a run's identity that differ.
+fn changes(before: &Value, now: &Value) -> String {
+    let parts = |value: &Value| -> BTreeMap<String, Value> {
+        value.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
+    };
+    let (before, now) = (parts(before), parts(now));
+    let names: Vec<_> = before
+        .keys()
+        .chain(now.keys().filter(|key| !before.contains_key(*key)))
+        .filter(|key| before.get(*key) != now.get(*key))
+        .map(|key| format!("`{key}`"))
+        .collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec;
+    use crate::store::fake::seeded;
+
+    fn args() -> Args {
+        Args {
+            run: "a".into(),
+            suite: None,
+            severities: vec![],
+            sets: vec![],
+            set: vec![],
+            device: None,
+            jobs: None,
+        }
+    }
+
+    #[test]
+    fn flags_are_keys_of_eval() {
+        let args = Args {
+            suite: Some("none".into()),
+            severities: vec![1, 5],
+            sets: vec!["val".into(), "train".into()],
+            set: vec!["eval.tta.flip=true".into()],
+            ..args()
+        };
+        assert_eq!(
+            overrides(&args).unwrap(),
+            [
+                "eval.tta.flip=true",
+                "eval.corruption.suite=none",
+                "eval.corruption.severities=[1, 5]",
+                "eval.sets=[\"val\", \"train\"]",
+            ]
+        );
+        let other = Args { set: vec!["train.lr=1".into()], ..self::args() };
+        assert_eq!(Exit::of(&overrides(&other).unwrap_err()), Exit::Usage);
+    }
+
+    #[test]
+    fn the_experiment_of_a_run_is_that_run() {
+        let spec = seeded(3);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.toml");
+        write_atomic(&path, experiment_text(&spec).unwrap().as_bytes()).unwrap();
+        let layers = spec::Layers { experiment: &path, machine_file: None, env: &[], set: &[] };
+        let (experiment, _) = spec::load_experiment(&layers).unwrap();
+        assert_eq!(experiment.cells.len(), 1);
+        assert_eq!(experiment.cells[0].spec, spec);
+    }
+
+    #[test]
+    fn what_changed_is_named() {
+        let before = serde_json::json!({ "data": 1, "seed": 2 });
+        let now = serde_json::json!({ "data": 2, "seed": 2, "weights": 3 });
+        assert_eq!(changes(&before, &now), "`data`, `weights`");
+    }
+}
