@@ -169,7 +169,14 @@ fn forward(
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
+    use crate::eval::reference_metric::VoidIs;
+    use crate::model::network::Parts;
+    use crate::model::vit::Encoder;
+    use crate::model::{DecoderConfig, DinoType, Size, TuneConfig, backbone, init};
+    use crate::rng;
 
     fn check(size: [usize; 2], crop: usize, stride: usize, expect: &[(usize, usize)]) {
         let windows = windows(size, crop, stride);
@@ -215,5 +222,90 @@ mod tests {
         assert_eq!(size(500, 375), (683, 512));
         assert_eq!(size(375, 500), (512, 683));
         assert_eq!(size(512, 512), (512, 512));
+    }
+
+    const SIDE: u32 = 56;
+
+    fn network() -> Network {
+        let model =
+            model::Config { dino_type: DinoType::Dinov2, size: Size::Tiny, registers: true };
+        let mut encoder = Encoder::zeros(backbone::find(&model).unwrap().arch, &Device::flex());
+        init::encoder(&mut encoder, 3);
+        let parts = Parts {
+            tune: &TuneConfig::Frozen {},
+            decoder: &DecoderConfig::Linear {},
+            n_classes: 5,
+            input_px: [SIDE as usize; 2],
+            seed: 3,
+        };
+        Network::new(encoder, &parts).without_gradients()
+    }
+
+    fn noise(width: u32, height: u32) -> Rgb {
+        let mut rng = rng::keyed(4, "image", &[]);
+        // Blocks of colour, so that neighbouring pixels agree.
+        let colours: Vec<u8> = (0..300).map(|_| rng::below(&mut rng, 256) as u8).collect();
+        let pixels = (0..height)
+            .flat_map(|y| (0..width).map(move |x| ((y / 14 * 8 + x / 14) % 100 * 3) as usize))
+            .flat_map(|at| colours[at..at + 3].to_vec())
+            .collect();
+        Rgb { width, height, pixels }
+    }
+
+    fn protocol(mode: Mode, tta: Tta) -> Protocol {
+        Protocol {
+            mode,
+            tta,
+            input_px: [SIDE; 2],
+            patch_px: 14,
+            mean: [0.5; 3],
+            std: [0.25; 3],
+            reference_batch: 1,
+            reference_void: VoidIs::LeftOut,
+            threads: 1,
+        }
+    }
+
+    fn classes(image: &Rgb, mode: Mode, tta: Tta) -> Vec<u8> {
+        let size = [image.height as usize, image.width as usize];
+        let classes = predict(&mut network(), image, size, &protocol(mode, tta));
+        assert!(classes.iter().any(|class| *class != classes[0]), "a picture of one class");
+        classes
+    }
+
+    fn slide(crop: u32, stride: u32) -> Mode {
+        Mode::Slide { crop, stride, short_side: Some(SIDE) }
+    }
+
+    #[test]
+    fn one_window_over_a_square_is_the_whole_image() {
+        let image = noise(SIDE, SIDE);
+        let whole = classes(&image, Mode::Whole {}, Tta::default());
+        assert_eq!(classes(&image, slide(SIDE, 20), Tta::default()), whole);
+        // A second window's worth of context changes something.
+        assert_ne!(classes(&image, slide(28, 14), Tta::default()), whole);
+    }
+
+    #[test]
+    fn a_mirrored_image_has_the_mirrored_prediction_under_flip_alone() {
+        let image = noise(70, 56);
+        let mut mirrored = image.clone();
+        transform::flip_rgb(&mut mirrored);
+        let flip = || Tta { flip: true, ..Tta::default() };
+        let straight = classes(&image, slide(42, 14), flip());
+        let mut back = classes(&mirrored, slide(42, 14), flip());
+        back.chunks_exact_mut(70).for_each(<[u8]>::reverse);
+        let differ = straight.iter().zip(&back).filter(|(a, b)| a != b).count();
+        // The two views are summed in the other order: ties may fall the other way.
+        assert!(differ * 200 <= straight.len(), "{differ} of {}", straight.len());
+        assert_ne!(straight, classes(&image, slide(42, 14), Tta::default()));
+    }
+
+    #[test]
+    fn scales_and_paddings_that_no_patch_divides_are_taken() {
+        let image = noise(61, 47);
+        let tta = Tta { flip: false, scales: vec![0.75, 1.3] };
+        assert_eq!(classes(&image, Mode::Whole {}, tta.clone()).len(), 61 * 47);
+        assert_eq!(classes(&image, slide(33, 21), tta).len(), 61 * 47);
     }
 }
