@@ -101,7 +101,8 @@ impl Bench {
 }
 
 fn check(output: &Output, code: i32, expect: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
+    let text = [&output.stdout[..], &output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
     assert_eq!(output.status.code(), Some(code), "{text}");
     for part in expect {
         assert!(text.contains(part), "no `{part}` in:\n{text}");
@@ -244,4 +245,67 @@ fn a_finished_sweep_is_reused_extended_and_rebuilt() {
     check(&bench.sweep(&["run", "small.toml"]), 3, &["sweep.db", "index rebuild"]);
     check(&bench.sweep(&["index", "rebuild"]), 0, &[]);
     assert_eq!(table(&["--format", "csv"]), csv);
+}
+
+/// The run ids in the results folder, sorted.
+fn runs(bench: &Bench) -> Vec<String> {
+    let dirs = fs_err::read_dir(bench.path("results/runs")).unwrap();
+    let mut runs: Vec<String> =
+        dirs.map(|dir| dir.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    runs.sort();
+    runs
+}
+
+#[test]
+fn a_trained_run_is_scored_further_and_compared() {
+    let bench = Bench::new();
+    check(&bench.sweep(&["run", "small.toml", "--set", "suite=none"]), 0, &[]);
+    let runs = runs(&bench);
+    let slide = "eval.mode={ kind = 'slide', crop = 48, stride = 24 }";
+    let more = ["--suite", "imagenet-c-first8", "--severities", "1,5", "--set", slide];
+    for run in &runs {
+        let eval = [&["eval", run.as_str(), "--set", "eval.tta.flip=true"], &more[..]].concat();
+        check(&bench.sweep(&eval), 0, &["mIoU level 1", "TTA x1 and mirrored"]);
+        // Nothing is left to do.
+        check(&bench.sweep(&eval), 0, &["1 done"]);
+    }
+    let journals = |run: &str| {
+        let files = fs_err::read_dir(bench.path(&format!("results/runs/{run}"))).unwrap();
+        let journals = files.map(|file| file.unwrap().path());
+        let texts = journals.filter(|path| path.extension().is_some_and(|e| e == "jsonl"));
+        texts.map(|path| fs_err::read_to_string(path).unwrap()).collect::<Vec<_>>().concat()
+    };
+    let text = journals(&runs[0]);
+    assert_eq!(text.matches("score_ended").count(), 1 + 17, "{text}");
+    assert_eq!(text.matches("training_ended").count(), 1, "eval trains nothing");
+    // The experiment finds its scores done, whoever made them.
+    let protocol = ["--set", slide, "--set", "eval.tta.flip=true", "--set", "severities=[1, 5]"];
+    check(&bench.sweep(&[&["run", "small.toml"], &protocol[..]].concat()), 0, &["2 done"]);
+    check(&bench.sweep(&["diff", &runs[0], &runs[1]]), 0, &["CD ", "fog 5", "["]);
+    check(&bench.sweep(&["show", &runs[0]]), 0, &["mPC", "weather"]);
+    check(&bench.sweep(&["eval", "zz"]), 2, &["zz"]);
+    let other = ["eval", &runs[0], "--set", "train.lr=1"];
+    check(&bench.sweep(&other), 2, &["train.lr=1", "only keys of `eval`"]);
+    let gap = "eval.mode={ kind = 'slide', crop = 24, stride = 48 }";
+    check(&bench.sweep(&["eval", &runs[0], "--set", gap]), 2, &["eval.mode.stride", "gaps"]);
+    // Another dataset under the same name is another run.
+    bench.write("set/ImageSets/Segmentation/train.txt", b"train0\n");
+    check(&bench.sweep(&["eval", &runs[0], "--severities", "2"]), 1, &["changed", "`data`"]);
+}
+
+#[test]
+fn masks_of_anyone_are_scored() {
+    let bench = Bench::new();
+    for (name, classes) in [("truth/a.png", [0, 1, 2, 255]), ("pred/a.png", [0, 1, 1, 0])] {
+        let mask = Mask { width: 2, height: 2, classes: classes.to_vec() };
+        bench.write(name, &write_png_mask(&mask, &voc_palette()));
+    }
+    let score = ["score", "--pred", "pred", "--truth", "truth", "--classes"];
+    let scored = |rest: &[&str]| bench.sweep(&[&score[..], rest].concat());
+    check(&scored(&["3"]), 0, &["mIoU 50.00", "3/3", "pixel accuracy 66.67"]);
+    let json = scored(&["3", "--json"]);
+    let value: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(value["confusion"], serde_json::json!([[1, 0, 0], [0, 1, 0], [0, 1, 0]]));
+    check(&scored(&["2"]), 1, &["truth/a.png", "value 2", "row 1, column 0"]);
+    check(&bench.sweep(&["score", "--pred", "no", "--truth", "no", "--classes", "2"]), 3, &["no"]);
 }
