@@ -13,7 +13,7 @@ use dino_sweep::model::params::Params;
 use dino_sweep::model::vit::pos_embed::Resize;
 use dino_sweep::model::vit::{Arch, AttentionBias, Encoder, Ffn, Position};
 use dino_sweep::model::weights::{self, TensorFile};
-use dino_sweep::model::{DecoderConfig, LoraConfig, LoraTarget, Mode, Network, TuneConfig};
+use dino_sweep::model::{DecoderConfig, LoraConfig, Mode, Network, TuneConfig};
 use dino_sweep::train::optimizer::{AdamW, Rates};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -132,7 +132,7 @@ fn tokens_equal_the_official_codes() {
         encoder.prepare([h, w]);
         let depth = encoder.arch.depth;
         let layers: Vec<_> = (depth - 4..depth).collect();
-        let features = encoder.forward(input, &layers);
+        let features = encoder.forward(input, &layers, Mode::Eval);
         let golden = golden(model, "backbone_io.safetensors");
         let last = features.patches.last().unwrap().clone();
         close(model, &values(last), &golden("x_norm_patchtokens"), TOKENS);
@@ -162,11 +162,7 @@ fn network(model: &str) -> (Network, Tensor<4>) {
     let meta = meta(model);
     let case = &meta["cases"]["linear"];
     let rank = u32::try_from(case["r"].as_u64().unwrap()).unwrap();
-    let tune = TuneConfig::Lora(LoraConfig {
-        rank: rank.try_into().unwrap(),
-        alpha: None,
-        targets: vec![LoraTarget::Q, LoraTarget::V],
-    });
+    let tune = TuneConfig::Lora(LoraConfig::reference(rank.try_into().unwrap()));
     let input = image(model, "seed_linear.safetensors", PLAIN);
     let [_, _, h, w] = input.dims();
     let mut network = Network::new(
