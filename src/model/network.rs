@@ -120,7 +120,8 @@ impl Params for Network {
 
 /// State that is no parameter: RoPE periods, BatchNorm's running statistics.
 pub fn is_buffer(name: &str) -> bool {
-    name.ends_with("periods") || name.ends_with("running_mean") || name.ends_with("running_var")
+    let parts = ["periods", "running_mean", "running_var", "num_batches_tracked"];
+    parts.iter().any(|part| name.ends_with(part))
 }
 
 fn is_lora(name: &str) -> bool {

@@ -153,8 +153,10 @@ fn include_alone_makes_only_its_cells() {
 fn another_kind_takes_the_old_kinds_keys_away_and_keeps_its_own() {
     let channels = |toml: &str| -> Vec<Option<u32>> {
         let of = |cell: &Cell| match cell.spec.decoder {
-            DecoderConfig::Fpn { channels } => Some(channels),
-            DecoderConfig::Linear {} => None,
+            DecoderConfig::Fpn { channels } | DecoderConfig::FpnReference { channels } => {
+                Some(channels)
+            }
+            DecoderConfig::Linear {} | DecoderConfig::LinearBn { .. } => None,
         };
         load(toml).cells.iter().map(of).collect()
     };
