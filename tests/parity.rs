@@ -17,7 +17,7 @@ use dino_sweep::model::params::Params;
 use dino_sweep::model::vit::pos_embed::Resize;
 use dino_sweep::model::vit::{Arch, AttentionBias, Encoder, Features, Ffn, Position};
 use dino_sweep::model::weights::{self, TensorFile};
-use dino_sweep::model::{DecoderConfig, LoraConfig, LoraTarget, Mode, Network, TuneConfig};
+use dino_sweep::model::{DecoderConfig, LoraConfig, Mode, Network, TuneConfig};
 use dino_sweep::train::optimizer::{AdamW, Rates};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -178,7 +178,7 @@ fn tokens_equal_the_official_codes() {
         encoder.prepare([h, w]);
         let depth = encoder.arch.depth;
         let layers: Vec<_> = (depth - 4..depth).collect();
-        let features = encoder.forward(input, &layers);
+        let features = encoder.forward(input, &layers, Mode::Eval);
         let golden = golden(model, "backbone_io.safetensors");
         let last = features.patches.last().unwrap().clone();
         close(model, &values(last), &golden("x_norm_patchtokens"), TOKENS);
@@ -229,11 +229,7 @@ impl Case {
     fn network(&self) -> (Network, Tensor<4>) {
         let case = self.meta();
         let rank = u32::try_from(case["r"].as_u64().unwrap()).unwrap();
-        let tune = TuneConfig::Lora(LoraConfig {
-            rank: rank.try_into().unwrap(),
-            alpha: None,
-            targets: vec![LoraTarget::Q, LoraTarget::V],
-        });
+        let tune = TuneConfig::Lora(LoraConfig::reference(rank.try_into().unwrap()));
         let input = image(self.model, &self.image_file(), PLAIN);
         let [_, _, h, w] = input.dims();
         let mut network = Network::new(
