@@ -115,14 +115,29 @@ pub enum LoraTarget {
 }
 
 /// Key `decoder`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum DecoderConfig {
     /// 1x1 convolution on the last layer's normed patch tokens.
     Linear {},
+    /// Meta's linear head: dropout, BatchNorm, 1x1 convolution.
+    LinearBn {
+        /// Last layers that are read, their channels concatenated; 1 to 4.
+        #[serde(default = "one_layer")]
+        layers: u32,
+        /// Probability that a channel is dropped in training.
+        #[serde(default = "head_dropout")]
+        dropout: f64,
+    },
     /// Feature pyramid over the last 4 layers; padded convolutions.
     Fpn {
         /// Channels of the first stage.
+        #[serde(default = "fpn_channels")]
+        channels: u32,
+    },
+    /// The reference project's feature pyramid, unpadded convolutions and all.
+    FpnReference {
+        /// Channels of the first convolution.
         #[serde(default = "fpn_channels")]
         channels: u32,
     },
@@ -230,4 +245,12 @@ fn q_and_v() -> Vec<LoraTarget> {
 
 fn fpn_channels() -> u32 {
     128
+}
+
+fn one_layer() -> u32 {
+    1
+}
+
+fn head_dropout() -> f64 {
+    0.1
 }

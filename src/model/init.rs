@@ -16,7 +16,8 @@ pub fn fan_in_uniform(fan_in: usize, n: usize, seed: u64, name: &str) -> Vec<f32
     (0..n).map(|_| ((2.0 * rng::uniform(&mut rng) - 1.0) * bound) as f32).collect()
 }
 
-fn normal(std: f64, n: usize, seed: u64, name: &str) -> Vec<f32> {
+/// Normal of mean 0.
+pub fn normal(std: f64, n: usize, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = rng::keyed(seed, &format!("init/{name}"), &[]);
     (0..n).map(|_| (rng::normal(&mut rng) * std) as f32).collect()
 }
