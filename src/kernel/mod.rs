@@ -3,5 +3,6 @@
 pub mod bilinear;
 pub mod dropout;
 pub mod gelu;
+pub mod nearest;
 pub mod upsampled;
 pub mod windows;

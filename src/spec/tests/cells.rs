@@ -107,6 +107,22 @@ fn axes_may_hold_tables_kinds_and_lists() {
 }
 
 #[test]
+fn lora_can_be_an_axis_in_all_its_keys() {
+    let toml = "lora_rank = 4\n[grid]\nlora_targets = [['q', 'v'], ['all']]\n\
+                lora_blocks = [[0, 11], [6, 11]]\nlora_scaling = ['standard', 'rslora']\n\
+                lora_dropout = [0.1]";
+    let experiment = load(toml);
+    insta::assert_snapshot!(table(&experiment).lines().take(3).collect::<Vec<_>>().join("\n"), @"
+    lora_targets=q,v lora_blocks=0-11 lora_scaling=standard lora_dropout=0.1
+    lora_targets=q,v lora_blocks=0-11 lora_scaling=rslora lora_dropout=0.1
+    lora_targets=q,v lora_blocks=6-11 lora_scaling=standard lora_dropout=0.1
+    ");
+    assert_eq!(experiment.cells.len(), 8);
+    let TuneConfig::Lora(lora) = &experiment.cells[7].spec.tune else { panic!("not LoRA") };
+    assert_eq!((lora.blocks, lora.dropout, lora.scale()), (Some([6, 11]), 0.1, 2.0));
+}
+
+#[test]
 fn zipped_axes_show_a_column_for_each_key() {
     let toml = "lr = 0.5\n[grid]\nrow = [{ size = 'small', lora_rank = 0 }, { size = 'base', lr = 0.1 }]\nseed = [0, 1]";
     insta::assert_snapshot!(table(&load(toml)), @"
@@ -153,8 +169,10 @@ fn include_alone_makes_only_its_cells() {
 fn another_kind_takes_the_old_kinds_keys_away_and_keeps_its_own() {
     let channels = |toml: &str| -> Vec<Option<u32>> {
         let of = |cell: &Cell| match cell.spec.decoder {
-            DecoderConfig::Fpn { channels } => Some(channels),
-            DecoderConfig::Linear {} => None,
+            DecoderConfig::Fpn { channels } | DecoderConfig::FpnReference { channels } => {
+                Some(channels)
+            }
+            DecoderConfig::Linear {} | DecoderConfig::LinearBn { .. } => None,
         };
         load(toml).cells.iter().map(of).collect()
     };
@@ -251,7 +269,7 @@ fn what_never_has_an_effect_is_said() {
     let toml = "data = { kind = 'voc', root = '/v' }\n[grid]\ndataset = ['ade20k']";
     insta::assert_snapshot!(warnings(toml, &[]), @"data.root in line 1 has no effect: no cell with it has data.kind = `voc` or `ade20k`");
     let toml = "decoder = { kind = 'fpn', channels = 64 }";
-    insta::assert_snapshot!(warnings(toml, &["decoder=linear"]), @"decoder.channels in line 1 has no effect: no cell with it has decoder.kind = `fpn`");
+    insta::assert_snapshot!(warnings(toml, &["decoder=linear"]), @"decoder.channels in line 1 has no effect: no cell with it has decoder.kind = `fpn`, `fpn_reference`");
     let toml = "[grid]\nsize = ['small']\nseed = [0, 1]\n[[exclude]]\nseed = 2";
     insta::assert_snapshot!(warnings(toml, &[]), @"[[exclude]] in line 4 matches no cell");
     let toml = "[grid]\nseed = [0, 1]\n[[override]]\nwhen = { seed = 2 }\nset = { lr = 1 }";
