@@ -120,7 +120,10 @@ fn input_holds_the_decoder(spec: &RunSpec) -> Option<Finding> {
     (rows.min(columns) < needed && rows.min(columns) > 0).then(|| {
         let side_px = needed * patch;
         Finding {
-            keys: &["train.input.tokens", "train.input.px", "decoder.kind", "model.dino_type"],
+            keys: match spec.train.input {
+                Input::Tokens(_) => &["train.input.tokens", "decoder.kind"],
+                Input::Px(_) => &["train.input.px", "decoder.kind", "model.dino_type"],
+            },
             value: format!("{rows}x{columns}"),
             message: format!(
                 "an input of {rows}x{columns} patches leaves nothing after the unpadded \

@@ -253,7 +253,7 @@ fn what_never_has_an_effect_is_said() {
     let toml = "data = { kind = 'voc', root = '/v' }\n[grid]\ndataset = ['ade20k']";
     insta::assert_snapshot!(warnings(toml, &[]), @"data.root in line 1 has no effect: no cell with it has data.kind = `voc` or `ade20k`");
     let toml = "decoder = { kind = 'fpn', channels = 64 }";
-    insta::assert_snapshot!(warnings(toml, &["decoder=linear"]), @"decoder.channels in line 1 has no effect: no cell with it has decoder.kind = `fpn`, `fpn_reference`");
+    insta::assert_snapshot!(warnings(toml, &["decoder=linear"]), @"decoder.channels in line 1 has no effect: no cell with it has decoder.kind = `fpn` or `fpn_reference`");
     let toml = "[grid]\nsize = ['small']\nseed = [0, 1]\n[[exclude]]\nseed = 2";
     insta::assert_snapshot!(warnings(toml, &[]), @"[[exclude]] in line 4 matches no cell");
     let toml = "[grid]\nseed = [0, 1]\n[[override]]\nwhen = { seed = 2 }\nset = { lr = 1 }";
@@ -287,8 +287,8 @@ fn the_experiments_load_and_have_as_many_cells_as_they_say() {
     dino_type=dinov3 lora_rank=3 decoder=linear dataset=ade20k
     dino_type=dinov2 lora_rank=3 decoder=linear dataset=voc
     dino_type=dinov2 lora_rank=3 decoder=linear dataset=ade20k
-    dino_type=dinov2 lora_rank=3 decoder=fpn dataset=voc
-    dino_type=dinov2 lora_rank=3 decoder=fpn dataset=ade20k
+    dino_type=dinov2 lora_rank=3 decoder=fpn_reference dataset=voc
+    dino_type=dinov2 lora_rank=3 decoder=fpn_reference dataset=ade20k
     ");
     insta::assert_snapshot!(reference.warnings.join("\n"), @"train.input.px: 490x490 is lowered to 480x480 for dinov3, whose patches are 16 pixels");
 }
@@ -337,7 +337,7 @@ fn the_key_table_is_the_fields_of_a_run_a_schedule_and_a_machine() {
     let specs = [
         "",
         "weights = { kind = 'file', path = 'a' }\nlora_rank = 3\ndecoder = 'fpn'\npx = 448",
-        "data = 'shapes'\nsteps = 3\ntrain.schedule = 'constant'",
+        "decoder = 'linear_bn'\ndata = 'shapes'\nsteps = 3\ntrain.schedule = 'constant'",
     ];
     let mut fields = BTreeSet::new();
     for toml in specs {

@@ -92,13 +92,13 @@ fn combinations_that_do_not_exist_are_refused() {
     insta::assert_snapshot!(refused("tune = 'lora'"), @r#"x.toml:1: tune.rank: missing: `tune.kind = "lora"` needs it; allowed: a whole number from 1 to 1024"#);
     insta::assert_snapshot!(refused("weights = 'file'"), @r#"x.toml:1: weights.path: missing: `weights.kind = "file"` needs it; allowed: a path"#);
     insta::assert_snapshot!(refused("[tune]\nrank = 4"), @"x.toml:2: tune.rank: has no effect: no cell with it has tune.kind = `lora`");
-    insta::assert_snapshot!(refused("decoder = { kind = 'linear', channels = 64 }"), @"x.toml:1: decoder.channels: has no effect: no cell with it has decoder.kind = `fpn`, `fpn_reference`");
+    insta::assert_snapshot!(refused("decoder = { kind = 'linear', channels = 64 }"), @"x.toml:1: decoder.channels: has no effect: no cell with it has decoder.kind = `fpn` or `fpn_reference`");
     insta::assert_snapshot!(refused("decoder = { kind = 'linear_bn', layers = 5, dropout = 1.0 }"), @"
     x.toml:1: decoder.layers: `5` is out of range; allowed: a whole number from 1 to 4
     x.toml:1: decoder.dropout: `1.0` is out of range; allowed: a number from 0 to 0.9
     ");
-    insta::assert_snapshot!(refused("decoder = 'fpn_reference'\npx = 97"), @"");
-    insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'fpn_reference']\ninput.tokens = [6, 7]"), @"");
+    insta::assert_snapshot!(refused("decoder = 'fpn_reference'\npx = 97"), @"x.toml:2: train.input.px: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) and more, or another decoder");
+    insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'fpn_reference']\ntokens = [6, 7]"), @"x.toml:3: train.input.tokens: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) and more, or another decoder");
     insta::assert_snapshot!(refused("[train]\nrecipe = 'reference'\nschedule = 'cosine'"), @r#"x.toml:3: train.schedule.warmup_percent: missing: `train.schedule.kind = "cosine"` needs it; allowed: a whole number from 0 to 100"#);
 }
 
