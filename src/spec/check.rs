@@ -6,8 +6,9 @@ use super::RunSpec;
 use super::keys::{self, KEYS, Owner};
 use super::problem::{Problem, quoted};
 use crate::eval::Select;
+use crate::model::backbone::{self, Variant};
 use crate::model::decoder;
-use crate::model::{Size, TuneConfig, WeightsConfig};
+use crate::model::{LoraConfig, LoraTarget, Size, TuneConfig, WeightsConfig};
 use crate::train::Input;
 
 /// A combination that does not work, and the keys that make it.
@@ -58,6 +59,8 @@ pub(super) fn combinations(spec: &RunSpec) -> Vec<Finding> {
     let rules = [
         size_exists,
         weights_exist,
+        lora_targets_exist,
+        lora_blocks_exist,
         length_is_one,
         input_holds_a_patch,
         input_holds_the_decoder,
@@ -89,6 +92,43 @@ fn weights_exist(spec: &RunSpec) -> Option<Finding> {
         message: "no pretrained weights exist for size `tiny`; allowed: `random`, `file`"
             .to_owned(),
     })
+}
+
+fn lora_targets_exist(spec: &RunSpec) -> Option<Finding> {
+    let (lora, variant) = lora_of(spec)?;
+    let known = LoraTarget::of(&variant.arch);
+    let unknown = lora.targets_in(&variant.arch).into_iter().find(|t| !known.contains(t))?;
+    let names = quoted(known.iter().map(|target| target.name()));
+    Some(Finding {
+        keys: &["tune.targets", "model.size", "model.dino_type"],
+        value: unknown.name().to_owned(),
+        message: format!(
+            "the blocks of {} have no layer `{}`; allowed: {names}, or `all` for every one",
+            variant.name,
+            unknown.name()
+        ),
+    })
+}
+
+fn lora_blocks_exist(spec: &RunSpec) -> Option<Finding> {
+    let (lora, variant) = lora_of(spec)?;
+    let [first, last] = lora.blocks?;
+    let depth = variant.arch.depth;
+    (first > last || last as usize >= depth).then(|| Finding {
+        keys: &["tune.blocks", "model.size", "model.dino_type"],
+        value: format!("[{first}, {last}]"),
+        message: format!(
+            "{} has blocks 0 to {}; allowed: [first, last] within them",
+            variant.name,
+            depth - 1
+        ),
+    })
+}
+
+/// The LoRA of a run and its encoder, where it has both.
+fn lora_of(spec: &RunSpec) -> Option<(&LoraConfig, &'static Variant)> {
+    let TuneConfig::Lora(lora) = &spec.tune else { return None };
+    Some((lora, backbone::find(&spec.model)?))
 }
 
 fn length_is_one(spec: &RunSpec) -> Option<Finding> {

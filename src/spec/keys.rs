@@ -47,6 +47,10 @@ pub enum Type {
     Devices,
     /// Not empty, nothing twice.
     List(&'static Type),
+    /// First and last.
+    Range {
+        max: u64,
+    },
     /// One side, or height and width.
     Px {
         min: u64,
@@ -77,7 +81,8 @@ const RATE: Type = Type::Positive { max: 10.0 };
 const TEXT_NAME: Type = Type::Name;
 const PATH: Type = Type::Path;
 const SEVERITY: Type = Type::Int { min: 1, max: 5 };
-const LORA_TARGET: Type = Type::Choice(&["q", "v"]);
+const LORA_TARGET: Type =
+    Type::Choice(&["q", "k", "v", "proj", "fc1", "fc2", "w1", "w2", "w12", "w3", "all"]);
 /// Seeds are TOML integers, so 63 bits.
 const SEED: Type = Type::Int { min: 0, max: i64::MAX as u64 };
 
@@ -109,10 +114,23 @@ pub const KEYS: &[Key] = &[
     key(
         "tune.alpha",
         Type::Positive { max: 1e6 },
-        "The update is scaled by alpha / rank; default: the rank.",
+        "The update is scaled by alpha / rank or alpha / √rank; default: the rank.",
     )
     .of(LORA),
-    key("tune.targets", Type::List(&LORA_TARGET), "Projections that get an adapter.").of(LORA),
+    key("tune.targets", Type::List(&LORA_TARGET), "Linear layers that get an update.").of(LORA),
+    key(
+        "tune.scaling",
+        Type::Choice(&["standard", "rslora"]),
+        "alpha / rank, or alpha / √rank.",
+    )
+    .of(LORA),
+    key("tune.dropout", Type::Float { min: 0.0, max: 0.9 }, "Dropout of LoRA's input.").of(LORA),
+    key(
+        "tune.blocks",
+        Type::Range { max: 1023 },
+        "First and last block that get an update, from 0; default: all.",
+    )
+    .of(LORA),
     key(
         "decoder.kind",
         Type::Choice(&["linear", "linear_bn", "fpn", "fpn_reference"]),
@@ -225,6 +243,9 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("registers", "model.registers"),
     ("lora_alpha", "tune.alpha"),
     ("lora_targets", "tune.targets"),
+    ("lora_scaling", "tune.scaling"),
+    ("lora_dropout", "tune.dropout"),
+    ("lora_blocks", "tune.blocks"),
     ("dataset", "data"),
     ("recipe", "train.recipe"),
     ("epochs", "train.epochs"),
@@ -363,6 +384,9 @@ impl Type {
                 "`auto`, `cpu`, `cuda:N`, or several of them separated by commas".to_owned()
             }
             Self::List(item) => format!("a list, each item: {}", item.allowed()),
+            Self::Range { max } => {
+                format!("[first, last], whole numbers from 0 to {max}, first not above last")
+            }
             Self::Px { min, max } => {
                 format!("a side, or [height, width], in pixels from {min} to {max}")
             }
@@ -384,6 +408,7 @@ impl Type {
             Self::Path => self.accept_text(value, |text| !text.contains('\0')),
             Self::Devices => self.accept_text(value, is_devices),
             Self::List(item) => self.accept_list(value, item),
+            Self::Range { max } => self.accept_range(value, *max),
             Self::Px { min, max } => self.accept_px(value, *min..=*max),
             Self::Bool => Err(self.wrong_type(value)),
         }
@@ -451,6 +476,16 @@ impl Type {
             return Err(Refusal { message, nearest: None });
         }
         Ok(Value::from(accepted))
+    }
+
+    fn accept_range(&self, value: &Value, max: u64) -> Result<Value, Refusal> {
+        let Value::Array(ends) = value else { return Err(self.wrong_type(value)) };
+        let numbers: Option<Vec<_>> = ends.iter().map(Value::as_u64).collect();
+        match numbers.as_deref() {
+            Some([first, last]) if first <= last && *last <= max => Ok(value.clone()),
+            Some([_, _]) => Err(self.out_of_range(value)),
+            _ => Err(self.wrong_type(value)),
+        }
     }
 
     fn accept_px(

@@ -107,6 +107,18 @@ fn axes_may_hold_tables_kinds_and_lists() {
 }
 
 #[test]
+fn lora_can_be_an_axis_in_all_its_keys() {
+    let toml = "lora_rank = 4\n[grid]\nlora_targets = [['q', 'v'], ['all']]\n\
+                lora_blocks = [[0, 11], [6, 11]]\nlora_scaling = ['standard', 'rslora']\n\
+                lora_dropout = [0.1]";
+    let experiment = load(toml);
+    insta::assert_snapshot!(table(&experiment).lines().take(3).collect::<Vec<_>>().join("\n"), @"");
+    assert_eq!(experiment.cells.len(), 8);
+    let TuneConfig::Lora(lora) = &experiment.cells[7].spec.tune else { panic!("not LoRA") };
+    assert_eq!((lora.blocks, lora.dropout, lora.scale()), (Some([6, 11]), 0.1, 2.0));
+}
+
+#[test]
 fn zipped_axes_show_a_column_for_each_key() {
     let toml = "lr = 0.5\n[grid]\nrow = [{ size = 'small', lora_rank = 0 }, { size = 'base', lr = 0.1 }]\nseed = [0, 1]";
     insta::assert_snapshot!(table(&load(toml)), @"

@@ -18,7 +18,7 @@ fn names_and_values_that_do_not_exist_are_answered_with_the_nearest() {
     insta::assert_snapshot!(refused("[decoder]\nkind = 'mask2former'"), @"x.toml:2: decoder.kind: `mask2former` is not known; allowed: `linear`, `linear_bn`, `fpn`, `fpn_reference`");
     insta::assert_snapshot!(refused("suite = 'imagenet-c-firts8'"), @"x.toml:1: suite: `imagenet-c-firts8` is not known; allowed: `imagenet-c-first8`, `none`; did you mean `imagenet-c-first8`?");
     insta::assert_snapshot!(refused("backbone = 'dinov2_vitl16'"), @"x.toml:1: backbone: `dinov2_vitl16` is not known; allowed: `dinov2_vits14`, `dinov2_vits14_reg`, `dinov2_vitb14`, `dinov2_vitb14_reg`, `dinov2_vitl14`, `dinov2_vitl14_reg`, `dinov2_vitg14`, `dinov2_vitg14_reg`, `dinov3_vits16`, `dinov3_vits16plus`, `dinov3_vitb16`, `dinov3_vitl16`, `dinov3_vith16plus`, `dinov3_vit7b16`; did you mean `dinov2_vitl14`?");
-    insta::assert_snapshot!(refused("[grid]\ntune = ['frozen', { kind = 'lora', rnak = 3 }]"), @"x.toml:2: tune.rnak: unknown key; allowed in `tune`: `kind`, `rank`, `alpha`, `targets`; did you mean `tune.rank`?");
+    insta::assert_snapshot!(refused("[grid]\ntune = ['frozen', { kind = 'lora', rnak = 3 }]"), @"x.toml:2: tune.rnak: unknown key; allowed in `tune`: `kind`, `rank`, `alpha`, `targets`, `scaling`, `dropout`, `blocks`; did you mean `tune.rank`?");
     insta::assert_snapshot!(refused("a.b.c = 1"), @"x.toml:1: a: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`");
 }
 
@@ -35,12 +35,16 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
     insta::assert_snapshot!(refused("seed = -1"), @"x.toml:1: seed: `-1` is out of range; allowed: a whole number, 0 or more");
     insta::assert_snapshot!(refused("seed = [0, 1]"), @"x.toml:1: seed: found the list `[0,1]`; allowed: a whole number, 0 or more; a list of choices belongs under [grid]");
     insta::assert_snapshot!(refused("train = 3"), @"x.toml:1: train: found a whole number; allowed: a table of `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `flip`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`");
-    insta::assert_snapshot!(refused("tune = 4"), @"x.toml:1: tune: found a whole number; allowed: `frozen`, `lora`, `full`, or a table of `kind`, `rank`, `alpha`, `targets`");
+    insta::assert_snapshot!(refused("tune = 4"), @"x.toml:1: tune: found a whole number; allowed: `frozen`, `lora`, `full`, or a table of `kind`, `rank`, `alpha`, `targets`, `scaling`, `dropout`, `blocks`");
     insta::assert_snapshot!(refused("lora_rank = -3"), @"x.toml:1: lora_rank: `-3` is out of range; allowed: a whole number from 0 to 1024 (0: frozen encoder)");
     insta::assert_snapshot!(refused("registers = 'yes'"), @"x.toml:1: registers: found the text `yes`; allowed: true or false");
     insta::assert_snapshot!(refused("registers = 2020-01-01"), @"x.toml:1: registers: `2020-01-01` is a date, which no key takes; allowed: true or false");
     insta::assert_snapshot!(refused("px = [308, 308, 3]"), @"x.toml:1: px: found the list `[308,308,3]`; allowed: a side, or [height, width], in pixels from 14 to 8192; a list of choices belongs under [grid]");
     insta::assert_snapshot!(refused("px = 8"), @"x.toml:1: px: `8` is out of range; allowed: a side, or [height, width], in pixels from 14 to 8192");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_blocks = [6, 3]"), @"");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_blocks = 6"), @"");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_dropout = 1.0"), @"");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_scaling = 'rs_lora'"), @"");
     insta::assert_snapshot!(refused("eval.sets = []"), @"x.toml:1: eval.sets: the list is empty; allowed: a list, each item: a file name without folder, ending or white space");
     insta::assert_snapshot!(refused("eval.sets = ['val', 'val']"), @"x.toml:1: eval.sets: `val` is listed twice");
     insta::assert_snapshot!(refused("eval.sets = ['../val']"), @"x.toml:1: eval.sets: `../val` does not fit; allowed: a file name without folder, ending or white space");
@@ -84,6 +88,10 @@ fn combinations_that_do_not_exist_are_refused() {
     ");
     insta::assert_snapshot!(refused("size = 'h+'"), @"x.toml:1: model.size: there is no `huge_plus` of dinov2; allowed: `tiny`, `small`, `base`, `large`, `giant` (in a grid, leave the cell out with [[exclude]])");
     insta::assert_snapshot!(refused("size = 'tiny'"), @"x.toml:1: weights.kind: no pretrained weights exist for size `tiny`; allowed: `random`, `file`");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_targets = ['q', 'w1']"), @"");
+    insta::assert_snapshot!(refused("backbone = 'dinov2_vitg14'\nlora_rank = 2\nlora_targets = ['fc1', 'all']"), @"");
+    insta::assert_snapshot!(refused("backbone = 'dinov3_vith16plus'\nlora_rank = 2\nlora_targets = ['w12']"), @"");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_blocks = [6, 12]"), @"");
     insta::assert_snapshot!(refused("select = 'best'"), @"x.toml:1: eval.select: `best` is chosen on a held-out part of the train split, and there is none; allowed: `last`, or set `train.dev.fraction` above 0");
     insta::assert_snapshot!(refused("dino_type = 'dinov3'\npx = 15"), @"x.toml:2: train.input.px: `15x15` is less than one patch of dinov3; allowed: 16 and more");
     insta::assert_snapshot!(refused("epochs = 3\nsteps = 40"), @"x.toml:2: train.steps: set together with `train.epochs`, first in line 1; give one of them");
