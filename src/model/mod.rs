@@ -11,7 +11,8 @@ pub mod weights;
 pub mod network;
 
 pub use config::{
-    Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Size, TuneConfig, WeightsConfig,
+    Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Pretraining, Size, TuneConfig,
+    WeightsConfig,
 };
 pub use mode::Mode;
 pub use network::Network;

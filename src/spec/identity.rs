@@ -70,6 +70,8 @@ fn model_identity(model: model::Config) -> Value {
     fields.insert("size".to_owned(), plain_json(&model.size));
     if model.dino_type == DinoType::Dinov2 {
         fields.insert("registers".to_owned(), json!(model.registers));
+    } else {
+        since(&mut fields, "pretraining", plain_json(&model.pretraining), &json!("lvd1689m"));
     }
     fields.into()
 }
@@ -141,7 +143,6 @@ fn precision_name(precision: Precision) -> &'static str {
 
 /// Writes a field that came after the first ids, unless it has the value that was the only one
 /// before: old runs keep their ids.
-#[cfg_attr(not(test), expect(dead_code, reason = "the first ids are not given yet"))]
 fn since(fields: &mut Map<String, Value>, name: &str, value: Value, before: &Value) {
     if value != *before {
         fields.insert(name.to_owned(), value);
@@ -330,6 +331,8 @@ mod tests {
         ("model.dino_type=dinov3", true),
         ("model.size=large", true),
         ("model.registers=false", true),
+        // Without effect for DINOv2, which has one only.
+        ("model.pretraining=lvd1689m", false),
         ("weights.kind=random", true),
         ("weights.kind=pretrained", false),
         ("weights.path=b.pth", false),
