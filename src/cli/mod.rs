@@ -16,6 +16,7 @@ pub mod show;
 pub mod signals;
 pub mod status;
 pub mod table;
+pub mod weights;
 pub mod words;
 pub mod worker;
 
@@ -68,6 +69,8 @@ enum Verb {
     Table(table::Args),
     Readme(readme::Args),
     Index(index::Args),
+    /// Look into weight files
+    Weights(weights::Args),
     /// Check what works on this machine, and say what to do about what does not
     Doctor,
     /// List the training recipes key by key
@@ -100,6 +103,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Table(args) => return runtime()?.block_on(table::run(args, &machine()?)),
         Verb::Readme(args) => return runtime()?.block_on(readme::run(args, &machine()?)),
         Verb::Index(args) => return runtime()?.block_on(index::run(args, &machine()?)),
+        Verb::Weights(args) => weights::run(args),
         Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
         Verb::Worker(args) => worker::run(args),

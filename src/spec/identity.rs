@@ -70,6 +70,8 @@ fn model_identity(model: model::Config) -> Value {
     fields.insert("size".to_owned(), plain_json(&model.size));
     if model.dino_type == DinoType::Dinov2 {
         fields.insert("registers".to_owned(), json!(model.registers));
+    } else {
+        since(&mut fields, "pretraining", plain_json(&model.pretraining), &json!("lvd1689m"));
     }
     fields.into()
 }
@@ -344,6 +346,8 @@ mod tests {
         ("model.dino_type=dinov3", true),
         ("model.size=large", true),
         ("model.registers=false", true),
+        // Without effect for DINOv2, which has one only.
+        ("model.pretraining=lvd1689m", false),
         ("weights.kind=random", true),
         ("weights.kind=pretrained", false),
         ("weights.path=b.pth", false),

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::{Error, folder};
 use crate::model::backbone::Variant;
 use crate::model::config::WeightsConfig;
 
-/// The encoder's weight file; `None` for random weights.
+/// The encoder's weight file, or the index of a sharded one; `None` for random weights.
 ///
 /// `caches` are folders of torch hub or Hugging Face; see [`caches`].
 pub fn locate(
@@ -17,18 +17,25 @@ pub fn locate(
     match config {
         WeightsConfig::Random {} => Ok(None),
         WeightsConfig::File { path } => {
-            let file = if path.is_dir() { path.join("model.safetensors") } else { path.clone() };
-            if file.is_file() {
-                return Ok(Some(file));
+            if path.exists() {
+                return folder::weight_file(path).map(Some);
             }
-            Err(Error::NotFound {
-                variant: variant.name.to_owned(),
-                looked: format!("`{}`", file.display()),
-                advice: "check `weights.path` (relative paths start at the current folder)"
-                    .to_owned(),
-            })
+            Err(absent(variant.name, path))
         }
         WeightsConfig::Pretrained {} => pretrained(variant, folders, caches).map(Some),
+    }
+}
+
+/// The folder of `size = "custom"`: all of it counts, `config.json` included.
+pub fn locate_custom(path: &Path) -> Result<PathBuf, Error> {
+    if path.is_dir() { Ok(path.to_owned()) } else { Err(absent("a custom size", path)) }
+}
+
+fn absent(variant: &str, path: &Path) -> Error {
+    Error::NotFound {
+        variant: variant.to_owned(),
+        looked: format!("`{}`", path.display()),
+        advice: "check `weights.path` (relative paths start at the current folder)".to_owned(),
     }
 }
 
@@ -70,21 +77,23 @@ fn pretrained(
 }
 
 fn find_in(variant: &Variant, folder: &Path) -> Option<PathBuf> {
-    let files = variant.files.iter().map(|name| folder.join(name));
-    let folders = variant.folders.iter().flat_map(|name| {
-        let plain = folder.join(name).join("model.safetensors");
-        let snapshots = folder.join(format!("models--facebook--{name}")).join("snapshots");
-        std::iter::once(plain).chain(snapshot_files(&snapshots))
-    });
-    files.chain(folders).find(|path| path.is_file())
+    let file = variant.files.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let hubs = [("facebook", variant.folders), ("timm", variant.timm)];
+    let repositories =
+        || hubs.into_iter().flat_map(|(owner, names)| names.iter().map(move |name| (owner, *name)));
+    file.or_else(|| repositories().find_map(|(_, name)| folder::find(&folder.join(name))))
+        .or_else(|| repositories().find_map(|(owner, name)| cached(folder, owner, name)))
 }
 
-/// `model.safetensors` of each snapshot of a Hugging Face cache entry, sorted.
-fn snapshot_files(snapshots: &Path) -> Vec<PathBuf> {
-    // A cache that is not there or cannot be listed holds nothing for us.
-    let Ok(entries) = fs_err::read_dir(snapshots) else { return vec![] };
-    let mut files: Vec<_> =
-        entries.flatten().map(|entry| entry.path().join("model.safetensors")).collect();
-    files.sort();
-    files
+/// The weights of a repository in Hugging Face's cache: of the revision that `main` was when it
+/// was last fetched, else of any, sorted.
+fn cached(cache: &Path, owner: &str, name: &str) -> Option<PathBuf> {
+    let repository = cache.join(format!("models--{owner}--{name}"));
+    let snapshots = repository.join("snapshots");
+    // A cache that is not there or cannot be read holds nothing for us.
+    let main = fs_err::read_to_string(repository.join("refs").join("main")).unwrap_or_default();
+    let Ok(entries) = fs_err::read_dir(&snapshots) else { return None };
+    let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    folders.sort_by_key(|folder| (!folder.ends_with(main.trim()), folder.clone()));
+    folders.iter().find_map(|folder| folder::find(folder))
 }
