@@ -1,6 +1,7 @@
 //! Scoring: predictions, the confusion matrix, and the numbers made of it.
 
 pub mod confusion;
+pub mod features;
 pub mod masks;
 pub mod per_image;
 pub mod predict;

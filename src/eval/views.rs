@@ -175,7 +175,7 @@ mod tests {
     use crate::eval::reference_metric::VoidIs;
     use crate::model::network::Parts;
     use crate::model::vit::Encoder;
-    use crate::model::{DecoderConfig, DinoType, Size, TuneConfig, backbone, init};
+    use crate::model::{DecoderConfig, TuneConfig, backbone, init};
     use crate::rng;
 
     fn check(size: [usize; 2], crop: usize, stride: usize, expect: &[(usize, usize)]) {
@@ -227,9 +227,8 @@ mod tests {
     const SIDE: u32 = 56;
 
     fn network() -> Network {
-        let model =
-            model::Config { dino_type: DinoType::Dinov2, size: Size::Tiny, registers: true };
-        let mut encoder = Encoder::zeros(backbone::find(&model).unwrap().arch, &Device::flex());
+        let row = backbone::variants().find(|row| row.name == "dinov2_tiny14_reg");
+        let mut encoder = Encoder::zeros(row.unwrap().arch, &Device::flex());
         init::encoder(&mut encoder, 3);
         let parts = Parts {
             tune: &TuneConfig::Frozen {},
