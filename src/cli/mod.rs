@@ -1,7 +1,9 @@
 //! One file a verb; the only module that prints.
 
+pub mod device;
 pub mod doctor;
 pub mod fault;
+pub mod features;
 pub mod grid;
 pub mod index;
 pub mod logs;
@@ -71,6 +73,7 @@ enum Verb {
     Index(index::Args),
     /// Look into weight files
     Weights(weights::Args),
+    Features(features::Args),
     /// Check what works on this machine, and say what to do about what does not
     Doctor,
     /// List the training recipes key by key
@@ -104,6 +107,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Readme(args) => return runtime()?.block_on(readme::run(args, &machine()?)),
         Verb::Index(args) => return runtime()?.block_on(index::run(args, &machine()?)),
         Verb::Weights(args) => weights::run(args),
+        Verb::Features(args) => features::run(args, globals.quiet)?,
         Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
         Verb::Worker(args) => worker::run(args),

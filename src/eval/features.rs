@@ -94,6 +94,12 @@ fn to_tensor(batch: &[Ready], [height, width]: [usize; 2], device: &Device) -> T
 }
 
 impl Model {
+    /// An encoder alone, for inputs of `px` (height, width).
+    pub fn bare(mut encoder: Encoder, px: [usize; 2]) -> Self {
+        encoder.prepare(px);
+        Self::Encoder(Box::new(encoder))
+    }
+
     pub fn encoder(&self) -> &Encoder {
         match self {
             Self::Encoder(encoder) => encoder,
@@ -107,12 +113,12 @@ impl Model {
 
     /// All that is written of one batch; `images` `[batch, 3, height, width]`.
     fn run(&mut self, images: Tensor<4>, wanted: &Wanted) -> Vec<Part> {
+        let decoded = match self {
+            Self::Encoder(_) => vec![],
+            Self::Network(network) => network.layers().to_vec(),
+        };
         let encoder = self.encoder();
         let last = encoder.arch.depth - 1;
-        let decoded: &[usize] = match self {
-            Self::Encoder(_) => &[],
-            Self::Network(network) => network.layers(),
-        };
         let asked = wanted.layers.iter().map(|layer| layer - 1);
         let mut layers: Vec<usize> = asked.chain(decoded.iter().copied()).chain([last]).collect();
         layers.sort_unstable();

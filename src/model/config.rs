@@ -118,9 +118,7 @@ pub enum Scaling {
 }
 
 /// A linear layer of a block, by its official name.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoraTarget {
     Q,
@@ -215,9 +213,7 @@ impl LoraTarget {
     /// The linear layers of an encoder's blocks.
     pub fn of(arch: &Arch) -> &'static [Self] {
         match (arch.ffn, arch.has_fused_gates()) {
-            (Ffn::Mlp { .. }, _) => {
-                &[Self::Q, Self::K, Self::V, Self::Proj, Self::Fc1, Self::Fc2]
-            }
+            (Ffn::Mlp { .. }, _) => &[Self::Q, Self::K, Self::V, Self::Proj, Self::Fc1, Self::Fc2],
             (Ffn::SwiGlu { .. }, true) => {
                 &[Self::Q, Self::K, Self::V, Self::Proj, Self::W12, Self::W3]
             }

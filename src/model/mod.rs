@@ -11,8 +11,8 @@ pub mod weights;
 pub mod network;
 
 pub use config::{
-    Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Pretraining, Scaling, Size, TuneConfig,
-    WeightsConfig,
+    Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Pretraining, Scaling, Size,
+    TuneConfig, WeightsConfig,
 };
 pub use mode::Mode;
 pub use network::Network;

@@ -8,7 +8,9 @@ use super::problem::{Problem, quoted};
 use crate::eval::Select;
 use crate::model::backbone::{self, Variant};
 use crate::model::decoder;
-use crate::model::{DinoType, LoraConfig, LoraTarget, Pretraining, Size, TuneConfig, WeightsConfig};
+use crate::model::{
+    DinoType, LoraConfig, LoraTarget, Pretraining, Size, TuneConfig, WeightsConfig,
+};
 use crate::train::Input;
 
 /// A combination that does not work, and the keys that make it.

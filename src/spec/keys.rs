@@ -137,12 +137,8 @@ pub const KEYS: &[Key] = &[
     )
     .of(LORA),
     key("tune.targets", Type::List(&LORA_TARGET), "Linear layers that get an update.").of(LORA),
-    key(
-        "tune.scaling",
-        Type::Choice(&["standard", "rslora"]),
-        "alpha / rank, or alpha / √rank.",
-    )
-    .of(LORA),
+    key("tune.scaling", Type::Choice(&["standard", "rslora"]), "alpha / rank, or alpha / √rank.")
+        .of(LORA),
     key("tune.dropout", Type::Float { min: 0.0, max: 0.9 }, "Dropout of LoRA's input.").of(LORA),
     key(
         "tune.blocks",

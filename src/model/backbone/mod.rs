@@ -102,6 +102,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::model::mode::Mode;
     use crate::model::params::Params;
     use crate::model::vit::Encoder;
 
@@ -176,7 +177,7 @@ mod tests {
         let mut encoder = Encoder::zeros(Arch { depth: 1, ..row.arch }, &Device::flex());
         encoder.prepare([32, 48]);
         let images = burn::tensor::Tensor::ones([1, 3, 32, 48], &Device::flex());
-        let features = encoder.forward(images, &[0]);
+        let features = encoder.forward(images, &[0], Mode::Eval);
         assert_eq!(features.patches[0].dims(), [1, 6, 4096]);
         assert_eq!(features.class[0].dims(), [1, 1, 4096]);
     }

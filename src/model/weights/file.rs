@@ -158,7 +158,6 @@ impl TensorFile {
     /// # Panics
     /// If the file has no such tensor: callers ask [`Self::shape`] first.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let dtype = self.dtype(name).expect("callers look the tensor up first");
         let path = self.part_of(name);
         let failed = |source| Error::Read { path: path.to_owned(), source };
         let bytes = match &self.content {
@@ -172,15 +171,42 @@ impl TensorFile {
             }
             Content::Pytorch { tensors, .. } => tensors[name].read().map_err(failed)?,
         };
+        self.floats(name, &bytes)
+    }
+
+    /// Bytes of a tensor as numbers.
+    fn floats(&self, name: &str, bytes: &[u8]) -> Result<Vec<f32>, Error> {
+        let dtype = self.dtype(name).expect("callers look the tensor up first");
         match dtype.as_str() {
-            "f32" => Ok(f32s(&bytes)),
-            "f16" => Ok(f16s(&bytes)),
-            "bf16" => Ok(bf16s(&bytes)),
+            "f32" => Ok(f32s(bytes)),
+            "f16" => Ok(f16s(bytes)),
+            "bf16" => Ok(bf16s(bytes)),
             dtype => Err(Error::Format {
-                path: path.to_owned(),
+                path: self.part_of(name).to_owned(),
                 reason: format!("tensor {name} is {dtype}; f32, f16 and bf16 can be read"),
             }),
         }
+    }
+
+    /// The values `range` of a tensor, row-major; from safetensors no others are read.
+    ///
+    /// # Panics
+    /// If the file has no such tensor or the range ends behind it: callers ask [`Self::shape`].
+    pub fn read_range(&self, name: &str, range: std::ops::Range<usize>) -> Result<Vec<f32>, Error> {
+        let Content::Safetensors(entries) = &self.content else {
+            return Ok(self.read(name)?[range].to_vec());
+        };
+        let entry = &entries[name];
+        let width = entry.len / entry.shape.iter().product::<usize>().max(1);
+        assert!(range.end * width <= entry.len, "callers look the shape up first");
+        let path = self.part_of(name);
+        let failed = |source| Error::Read { path: path.to_owned(), source };
+        let mut bytes = vec![0; range.len() * width];
+        let mut file = fs_err::File::open(path).map_err(failed)?;
+        let start = entry.start + (range.start * width) as u64;
+        file.seek(SeekFrom::Start(start)).map_err(failed)?;
+        file.read_exact(&mut bytes).map_err(failed)?;
+        self.floats(name, &bytes)
     }
 
     fn part_of(&self, name: &str) -> &Path {
