@@ -22,6 +22,7 @@ use crate::event::{
 use crate::files::atomic::LineLog;
 use crate::files::{FileLock, RunDir};
 use crate::id::ScoreId;
+use crate::model::adapter::{self, About, EncoderInfo};
 use crate::model::backbone::{self, Backbone};
 use crate::model::network::Parts;
 use crate::model::vit::Encoder;
@@ -153,7 +154,7 @@ impl<'a> Work<'a> {
                 Select::Best => self.dir.adapter_best(),
             };
             let checkpoint = checkpoint::load_adapter(&scored, &self.file.run, &mut network)?;
-            let mut network = network.without_gradients();
+            let mut network = network.merged();
             for request in requests {
                 let ended = self.score(&mut network, request, &checkpoint, (journal, stop))?;
                 if ended == End::Interrupted {
@@ -182,6 +183,29 @@ impl<'a> Work<'a> {
             seed: spec.seed,
         };
         Ok(Network::new(encoder, &parts))
+    }
+
+    /// What the network is made of, for adapter files.
+    fn about(&self) -> About {
+        let spec = self.spec();
+        let weights = self.order.facts.weights.as_ref();
+        let weights_sha256 = weights.map(|file| file.sha256.clone());
+        About {
+            sweep: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            encoder: EncoderInfo {
+                weights_sha256,
+                ..EncoderInfo::of(&self.backbone.name, &self.backbone.arch)
+            },
+            tune: spec.tune.clone(),
+            decoder: Some(spec.decoder.clone()),
+            n_classes: Some(self.dataset.n_classes() as usize),
+            class_names: Some(self.dataset.classes.clone()),
+            input_px: Some(self.input_px()),
+            normalise: match (spec.train.normalise, self.mean_std()) {
+                (Normalise::None, _) => adapter::Normalise::None {},
+                (Normalise::Backbone, (mean, std)) => adapter::Normalise::MeanStd { mean, std },
+            },
+        }
     }
 
     fn input_px(&self) -> [usize; 2] {
@@ -245,6 +269,7 @@ impl<'a> Work<'a> {
         let best = config.dev.fraction > 0.0;
         let mut job = Job {
             run: self.file.run.clone(),
+            about: self.about(),
             seed: self.spec().seed,
             config,
             network,
@@ -261,7 +286,7 @@ impl<'a> Work<'a> {
         }
         let saved = {
             let named = (&job.run, steps_total);
-            checkpoint::save_adapter(&self.dir.adapter(), named, &mut job.network)?
+            checkpoint::save_adapter(&self.dir.adapter(), named, &job.about, &mut job.network)?
         };
         let epoch = steps_total.div_ceil(job.loader.batches_per_epoch() as u64) as u32;
         journal.emit(Event::TrainingEnded {

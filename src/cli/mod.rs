@@ -1,5 +1,6 @@
 //! One file a verb; the only module that prints.
 
+pub mod adapter;
 pub mod device;
 pub mod doctor;
 pub mod fault;
@@ -71,6 +72,7 @@ enum Verb {
     Table(table::Args),
     Readme(readme::Args),
     Index(index::Args),
+    Adapter(adapter::Args),
     /// Look into weight files
     Weights(weights::Args),
     Features(features::Args),
@@ -106,6 +108,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Table(args) => return runtime()?.block_on(table::run(args, &machine()?)),
         Verb::Readme(args) => return runtime()?.block_on(readme::run(args, &machine()?)),
         Verb::Index(args) => return runtime()?.block_on(index::run(args, &machine()?)),
+        Verb::Adapter(args) => adapter::run(args)?,
         Verb::Weights(args) => weights::run(args),
         Verb::Features(args) => features::run(args, globals.quiet)?,
         Verb::Doctor => doctor::run(&machine()?)?,

@@ -9,6 +9,7 @@ pub mod init;
 pub mod decoder;
 pub mod weights;
 pub mod network;
+pub mod adapter;
 
 pub use config::{
     Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Pretraining, Scaling, Size,

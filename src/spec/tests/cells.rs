@@ -112,7 +112,11 @@ fn lora_can_be_an_axis_in_all_its_keys() {
                 lora_blocks = [[0, 11], [6, 11]]\nlora_scaling = ['standard', 'rslora']\n\
                 lora_dropout = [0.1]";
     let experiment = load(toml);
-    insta::assert_snapshot!(table(&experiment).lines().take(3).collect::<Vec<_>>().join("\n"), @"");
+    insta::assert_snapshot!(table(&experiment).lines().take(3).collect::<Vec<_>>().join("\n"), @"
+    lora_targets=q,v lora_blocks=0-11 lora_scaling=standard lora_dropout=0.1
+    lora_targets=q,v lora_blocks=0-11 lora_scaling=rslora lora_dropout=0.1
+    lora_targets=q,v lora_blocks=6-11 lora_scaling=standard lora_dropout=0.1
+    ");
     assert_eq!(experiment.cells.len(), 8);
     let TuneConfig::Lora(lora) = &experiment.cells[7].spec.tune else { panic!("not LoRA") };
     assert_eq!((lora.blocks, lora.dropout, lora.scale()), (Some([6, 11]), 0.1, 2.0));
