@@ -76,3 +76,50 @@ fn blob_name(path: &Path) -> Option<String> {
     let is_hex = name.len() == SHA256_DIGITS && name.bytes().all(|b| b.is_ascii_hexdigit());
     (is_hex && target.parent()?.ends_with("blobs")).then(|| name.to_lowercase())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::hash::sha256_file;
+    use crate::model::backbone::variants;
+
+    fn check(name: &str, path: &Path, sha256: &str) -> Result<(), Error> {
+        check_release(variants().find(|v| v.name == name).unwrap(), path, sha256)
+    }
+
+    #[test]
+    fn a_released_name_must_hold_the_released_file() {
+        let path = Path::new("w/dinov3_vits16_pretrain_lvd1689m-08c60483.pth");
+        check("dinov3_vits16", path, "08c60483aa").unwrap();
+        let text = check("dinov3_vits16", path, "18c60483aa").unwrap_err().to_string();
+        assert!(text.contains("should begin with 08c60483;"), "{text}");
+        assert!(text.contains("kind = \"file\""), "{text}");
+        // No sha256 is published of the register files, nor of a file of another name.
+        check("dinov2_vits14_reg", Path::new("dinov2_vits14_reg4_pretrain.pth"), "00").unwrap();
+        check("dinov3_vits16", Path::new("mine.pth"), "00").unwrap();
+    }
+
+    #[test]
+    fn a_blob_of_the_cache_must_be_what_it_is_named_by() {
+        let temp = tempfile::tempdir().unwrap();
+        let name = "ab".repeat(32);
+        let path = temp.path().join("model.safetensors");
+        std::os::unix::fs::symlink(format!("../../blobs/{name}"), &path).unwrap();
+        check("dinov3_vits16", &path, &name).unwrap();
+        assert!(check("dinov3_vits16", &path, &"cd".repeat(32)).is_err());
+    }
+
+    #[test]
+    fn a_folders_digest_sees_every_file_and_the_config() {
+        let temp = tempfile::tempdir().unwrap();
+        let (folder, single) = (temp.path(), temp.path().join("model.safetensors"));
+        fs_err::write(&single, b"tensors").unwrap();
+        let of = |path: &Path| digest(path, &mut |file| sha256_file(file)).unwrap();
+        assert_eq!(of(&single), sha256_bytes(b"tensors"));
+        let without = of(folder);
+        fs_err::write(folder.join("config.json"), b"{}").unwrap();
+        let with = of(folder);
+        assert!(with != without && with != of(&single));
+        assert_eq!(of(&single), sha256_bytes(b"tensors"));
+    }
+}

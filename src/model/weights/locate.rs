@@ -97,3 +97,71 @@ fn cached(cache: &Path, owner: &str, name: &str) -> Option<PathBuf> {
     folders.sort_by_key(|folder| (!folder.ends_with(main.trim()), folder.clone()));
     folders.iter().find_map(|folder| folder::find(folder))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::backbone::variants;
+
+    fn row(name: &str) -> &'static Variant {
+        variants().find(|v| v.name == name).unwrap()
+    }
+
+    fn touch(path: &Path) -> PathBuf {
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, b"x").unwrap();
+        path.to_owned()
+    }
+
+    /// Looks for `name` where `file` alone is, in a weight folder or a cache.
+    fn check(name: &str, file: &str) {
+        let temp = tempfile::tempdir().unwrap();
+        let folders = [temp.path().to_owned()];
+        let found = || locate(row(name), &WeightsConfig::Pretrained {}, (&[], &folders));
+        assert!(matches!(found(), Err(Error::NotFound { .. })));
+        let path = touch(&temp.path().join(file));
+        assert_eq!(found().unwrap(), Some(path), "{name}");
+    }
+
+    #[test]
+    fn files_and_folders_of_every_hub_are_found() {
+        check("dinov2_vits14", "dinov2_vits14_pretrain.pth");
+        check("dinov2_vits14_reg", "dinov2-with-registers-small/model.safetensors");
+        check("dinov2_vitb14", "dinov2-base/pytorch_model.bin");
+        check("dinov3_vit7b16", "dinov3-vit7b16-pretrain-lvd1689m/model.safetensors.index.json");
+        check("dinov3_vitl16_sat493m", "dinov3_vitl16_pretrain_sat493m-eadcf0ff.pth");
+        check("dinov3_vitb16", "vit_base_patch16_dinov3.lvd1689m/model.safetensors");
+        check(
+            "dinov3_vitl16_sat493m",
+            "models--facebook--dinov3-vitl16-pretrain-sat493m/snapshots/a1/model.safetensors",
+        );
+        check(
+            "dinov2_vitl14_reg",
+            "models--timm--vit_large_patch14_reg4_dinov2.lvd142m/snapshots/a1/model.safetensors",
+        );
+    }
+
+    #[test]
+    fn the_snapshot_that_main_names_comes_first() {
+        let temp = tempfile::tempdir().unwrap();
+        let cache = temp.path().join("models--facebook--dinov2-small");
+        let [_, b] = ["a", "b"]
+            .map(|commit| touch(&cache.join(format!("snapshots/{commit}/model.safetensors"))));
+        fs_err::create_dir_all(cache.join("refs")).unwrap();
+        fs_err::write(cache.join("refs/main"), "b\n").unwrap();
+        let caches = [temp.path().to_owned()];
+        let found = locate(row("dinov2_vits14"), &WeightsConfig::Pretrained {}, (&[], &caches));
+        assert_eq!(found.unwrap(), Some(b));
+    }
+
+    #[test]
+    fn a_folder_given_by_path_is_its_weight_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mine");
+        let config = WeightsConfig::File { path: path.clone() };
+        let found = || locate(row("dinov2_vits14"), &config, (&[], &[]));
+        assert!(found().unwrap_err().to_string().contains("check `weights.path`"));
+        let index = touch(&path.join("model.safetensors.index.json"));
+        assert_eq!(found().unwrap(), Some(index));
+    }
+}

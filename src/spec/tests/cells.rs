@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
-use crate::model::{DecoderConfig, TuneConfig};
+use crate::model::{DecoderConfig, Pretraining, TuneConfig};
 use crate::train::{Input, Schedule};
 
 #[test]
@@ -97,12 +97,16 @@ fn axes_may_hold_tables_kinds_and_lists() {
     tune=lora rank=9 targets=v eval.sets=val,train px=448
     tune=lora rank=9 targets=v eval.sets=val,train px=308x616
     ");
-    let backbones = load("[grid]\nbackbone = ['dinov2_vitl14', 'dinov3_vith16plus']");
+    let backbones =
+        load("[grid]\nbackbone = ['dinov2_vitl14', 'dinov3_vith16plus', 'dinov3_vitl16_sat493m']");
     insta::assert_snapshot!(table(&backbones), @"
     backbone=dinov2_vitl14
     backbone=dinov3_vith16plus
+    backbone=dinov3_vitl16_sat493m
     ");
     assert_eq!(backbones.cells[0].spec.model.size, crate::model::Size::Large);
+    let pretraining = |i: usize| backbones.cells[i].spec.model.pretraining;
+    assert_eq!([pretraining(1), pretraining(2)], [Pretraining::Lvd1689m, Pretraining::Sat493m]);
     assert!(!backbones.cells[0].spec.model.registers && backbones.cells[1].spec.model.registers);
 }
 
@@ -354,6 +358,7 @@ fn the_key_table_is_the_fields_of_a_run_a_schedule_and_a_machine() {
         "",
         "weights = { kind = 'file', path = 'a' }\nlora_rank = 3\ndecoder = 'fpn'\npx = 448",
         "decoder = 'linear_bn'\ndata = 'shapes'\nsteps = 3\ntrain.schedule = 'constant'",
+        "backbone = 'dinov3_vitl16_sat493m'",
     ];
     let mut fields = BTreeSet::new();
     for toml in specs {
