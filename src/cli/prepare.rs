@@ -11,7 +11,7 @@ use crate::data::dataset::{self, Dataset};
 use crate::event::{Planned, PlannedCell, PlannedScore};
 use crate::files::{HashCache, ResultsDir};
 use crate::id::RunId;
-use crate::model::{Size, WeightsConfig, backbone, weights};
+use crate::model::{self, Size, WeightsConfig, backbone, weights};
 use crate::plan::{self, Wanted};
 use crate::schedule::Job;
 use crate::spec::{
@@ -97,6 +97,7 @@ struct World<'a> {
     /// By the JSON of the `data` key and the split.
     fingerprints: BTreeMap<(String, String), Result<String, String>>,
     sha256s: BTreeMap<PathBuf, Result<String, String>>,
+    looked_into: BTreeSet<PathBuf>,
 }
 
 impl<'a> World<'a> {
@@ -109,6 +110,7 @@ impl<'a> World<'a> {
             datasets: BTreeMap::new(),
             fingerprints: BTreeMap::new(),
             sha256s: BTreeMap::new(),
+            looked_into: BTreeSet::new(),
         }
     }
 
@@ -175,10 +177,31 @@ impl<'a> World<'a> {
         let found = weights::locate(variant, &spec.weights, folders);
         let Some(path) = found.map_err(text)? else { return Ok(None) };
         let file = self.hashed(&path)?;
+        if matches!(spec.weights, WeightsConfig::File { .. }) {
+            self.note_other_images(&file.path, spec.model);
+        }
         if spec.weights == (WeightsConfig::Pretrained {}) {
             weights::check_release(variant, &path, &file.sha256).map_err(text)?;
         }
         Ok(Some(file))
+    }
+
+    /// Says once a file if its weights are of the other images, whose mean is another: no shape
+    /// shows that.
+    fn note_other_images(&mut self, path: &Path, model: model::Config) {
+        if !self.looked_into.insert(path.to_owned()) {
+            return;
+        }
+        // A file that cannot be read is met when it is loaded.
+        let Ok(found) = weights::identify(path) else { return };
+        let images = found.variant.map(|variant| (variant.dino_type, variant.pretraining));
+        if let Some((dino_type, pretraining)) = images
+            && dino_type == model.dino_type
+            && pretraining != model.pretraining
+        {
+            let (file, name) = (path.display(), found.name);
+            tracing::warn!("`{file}` seems to be {name}: `model.pretraining` says otherwise");
+        }
     }
 
     fn hashed(&mut self, path: &Path) -> Result<WeightsFile, String> {

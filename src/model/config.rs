@@ -47,6 +47,16 @@ pub enum DinoType {
     Dinov3,
 }
 
+impl DinoType {
+    /// As people write it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Dinov2 => "DINOv2",
+            Self::Dinov3 => "DINOv3",
+        }
+    }
+}
+
 /// Sizes; which exist for which DINO is in the `VARIANTS` tables of `backbone`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

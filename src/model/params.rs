@@ -168,13 +168,35 @@ impl Slot<'_> {
     }
 }
 
-/// `[rows, columns]` row-major to `[columns, rows]` row-major.
+/// `[rows, columns]` row-major to `[columns, rows]` row-major, a tile at a time: a column of a large
+/// matrix would touch another cache line with every value.
 fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    const TILE: usize = 32;
     let mut out = vec![0.0; values.len()];
-    for row in 0..rows {
-        for column in 0..columns {
-            out[column * rows + row] = values[row * columns + column];
+    for top in (0..rows).step_by(TILE) {
+        for left in (0..columns).step_by(TILE) {
+            for row in top..rows.min(top + TILE) {
+                let from = &values[row * columns..(row + 1) * columns];
+                for column in left..columns.min(left + TILE) {
+                    out[column * rows + row] = from[column];
+                }
+            }
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposing_moves_every_value_whatever_the_tiles() {
+        for (rows, columns) in [(1, 1), (3, 70), (32, 32), (65, 33)] {
+            let values: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
+            let turned = transpose(&values, rows, columns);
+            assert_eq!(transpose(&turned, columns, rows), values);
+            assert_eq!(turned.get(1), if rows > 1 { values.get(columns) } else { values.get(1) });
+        }
+    }
 }

@@ -27,9 +27,8 @@ fn decoder(config: &DecoderConfig) -> String {
 
 pub(super) fn pretraining(spec: &RunSpec) -> String {
     let dino = match (spec.model.dino_type, spec.model.pretraining) {
-        (DinoType::Dinov2, _) => "DINOv2",
-        (DinoType::Dinov3, Pretraining::Lvd1689m) => "DINOv3",
         (DinoType::Dinov3, Pretraining::Sat493m) => "DINOv3 SAT",
+        (dino_type, _) => dino_type.label(),
     };
     match spec.weights {
         WeightsConfig::Random {} => format!("random ({dino})"),

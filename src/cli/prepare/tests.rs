@@ -130,3 +130,41 @@ fn weights_are_hashed_into_the_run_and_remembered() {
     let changed = prepare_in(temp.path(), vec![with_weights]).unwrap();
     assert_ne!(changed[0].run, cells[0].run);
 }
+
+#[test]
+fn a_file_under_a_released_name_must_be_the_released_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("weights/dinov2_vits14_pretrain.pth");
+    crate::files::write_atomic(&path, b"weights").unwrap();
+    let mut released = spec();
+    released.model.size = Size::Small;
+    released.model.registers = false;
+    released.weights = WeightsConfig::Pretrained {};
+    let missing = prepare_in(temp.path(), vec![released.clone()]).unwrap_err().to_string();
+    assert!(missing.contains("should begin with b938bf1b"), "{missing}");
+    assert!(missing.contains("kind = \"file\""), "{missing}");
+    released.weights = WeightsConfig::File { path };
+    prepare_in(temp.path(), vec![released]).unwrap();
+}
+
+#[test]
+fn a_custom_size_is_its_whole_folder() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path().join("mine");
+    let fixture = "tests/data/formats/hf_dinov2_noreg_mlp.safetensors";
+    let bytes = fs_err::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture)).unwrap();
+    crate::files::write_atomic(&folder.join("model.safetensors"), &bytes).unwrap();
+    let mut custom = spec();
+    custom.model.size = Size::Custom;
+    custom.model.registers = false;
+    custom.weights = WeightsConfig::File { path: folder.clone() };
+    let prepared = || prepare_in(temp.path(), vec![custom.clone()]);
+    let missing = prepared().unwrap_err().to_string();
+    assert!(missing.contains("needs a Hugging Face folder with a `config.json`"), "{missing}");
+    let config = r#"{"model_type": "dinov2", "num_attention_heads": 3}"#;
+    crate::files::write_atomic(&folder.join("config.json"), config.as_bytes()).unwrap();
+    let three = prepared().unwrap()[0].run.clone();
+    let config = config.replace('3', "4");
+    crate::files::write_atomic(&folder.join("config.json"), config.as_bytes()).unwrap();
+    assert_ne!(prepared().unwrap()[0].run, three, "heads are part of the model");
+}

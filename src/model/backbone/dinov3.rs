@@ -94,7 +94,8 @@ const SMALL: Row = Row {
     init_std: INIT_STD,
     files: &["dinov3_vits16_pretrain_lvd1689m-08c60483.pth"],
     folders: &["dinov3-vits16-pretrain-lvd1689m"],
-    timm: &["vit_small_patch16_dinov3_qkvb.lvd1689m", "vit_small_patch16_dinov3.lvd1689m"],
+    // Without `_qkvb` the biases are left out, which only in B, L and H+ were trained to zero.
+    timm: &["vit_small_patch16_dinov3_qkvb.lvd1689m"],
     sha256: "08c60483",
     params: 21_601_152,
 };
@@ -106,10 +107,7 @@ const SMALL_PLUS: Row = Row {
     ffn: Ffn::SwiGlu { hidden: 1536 },
     files: &["dinov3_vits16plus_pretrain_lvd1689m-4057cbaa.pth"],
     folders: &["dinov3-vits16plus-pretrain-lvd1689m"],
-    timm: &[
-        "vit_small_plus_patch16_dinov3_qkvb.lvd1689m",
-        "vit_small_plus_patch16_dinov3.lvd1689m",
-    ],
+    timm: &["vit_small_plus_patch16_dinov3_qkvb.lvd1689m"],
     sha256: "4057cbaa",
     params: 28_697_472,
     ..SMALL

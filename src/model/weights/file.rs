@@ -160,6 +160,7 @@ impl TensorFile {
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         let path = self.part_of(name);
         let failed = |source| Error::Read { path: path.to_owned(), source };
+        // Both containers are little-endian, as every machine is that this is built for.
         let bytes = match &self.content {
             Content::Safetensors(entries) => {
                 let entry = &entries[name];
@@ -178,7 +179,7 @@ impl TensorFile {
     fn floats(&self, name: &str, bytes: &[u8]) -> Result<Vec<f32>, Error> {
         let dtype = self.dtype(name).expect("callers look the tensor up first");
         match dtype.as_str() {
-            "f32" => Ok(f32s(bytes)),
+            "f32" => Ok(bytemuck::pod_collect_to_vec(bytes)),
             "f16" => Ok(f16s(bytes)),
             "bf16" => Ok(bf16s(bytes)),
             dtype => Err(Error::Format {
@@ -215,10 +216,6 @@ impl TensorFile {
             Content::Pytorch { .. } => &self.path,
         }
     }
-}
-
-fn f32s(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
 fn f16s(bytes: &[u8]) -> Vec<f32> {

@@ -54,14 +54,15 @@ pub fn custom(config: &Config, folder: &Path) -> Result<Backbone, Error> {
     }
     let found = identify(folder)?;
     if found.dino_type != config.dino_type {
-        return Err(failed(format!("it is {:?}, `model.dino_type` is another", found.dino_type)));
+        let family = found.dino_type.label();
+        return Err(failed(format!("it is a {family}, `model.dino_type` is another")));
     }
     let patch = backbone::patch_px(config.dino_type) as usize;
     if found.arch.patch != patch {
         let has = found.arch.patch;
         return Err(failed(format!(
-            "its patch is {has}, that of {:?} here is {patch}",
-            config.dino_type
+            "its patch is {has}, that of {} here is {patch}",
+            config.dino_type.label()
         )));
     }
     let registers = backbone::registers(config) as usize;

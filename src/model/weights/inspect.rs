@@ -130,8 +130,13 @@ fn architecture(found: &Identified) -> String {
         Position::Rotary { base } => format!("RoPE base {base}"),
     };
     format!(
-        "{:?}, patch {}, {} channels, {} blocks, {} heads, {ffn}, {} registers, {position}",
-        found.dino_type, arch.patch, arch.dim, arch.depth, arch.heads, arch.registers
+        "{}, patch {}, {} channels, {} blocks, {} heads, {ffn}, {} registers, {position}",
+        found.dino_type.label(),
+        arch.patch,
+        arch.dim,
+        arch.depth,
+        arch.heads,
+        arch.registers
     )
 }
 

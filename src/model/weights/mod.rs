@@ -5,6 +5,7 @@
 
 pub mod folder;
 pub mod file;
+mod maps;
 pub mod names;
 pub mod hf_config;
 pub mod plan;
