@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod fault;
+pub mod fetch;
 pub mod grid;
 pub mod index;
 pub mod logs;
@@ -68,6 +69,7 @@ enum Verb {
     Table(table::Args),
     Readme(readme::Args),
     Index(index::Args),
+    Fetch(fetch::Args),
     /// Check what works on this machine, and say what to do about what does not
     Doctor,
     /// List the training recipes key by key
@@ -100,6 +102,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Table(args) => return runtime()?.block_on(table::run(args, &machine()?)),
         Verb::Readme(args) => return runtime()?.block_on(readme::run(args, &machine()?)),
         Verb::Index(args) => return runtime()?.block_on(index::run(args, &machine()?)),
+        Verb::Fetch(args) => fetch::run(args, globals, &machine()?)?,
         Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
         Verb::Worker(args) => worker::run(args),

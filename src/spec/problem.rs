@@ -94,7 +94,7 @@ impl Problems {
 }
 
 /// The candidate that `name` is most likely a slip of: the same last segment, or few edits away.
-pub(super) fn nearest<'a>(
+pub fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {

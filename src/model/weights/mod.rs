@@ -6,6 +6,7 @@
 pub mod file;
 pub mod locate;
 pub mod names;
+pub mod release;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
