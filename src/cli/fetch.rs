@@ -60,10 +60,8 @@ pub fn run(args: &Args, globals: &Globals, machine: &Machine) -> anyhow::Result<
     }
     let things = things(args)?;
     let root_certificates = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
-    let settings = Settings {
-        root_certificates: root_certificates.map(PathBuf::from),
-        ..Settings::default()
-    };
+    let settings =
+        Settings { root_certificates: root_certificates.map(PathBuf::from), ..Settings::default() };
     let downloader = Downloader::new(settings)?;
     let setting = Setting { args, data_dirs, weight_dirs, downloader };
     let mut worst = Exit::Done;
@@ -95,7 +93,8 @@ fn things(args: &Args) -> anyhow::Result<Vec<Thing>> {
             Some(thing) => things.push(thing),
             None => {
                 let nearest = spec::nearest(name, names());
-                let hint = nearest.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+                let hint =
+                    nearest.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
                 unknown.push(format!("`{name}`{hint}"));
             }
         }
@@ -138,11 +137,7 @@ fn data(row: &Row, setting: &Setting<'_>, show: &mut Show) -> anyhow::Result<Pat
     }
 }
 
-fn weights(
-    release: &Release,
-    setting: &Setting<'_>,
-    show: &mut Show,
-) -> anyhow::Result<PathBuf> {
+fn weights(release: &Release, setting: &Setting<'_>, show: &mut Show) -> anyhow::Result<PathBuf> {
     let args = setting.args;
     let dir = setting.weight_dirs.first().context("`weight_dirs` is empty: use `--dir`")?;
     let target = dir.join(release.file_name);
@@ -177,7 +172,10 @@ fn weights(
         Err(error) => {
             let exit = exit_of(&error);
             let advice = (is_of_network(&error) && args.url.is_none()).then(|| {
-                format!("by hand: get {url} on another machine and put it to `{}`", target.display())
+                format!(
+                    "by hand: get {url} on another machine and put it to `{}`",
+                    target.display()
+                )
             });
             Err(with_advice(error, advice)).or_exit(exit)
         }
@@ -280,7 +278,8 @@ fn list(data_dirs: &[PathBuf], weight_dirs: &[PathBuf]) {
         vec![row.name.to_owned(), size, row.licence.to_owned(), state]
     });
     let weights = releases().map(|release| {
-        let partial = weight_dirs.first().map_or(0, |dir| partial_bytes(&dir.join(release.file_name)));
+        let partial =
+            weight_dirs.first().map_or(0, |dir| partial_bytes(&dir.join(release.file_name)));
         let state = match (there(&release, weight_dirs, true), partial) {
             (Some(path), _) => format!("there: {}", path.display()),
             (None, 0) => missing(matches!(release.access, Access::Gated { .. })),

@@ -212,7 +212,8 @@ impl Unpacking<'_> {
             (self.tell)(self.place.bytes);
         }
         if written < size {
-            return Err(self.refused(name, "is shorter than it says"));
+            let problem = format!("{} ends early", shown(name));
+            return Err(Error::Damaged { archive: self.archive.to_owned(), problem });
         }
         Ok(())
     }
@@ -229,8 +230,7 @@ impl Unpacking<'_> {
     }
 
     fn refused(&self, name: &[u8], problem: &'static str) -> Error {
-        let text: String = String::from_utf8_lossy(name).chars().take(120).collect();
-        Error::Unsafe { archive: self.archive.to_owned(), entry: format!("{text:?}"), problem }
+        Error::Unsafe { archive: self.archive.to_owned(), entry: shown(name), problem }
     }
 
     fn damaged(&self, error: &io::Error) -> Error {
@@ -240,6 +240,12 @@ impl Unpacking<'_> {
     fn bad_zip(&self, error: zip::result::ZipError) -> Error {
         Error::Damaged { archive: self.archive.to_owned(), problem: error.to_string() }
     }
+}
+
+/// A name that may hold anything, as it is shown.
+fn shown(name: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(name).chars().take(120).collect();
+    format!("{text:?}")
 }
 
 struct Counted<'a> {

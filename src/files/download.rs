@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use md5::Md5;
-use sha2::digest::Digest;
 use sha2::Sha256;
+use sha2::digest::Digest;
 
 use super::space::free_bytes;
 use super::{Claim, hash, write_atomic};
@@ -96,13 +96,31 @@ impl Default for Settings {
 #[derive(Debug)]
 pub enum News<'a> {
     /// Another process downloads the same file.
-    Waits { target: &'a Path },
-    Asks { url: String, from: u64 },
-    Bytes { done: u64, total: Option<u64> },
-    Retries { why: &'a str, wait: Duration },
-    StartsOver { why: &'a str },
-    NextUrl { why: String },
-    Checks { target: &'a Path, bytes: u64 },
+    Waits {
+        target: &'a Path,
+    },
+    Asks {
+        url: String,
+        from: u64,
+    },
+    Bytes {
+        done: u64,
+        total: Option<u64>,
+    },
+    Retries {
+        why: &'a str,
+        wait: Duration,
+    },
+    StartsOver {
+        why: &'a str,
+    },
+    NextUrl {
+        why: String,
+    },
+    Checks {
+        target: &'a Path,
+        bytes: u64,
+    },
 }
 
 /// A file that is there and right.
@@ -117,9 +135,13 @@ pub struct Fetched {
 pub enum Proof {
     Published,
     /// The sha256 beside it, of when it was first seen here.
-    Remembered { record: PathBuf },
+    Remembered {
+        record: PathBuf,
+    },
     /// Nothing yet: its sha256 was written down just now.
-    FirstSeen { record: PathBuf },
+    FirstSeen {
+        record: PathBuf,
+    },
     /// Nothing, and the folder cannot be written to.
     None,
 }
@@ -583,7 +605,8 @@ fn given_up(url: &str, again: Again, part: &Part) -> Error {
 
 /// Whether these are the first bytes of HTML: a login page, a page of regrets.
 fn is_page(head: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_lowercase();
+    let text =
+        String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_lowercase();
     ["<!doctype html", "<html", "<head", "<?xml"].iter().any(|start| text.starts_with(start))
 }
 

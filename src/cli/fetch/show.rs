@@ -38,7 +38,9 @@ impl Show {
             fetch::News::Download(_, news) => self.weights(news),
             fetch::News::Found(path) => self.note(&format!("uses `{}`", path.display())),
             fetch::News::Waits(path) => self.waits(path),
-            fetch::News::Unpacks { done, total, .. } => self.amount("unpacked", *done, Some(*total)),
+            fetch::News::Unpacks { done, total, .. } => {
+                self.amount("unpacked", *done, Some(*total))
+            }
             fetch::News::Converts { done, total } => {
                 self.far(&format!("{done} of {total} masks converted"));
             }
@@ -108,7 +110,8 @@ impl Show {
             bar.set_message(verb.to_owned());
             return;
         }
-        let of = total.map_or(String::new(), |total| format!(" of {}", words::size(total.max(done))));
+        let of =
+            total.map_or(String::new(), |total| format!(" of {}", words::size(total.max(done))));
         self.far(&format!("{}{of} {verb}", words::size(done)));
     }
 

@@ -10,9 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::dataset::{self, Ade20kConfig, Config, VocConfig};
+use crate::files::Claim;
 use crate::files::archive::{self, Limits};
 use crate::files::download::{self, Checksum, Downloader, RemoteFile, Size};
-use crate::files::Claim;
 use catalog::{Bytes, Published, ROWS, Recipe, Row, Source};
 
 /// Downloads and unpacked archives, until their row is done; in the data folder.
@@ -45,8 +45,15 @@ pub enum News<'a> {
     Found(&'a Path),
     /// Another process fetches the same.
     Waits(&'a Path),
-    Unpacks { archive: &'a Path, done: u64, total: u64 },
-    Converts { done: usize, total: usize },
+    Unpacks {
+        archive: &'a Path,
+        done: u64,
+        total: u64,
+    },
+    Converts {
+        done: usize,
+        total: usize,
+    },
 }
 
 /// Why a row is not there.
@@ -92,7 +99,11 @@ pub fn state(row: &Row, data_dirs: &[PathBuf]) -> State {
     }
     let Some(dir) = data_dirs.first() else { return State::Missing };
     let bytes = row.files.iter().map(|file| {
-        let paths = [dir.join(file.name), dir.join(WORK).join(file.name), dir.join(row.target).join(file.name)];
+        let paths = [
+            dir.join(file.name),
+            dir.join(WORK).join(file.name),
+            dir.join(row.target).join(file.name),
+        ];
         let sizes = paths.iter().map(|path| {
             let whole = fs_err::metadata(path).map_or(0, |metadata| metadata.len());
             whole.max(download::partial_bytes(path))
@@ -123,17 +134,32 @@ impl Job<'_> {
         }
         let work = dir.join(WORK);
         let place = work.join(self.row.name);
-        let _claim = Claim::on(&place, || tell(News::Waits(&target)))?;
-        // What another process made while we waited.
-        if missing(self.row, &target).is_none() {
-            return Ok((target, false));
+        let claim = Claim::on(&place, || tell(News::Waits(&target)))?;
+        // Another process may have made it while we waited.
+        let is_new = missing(self.row, &target).is_some();
+        if is_new {
+            self.make(dir, &place, &target, tell)?;
         }
+        drop(claim);
+        // Other rows may be under way there.
+        let _ = fs_err::remove_dir(work);
+        Ok((target, is_new))
+    }
+
+    /// Makes the row be at `target`, by way of `place`.
+    fn make(
+        &self,
+        dir: &Path,
+        place: &Path,
+        target: &Path,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), Error> {
         match self.row.recipe {
-            Recipe::Files => self.download_all(&target, tell)?,
+            Recipe::Files => self.download_all(target, tell)?,
             Recipe::Archive { inner, limits } => {
-                self.refuse_others(&target)?;
+                self.refuse_others(target)?;
                 let archive = self.archive(dir, tell)?;
-                self.unpack(&archive, &place, (&[], limits), tell)?;
+                self.unpack(&archive, place, (&[], limits), tell)?;
                 let unpacked = place.join(inner);
                 if !unpacked.is_dir() {
                     return Err(Error::NotInside { archive, inner });
@@ -141,35 +167,36 @@ impl Job<'_> {
                 if let Some(parent) = target.parent() {
                     fs_err::create_dir_all(parent)?;
                 }
-                fs_err::rename(&unpacked, &target)?;
+                fs_err::rename(&unpacked, target)?;
             }
             Recipe::Sbd { n_trainaug, limits } => {
                 let State::There(voc) = state(catalog::VOC, self.data_dirs) else {
                     return Err(Error::NoVoc);
                 };
                 let archive = self.archive(dir, tell)?;
-                self.unpack(&archive, &place, (sbd::WANTED, limits), tell)?;
-                sbd::add(&place, &voc, n_trainaug, &mut |done, total| {
+                self.unpack(&archive, place, (sbd::WANTED, limits), tell)?;
+                sbd::add(place, &voc, n_trainaug, &mut |done, total| {
                     tell(News::Converts { done, total });
                 })?;
             }
             Recipe::Gated { .. } => {}
         }
         self.clean(dir)?;
-        match missing(self.row, &target) {
-            None => Ok((target, true)),
-            Some(missing) => Err(Error::Incomplete { name: self.row.name, target, missing }),
+        match missing(self.row, target) {
+            None => Ok(()),
+            Some(missing) => {
+                let (name, target) = (self.row.name, target.to_owned());
+                Err(Error::Incomplete { name, target, missing })
+            }
         }
     }
 
     /// What the user has there already is not written over.
     fn refuse_others(&self, target: &Path) -> Result<(), Error> {
         match missing(self.row, target) {
-            Some(missing) if target.exists() => Err(Error::Incomplete {
-                name: self.row.name,
-                target: target.to_owned(),
-                missing,
-            }),
+            Some(missing) if target.exists() => {
+                Err(Error::Incomplete { name: self.row.name, target: target.to_owned(), missing })
+            }
             _ => Ok(()),
         }
     }
@@ -235,8 +262,6 @@ impl Job<'_> {
                 fs_err::remove_file(path)?;
             }
         }
-        // Other rows may be under way there.
-        let _ = fs_err::remove_dir(work);
         Ok(())
     }
 }

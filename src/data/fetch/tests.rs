@@ -331,7 +331,9 @@ fn gated_rows_say_what_to_do_and_where() {
     let row = find("cityscapes").unwrap();
     let server = serve(row, &[], vec![]);
     let error = bench.run(row, &server).unwrap_err().to_string();
-    for part in ["register at https://www.cityscapes", "gtFine", bench.path("cityscapes").to_str().unwrap()] {
+    for part in
+        ["register at https://www.cityscapes", "gtFine", bench.path("cityscapes").to_str().unwrap()]
+    {
         assert!(error.contains(part), "no `{part}` in {error}");
     }
     fs_err::create_dir_all(bench.path("cityscapes/leftImg8bit")).unwrap();

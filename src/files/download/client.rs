@@ -145,9 +145,7 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 fn validator(headers: &HeaderMap) -> Option<String> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::to_owned);
     // A weak tag may stand for other bytes of the same meaning.
-    text(header::ETAG)
-        .filter(|tag| tag.starts_with('"'))
-        .or_else(|| text(header::LAST_MODIFIED))
+    text(header::ETAG).filter(|tag| tag.starts_with('"')).or_else(|| text(header::LAST_MODIFIED))
 }
 
 /// First byte and total of `bytes 5-9/10`, `bytes 5-9/*`, `bytes */10`.

@@ -56,9 +56,9 @@ impl Part {
         let len = file.metadata()?.len();
         let notes = match fs_err::read(&notes_path) {
             // Notes that cannot be understood are as good as none.
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .ok()
-                .filter(|notes: &Notes| notes.version == VERSION),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).ok().filter(|notes: &Notes| notes.version == VERSION)
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };

@@ -158,10 +158,7 @@ fn a_file_that_changed_meanwhile_is_fetched_anew() {
     part.restart(Notes::new(&server.url(NAME), Some("\"old\"".to_owned()), None)).unwrap();
     part.append(&[7; 1000]).unwrap();
     drop(part);
-    let unpublished = RemoteFile {
-        checksum: Checksum::Unpublished,
-        ..remote(&server, &bytes)
-    };
+    let unpublished = RemoteFile { checksum: Checksum::Unpublished, ..remote(&server, &bytes) };
     bench.fetch(&unpublished).unwrap();
     assert_eq!(fs_err::read(bench.target()).unwrap(), bytes);
     assert_eq!(server.requests(), ["/file.bin from 1000"]);
@@ -196,7 +193,10 @@ fn a_whole_part_needs_no_server() {
 #[test]
 fn faults_that_stay_are_named() {
     let checked = |error: Error| assert!(error.is_failed_check(), "{error}");
-    checked(fails(always(Fault::WrongBytes), &["is not the published file", "/file.bin", "sha256"]));
+    checked(fails(
+        always(Fault::WrongBytes),
+        &["is not the published file", "/file.bin", "sha256"],
+    ));
     checked(fails(always(Fault::LongLength(10)), &["50010 bytes", "50000"]));
     checked(fails(always(Fault::ShortLength(10)), &["49990 bytes", "50000"]));
     checked(fails(always(Fault::Endless), &["bytes where 50000 are expected"]));
@@ -235,7 +235,8 @@ fn without_a_server_there_is_no_long_wait() {
 #[test]
 fn the_next_address_is_tried_and_goes_on() {
     let bytes = content(50_000);
-    let plan = Plan { then: Fault::Status(404), ..Plan::of(NAME, &bytes, vec![Fault::Drop(9_000)]) };
+    let plan =
+        Plan { then: Fault::Status(404), ..Plan::of(NAME, &bytes, vec![Fault::Drop(9_000)]) };
     let (first, second) = (Server::start(plan), Server::start(Plan::of(NAME, &bytes, vec![])));
     let mut bench = Bench::new();
     let urls = vec![first.url(NAME), second.url(NAME)];

@@ -28,9 +28,13 @@ pub struct Release {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    Open { url: String },
+    Open {
+        url: String,
+    },
     /// To be asked for on this page, by a person who accepts the licence.
-    Gated { page: &'static str },
+    Gated {
+        page: &'static str,
+    },
 }
 
 /// Every variant that was released.
@@ -98,7 +102,10 @@ mod tests {
         };
         let base = "https://dl.fbaipublicfiles.com/dinov2";
         check("dinov2_vits14", &format!("{base}/dinov2_vits14/dinov2_vits14_pretrain.pth"));
-        check("dinov2_vitg14_reg", &format!("{base}/dinov2_vitg14/dinov2_vitg14_reg4_pretrain.pth"));
+        check(
+            "dinov2_vitg14_reg",
+            &format!("{base}/dinov2_vitg14/dinov2_vitg14_reg4_pretrain.pth"),
+        );
         let gated = find("dinov3_vitl16").unwrap();
         assert!(matches!(gated.access, Access::Gated { .. }), "{gated:?}");
         assert_eq!(gated.checksum, Checksum::Sha256("8aa4cbdd".to_owned()));
