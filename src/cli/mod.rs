@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod eval;
 pub mod fault;
 pub mod features;
+pub mod fetch;
 pub mod grid;
 pub mod index;
 pub mod logs;
@@ -82,6 +83,7 @@ enum Verb {
     /// Look into weight files
     Weights(weights::Args),
     Features(features::Args),
+    Fetch(fetch::Args),
     /// Check what works on this machine, and say what to do about what does not
     Doctor,
     /// List the training recipes key by key
@@ -120,6 +122,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Adapter(args) => adapter::run(args)?,
         Verb::Weights(args) => weights::run(args),
         Verb::Features(args) => features::run(args, globals.quiet)?,
+        Verb::Fetch(args) => fetch::run(args, globals, &machine()?)?,
         Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
         Verb::Worker(args) => worker::run(args),

@@ -3,6 +3,7 @@
 pub mod corrupt;
 pub mod dataset;
 pub mod error;
+pub mod fetch;
 pub mod image_io;
 pub mod loader;
 pub mod sample;

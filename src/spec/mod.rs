@@ -24,7 +24,7 @@ pub use check::{check, input_px};
 pub use expand::CELLS_MAX;
 pub use identity::{protocol_line, run_id, run_identity, score_requests};
 pub use load::{Layers, load as load_experiment, load_machine, machine_file};
-pub use problem::Problem;
+pub use problem::{Problem, nearest};
 pub use settings::recipe_rows;
 
 /// Version of [`RunFile`] and [`Order`].

@@ -94,10 +94,7 @@ impl Problems {
 }
 
 /// The candidate that `name` is most likely a slip of: the same last segment, or few edits away.
-pub(super) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let wanted = name.to_lowercase();
     let edits_max = (wanted.chars().count() / 3).max(1);
     candidates

@@ -13,6 +13,7 @@ pub mod identify;
 pub mod digest;
 pub mod inspect;
 pub mod locate;
+pub mod release;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,192 @@
+//! `sweep fetch` through the program, against a server on this machine.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+#[path = "../src/files/download/server.rs"]
+#[expect(dead_code, reason = "not every fault is met here")]
+mod server;
+
+use server::{Fault, Plan, Server};
+
+/// Nothing is published about what is in it.
+const FILE: &str = "dinov2_vits14_reg4_pretrain.pth";
+const NAME: &str = "dinov2_vits14_reg";
+
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `sweep ARGUMENTS` with no settings and no proxy of this machine's user.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
+        for (name, _) in std::env::vars() {
+            if name.starts_with("SWEEP_") || name.to_lowercase().ends_with("_proxy") {
+                command.env_remove(name);
+            }
+        }
+        for name in ["HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TORCH_HOME", "HF_HOME"] {
+            command.env(name, self.path("home"));
+        }
+        command.env_remove("HF_HUB_CACHE").env_remove("SSL_CERT_FILE");
+        command.current_dir(self.folder.path()).arg("fetch").args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn fetch(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+}
+
+fn check(output: &Output, code: i32, expect: &[&str]) {
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for part in expect {
+        assert!(text.contains(part), "no `{part}` in:\n{text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+fn content(len: u32) -> Vec<u8> {
+    (0..len).flat_map(|i| i.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect()
+}
+
+/// Waits until `file` has grown to `bytes`.
+fn grown(file: &std::path::Path, bytes: u64, child: &mut Child) {
+    let started = Instant::now();
+    while std::fs::metadata(file).map_or(0, |metadata| metadata.len()) < bytes {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        assert!(started.elapsed() < Duration::from_secs(60), "it does not download");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on() {
+    let bytes = content(150_000);
+    let slow = Fault::Slow(20_000, Duration::from_millis(30));
+    let server = Server::start(Plan::of(FILE, &bytes, vec![slow.clone(), slow.clone(), slow]));
+    let bench = Bench::new();
+    let arguments = [NAME, "--mirror", &server.base];
+    let part = bench.path(&format!("data/weights/{FILE}.part"));
+    for kill_at in [1, 200_000, 400_000] {
+        let mut child = bench.command(&arguments).spawn().unwrap();
+        grown(&part, kill_at, &mut child);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!bench.path(&format!("data/weights/{FILE}")).exists());
+    }
+    check(&bench.fetch(&[]), 0, &["partial"]);
+    check(&bench.fetch(&arguments), 0, &["goes on after", "no checksum of it is published"]);
+    assert_eq!(fs_err::read(bench.path(&format!("data/weights/{FILE}"))).unwrap(), bytes);
+    let asked = server.requests();
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    assert!(asked[1..].iter().all(|line| line.contains(" from ")), "{asked:?}");
+    let from: u64 = asked[3].rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(from >= 400_000, "{asked:?}");
+
+    // There now: found, held to what was seen first, and not asked for.
+    check(&bench.fetch(&arguments), 0, &["is what was seen here first"]);
+    assert_eq!(server.requests().len(), 4);
+    let listed = bench.fetch(&[]);
+    check(&listed, 0, &["there: data/weights/", "voc", "dinov3_vitl16", "missing (gated)"]);
+    fs_err::write(bench.path(&format!("data/weights/{FILE}")), "changed").unwrap();
+    check(&bench.fetch(&arguments), 1, &[FILE, "sha256"]);
+}
+
+#[test]
+fn two_at_once_download_once() {
+    let bytes = content(50_000);
+    let slow = Fault::Slow(20_000, Duration::from_millis(30));
+    let server = Server::start(Plan { then: slow, ..Plan::of(FILE, &bytes, vec![]) });
+    let bench = Bench::new();
+    let arguments = [NAME, "--mirror", &server.base];
+    let start = || bench.command(&arguments).spawn().unwrap();
+    for child in [start(), start(), start()] {
+        check(&child.wait_with_output().unwrap(), 0, &[FILE]);
+    }
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn exit_codes_tell_what_is_wrong() {
+    let server = Server::start(Plan {
+        files: [
+            ("dinov2_vits14_pretrain.pth".to_owned(), vec![1; 88_283_115]),
+            ("VOCtrainval_11-May-2012.tar".to_owned(), vec![1; 100]),
+        ]
+        .into(),
+        ..Plan::of(FILE, b"", vec![])
+    });
+    let bench = Bench::new();
+    let mirror = ["--mirror", &server.base];
+    let fetch = |name: &str| bench.fetch(&[&[name], &mirror[..]].concat());
+    // Wrong names, all at once.
+    check(&bench.fetch(&["voç", "dinov2_vits14_regs"]), 2, &["voç", "did you mean", NAME]);
+    check(&bench.fetch(&["voc", "--url", "https://a/b"]), 2, &["one weight file"]);
+    check(&bench.fetch(&["voc", "--mirror", "nowhere"]), 2, &["https://"]);
+    // Other bytes than the published ones.
+    check(&fetch("dinov2_vits14"), 1, &["sha256", "b938bf1b", "dinov2_vits14_pretrain.pth"]);
+    assert!(!bench.path("data/weights/dinov2_vits14_pretrain.pth").exists());
+    check(&fetch("voc"), 1, &["100 bytes", "1999639040"]);
+    // Not there, not reached, not writable.
+    check(&fetch("ade20k"), 3, &["404", "by hand", "ADEChallengeData2016.zip"]);
+    let offline = ["voc", "--mirror", "http://127.0.0.1:1"];
+    let expect = ["cannot reach", "by hand: get https://", "put it into `data`"];
+    check(&bench.fetch(&offline), 3, &expect);
+    let offline = [NAME, "--mirror", "http://127.0.0.1:1"];
+    check(&bench.fetch(&offline), 3, &["cannot reach", "by hand: get ", FILE]);
+    fs_err::write(bench.path("file"), "").unwrap();
+    check(&bench.fetch(&[&[NAME, "--dir", "file/x"], &mirror[..]].concat()), 3, &["file/x"]);
+}
+
+#[test]
+fn gated_weights_say_how_and_take_a_link() {
+    let bench = Bench::new();
+    let expect = [
+        "DINOv3 License",
+        "https://ai.meta.com/",
+        "--url",
+        "data/weights/dinov3_vits16_pretrain_lvd1689m-08c60483.pth",
+        "data/weights/dinov3-vits16-pretrain-lvd1689m/model.safetensors",
+    ];
+    check(&bench.fetch(&["dinov3_vits16"]), 3, &expect);
+    check(&bench.fetch(&["acdc"]), 3, &["https://acdc.vision.ee.ethz.ch", "data/ACDC"]);
+    // A link to something else.
+    let server = Server::start(Plan::of("signed", &content(1000), vec![]));
+    let url = format!("{}/signed?Signature=secret", server.base);
+    let output = bench.fetch(&["dinov3_vits16", "--url", &url]);
+    check(&output, 1, &["sha256", "08c60483", "/signed"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
+    let server = Server::start(Plan { then: Fault::Status(403), ..Plan::of("x", b"", vec![]) });
+    let url = format!("{}/x?Signature=secret", server.base);
+    check(&bench.fetch(&["dinov3_vits16", "--url", &url]), 3, &["403", "run out"]);
+}
+
+#[test]
+fn proxies_of_the_environment_are_asked() {
+    // It does not know `CONNECT`, but it was asked.
+    let server = Server::start(Plan { then: Fault::Status(405), ..Plan::of("x", b"", vec![]) });
+    let bench = Bench::new();
+    let mut command = bench.command(&[NAME, "--mirror", "http://nowhere.invalid"]);
+    let output = command.env("HTTP_PROXY", &server.base).output().unwrap();
+    check(&output, 3, &["proxy"]);
+    assert!(server.requests()[0].contains("nowhere.invalid"), "{:?}", server.requests());
+}
