@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use dino_sweep::model::Mode;
 use dino_sweep::model::vit::pos_embed::Resize;
 use dino_sweep::model::vit::{Arch, AttentionBias, Ffn, Position};
 use dino_sweep::model::weights::{self, Error, TensorFile};
@@ -53,7 +54,7 @@ fn check(file: &str, arch: Arch, expected: &str) {
         &device,
     );
     encoder.prepare([shape[2], shape[3]]);
-    let features = encoder.forward(input, &[arch.depth - 1]);
+    let features = encoder.forward(input, &[arch.depth - 1], Mode::Eval);
     for (name, tokens) in [("patch", &features.patches[0]), ("cls", &features.class[0])] {
         let ours: Vec<f32> = tokens.clone().into_data().try_into_vec().unwrap();
         let theirs = expected.read(name).unwrap();

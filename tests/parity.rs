@@ -1,5 +1,7 @@
-//! Backbones, LoRA, the linear decoder, gradients and optimiser steps against numbers made by the
-//! official PyTorch code (tiny random models; `tests/data/README.md` says how they were made).
+//! Backbones, LoRA, decoders, gradients and optimiser steps against numbers made by the official
+//! PyTorch code (tiny random models; `tests/data/README.md` says how they were made).
+//!
+//! With the full set of those numbers in a folder, `SWEEP_GOLDEN=<folder>` compares with all of it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -8,15 +10,17 @@ mod steps;
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use dino_sweep::kernel::dropout::Draw;
 use dino_sweep::kernel::upsampled::{self, Logits};
-use dino_sweep::model::network::Parts;
+use dino_sweep::model::backbone;
+use dino_sweep::model::decoder::Decoder;
+use dino_sweep::model::network::{Parts, is_buffer};
 use dino_sweep::model::params::Params;
 use dino_sweep::model::vit::pos_embed::Resize;
-use dino_sweep::model::vit::{Arch, AttentionBias, Encoder, Ffn, Position};
+use dino_sweep::model::vit::{Arch, AttentionBias, Encoder, Features, Ffn, Position};
 use dino_sweep::model::weights::{self, TensorFile};
-use dino_sweep::model::{DecoderConfig, LoraConfig, LoraTarget, Mode, Network, TuneConfig};
+use dino_sweep::model::{DecoderConfig, LoraConfig, Mode, Network, TuneConfig};
 use dino_sweep::train::optimizer::{AdamW, Rates};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -25,14 +29,56 @@ const DRAW: Draw = Draw { seed: 0, step: 0 };
 
 const MODELS: [&str; 6] = ["v2_reg", "v2_noreg", "v2_giant_reg", "v3_mlp", "v3_swiglu", "v3_7b"];
 
-// Ten times the reference's own f32 error against f64, per kind.
+/// Ten times the reference's own f32 error against f64, per kind.
+struct Limits {
+    logits: f32,
+    loss: f64,
+    /// Of the largest entry.
+    gradients: f32,
+    steps: f32,
+    /// BatchNorm's running statistics, of the largest entry.
+    statistics: f32,
+}
+
 const TOKENS: f32 = 1e-4;
-const LOGITS: f32 = 5e-5;
-const GRADIENTS: f32 = 6e-5;
-const STEPS: f32 = 2e-6;
+const LINEAR: Limits =
+    Limits { logits: 5e-5, loss: 5e-5, gradients: 6e-5, steps: 2e-6, statistics: 0.0 };
+const FPN: Limits =
+    Limits { logits: 1.1e-4, loss: 1.1e-4, gradients: 1.4e-3, steps: 4e-4, statistics: 1.3e-3 };
+
+/// One of the reference project's networks with its numbers.
+struct Case {
+    model: &'static str,
+    name: &'static str,
+    decoder: DecoderConfig,
+    limits: Limits,
+}
+
+fn cases() -> Vec<Case> {
+    let linear =
+        |model| Case { model, name: "linear", decoder: DecoderConfig::Linear {}, limits: LINEAR };
+    let fpn = |model, name, channels| Case {
+        model,
+        name,
+        decoder: DecoderConfig::FpnReference { channels },
+        limits: FPN,
+    };
+    let mut cases: Vec<_> = MODELS.into_iter().map(linear).collect();
+    cases.push(fpn("v2_reg", "fpn_small", 24));
+    if full_set().is_some() {
+        cases.push(fpn("v2_reg", "fpn", 128));
+        cases.push(fpn("v3_mlp", "fpn_small", 24));
+    }
+    cases
+}
+
+fn full_set() -> Option<PathBuf> {
+    std::env::var_os("SWEEP_GOLDEN").map(PathBuf::from)
+}
 
 fn dir(model: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models").join(model)
+    let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    full_set().unwrap_or_else(ours).join("models").join(model)
 }
 
 fn meta(model: &str) -> Value {
@@ -135,7 +181,7 @@ fn tokens_equal_the_official_codes() {
         encoder.prepare([h, w]);
         let depth = encoder.arch.depth;
         let layers: Vec<_> = (depth - 4..depth).collect();
-        let features = encoder.forward(input, &layers);
+        let features = encoder.forward(input, &layers, Mode::Eval);
         let golden = golden(model, "backbone_io.safetensors");
         let last = features.patches.last().unwrap().clone();
         close(model, &values(last), &golden("x_norm_patchtokens"), TOKENS);
@@ -159,61 +205,132 @@ fn reference_name(ours: &str) -> String {
     format!("w_{letter}_{:03}", 2 * block + v)
 }
 
-/// The network of the golden `linear` case, its trained tensors read from the reference's own
-/// `adapter_linear.pt`.
-fn network(model: &str) -> (Network, Tensor<4>) {
-    let meta = meta(model);
-    let case = &meta["cases"]["linear"];
-    let rank = u32::try_from(case["r"].as_u64().unwrap()).unwrap();
-    let tune = TuneConfig::Lora(LoraConfig {
-        rank: rank.try_into().unwrap(),
-        alpha: None,
-        targets: vec![LoraTarget::Q, LoraTarget::V],
-    });
-    let input = image(model, "seed_linear.safetensors", PLAIN);
-    let [_, _, h, w] = input.dims();
-    let mut network = Network::new(
-        encoder(model),
-        &Parts {
-            tune: &tune,
-            decoder: &DecoderConfig::Linear {},
-            n_classes: case["n_classes"].as_u64().unwrap() as usize,
-            input_px: [h, w],
-            seed: 0,
-        },
-    );
-    let adapter = TensorFile::open(&dir(model).join("adapter_linear.pt")).unwrap();
-    network.each("", &mut |name, mut slot| {
-        if slot.is_trained() {
+impl Case {
+    fn what(&self) -> String {
+        format!("{} {}", self.model, self.name)
+    }
+
+    fn meta(&self) -> Value {
+        meta(self.model)["cases"][self.name].clone()
+    }
+
+    /// Summary of a tensor that is too large for its file, or the losses.
+    fn summary(&self, name: &str) -> Value {
+        self.meta()["scalars_and_summaries"][name].clone()
+    }
+
+    fn golden(&self) -> impl Fn(&str) -> Vec<f32> + use<> {
+        golden(self.model, self.meta()["file"].as_str().unwrap())
+    }
+
+    /// File with the image and its labels.
+    fn image_file(&self) -> String {
+        self.meta()["image_and_target_in"].as_str().unwrap().to_owned()
+    }
+
+    /// The network, its trained tensors read from the adapter that the reference's own code wrote.
+    fn network(&self) -> (Network, Tensor<4>) {
+        let case = self.meta();
+        let rank = u32::try_from(case["r"].as_u64().unwrap()).unwrap();
+        let tune = TuneConfig::Lora(LoraConfig::reference(rank.try_into().unwrap()));
+        let input = image(self.model, &self.image_file(), PLAIN);
+        let [_, _, h, w] = input.dims();
+        let mut network = Network::new(
+            encoder(self.model),
+            &Parts {
+                tune: &tune,
+                decoder: &self.decoder,
+                n_classes: case["n_classes"].as_u64().unwrap() as usize,
+                input_px: [h, w],
+                seed: 0,
+            },
+        );
+        let adapter = dir(self.model).join(case["adapter"].as_str().unwrap());
+        let adapter = TensorFile::open(&adapter).unwrap();
+        network.each_changed(&mut |name, mut slot| {
+            // A count of type i64, 0 here and there.
+            if name.ends_with("num_batches_tracked") {
+                return;
+            }
+            let trained = slot.is_trained();
             let theirs = reference_name(name);
             let theirs = theirs.strip_prefix("decoder.").unwrap_or(&theirs);
             slot.set_from_file(adapter.read(theirs).unwrap(), &Device::flex());
-            slot.train();
-        }
-    });
-    (network, input)
-}
+            if trained {
+                slot.train();
+            }
+        });
+        (network, input)
+    }
 
-#[test]
-fn lora_and_the_linear_decoder_give_the_references_logits() {
-    for model in MODELS {
-        let (mut network, input) = network(model);
-        let logits = network.without_gradients().forward(input.clone(), Mode::Eval);
-        let golden = golden(model, "seed_linear.safetensors");
-        close(model, &values(logits), &golden("eval_logits_low"), LOGITS);
-        let tracked = network.forward(input, Mode::Eval);
-        close(model, &values(tracked.inner()), &golden("eval_logits_low"), LOGITS);
+    /// Compares with a tensor of the golden file, or with its summary where it is left out.
+    fn compare(&self, name: &str, ours: &[f32], limit: f32) {
+        let what = format!("{} {name}", self.what());
+        let summary = self.summary(name);
+        if summary.is_null() {
+            return relative(&what, ours, &self.golden()(name), limit);
+        }
+        let step = summary["step"].as_u64().unwrap() as usize;
+        let sampled: Vec<f32> = ours.iter().step_by(step).take(32).copied().collect();
+        let expect = summary["samples"].as_array().unwrap();
+        let expect: Vec<f32> = expect.iter().map(|x| x.as_f64().unwrap() as f32).collect();
+        close(&what, &sampled, &expect, limit * summary["absmax"].as_f64().unwrap() as f32);
     }
 }
 
 #[test]
+fn lora_and_the_decoders_give_the_references_logits() {
+    for case in cases() {
+        let (mut network, input) = case.network();
+        let logits = network.without_gradients().forward(input.clone(), Mode::Eval);
+        let golden = case.golden();
+        let expect = golden("eval_logits_low");
+        close(&case.what(), &values(logits.clone()), &expect, case.limits.logits);
+        let tracked = network.forward(input, Mode::Eval);
+        close(&case.what(), &values(tracked.inner()), &expect, case.limits.logits);
+        assert_eq!(confusion(&case, logits), confusion_of_file(&case), "{}", case.what());
+    }
+}
+
+/// Pixel counts of the predictions at the labels' size, rows are the truth.
+fn confusion(case: &Case, logits: Tensor<4>) -> Vec<u64> {
+    let [batch, n_classes, rows, columns] = logits.dims();
+    let (targets, shape) = bytes(case.model, &case.image_file(), "target_u8");
+    let data = values(logits);
+    let mut counts = vec![0; n_classes * n_classes];
+    let images = data.chunks(data.len() / batch).zip(targets.chunks(targets.len() / batch));
+    for (values, truth) in images {
+        let logits = Logits { values, n_classes, grid: [rows, columns] };
+        let predicted = upsampled::arg_max(logits, [shape[1], shape[2]]);
+        for (truth, predicted) in truth.iter().zip(predicted).filter(|(truth, _)| **truth != 255) {
+            counts[usize::from(*truth) * n_classes + usize::from(predicted)] += 1;
+        }
+    }
+    counts
+}
+
+fn confusion_of_file(case: &Case) -> Vec<u64> {
+    let file = case.meta()["file"].as_str().unwrap().to_owned();
+    let (counts, _) = bytes(case.model, &file, "eval_confusion");
+    counts
+        .chunks_exact(4)
+        .map(|b| u64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+        .collect()
+}
+
+/// The lateral's biases of the reference's FPN have no gradient in train mode: BatchNorm takes a
+/// constant out. What rounding leaves is made into full steps by AdamW.
+fn has_no_gradient(name: &str) -> bool {
+    name.starts_with("decoder.inter_conv") && name.ends_with("bias")
+}
+
+#[test]
 fn losses_gradients_and_three_adamw_steps_are_the_references() {
-    for model in MODELS {
-        let (mut network, input) = network(model);
-        let golden = golden(model, "seed_linear.safetensors");
-        let (targets, shape) = bytes(model, "seed_linear.safetensors", "target_u8");
-        let meta = meta(model);
-        let losses = &meta["cases"]["linear"]["scalars_and_summaries"]["train_losses"];
+    for case in cases() {
+        let (mut network, input) = case.network();
+        let what = case.what();
+        let (targets, shape) = bytes(case.model, &case.image_file(), "target_u8");
+        let losses = case.summary("train_losses");
         let mut optimizer = AdamW::new(0.01);
         for step in 0..3 {
             let logits = network.forward(input.clone(), Mode::Train(DRAW));
@@ -226,24 +343,90 @@ fn losses_gradients_and_three_adamw_steps_are_the_references() {
                 [shape[1], shape[2]],
             );
             let expect = losses[step].as_f64().unwrap();
-            assert!((ce.loss - expect).abs() < 5e-5, "{model}: loss {} {expect}", ce.loss);
+            assert!((ce.loss - expect).abs() < case.limits.loss, "{what}: {} {expect}", ce.loss);
             let mut gradients = dino_sweep::train::step::backward(logits, ce.gradient);
             if step == 0 {
-                network.each("", &mut |name, slot| {
-                    // Taken and compared in file layout, through a slot of the same kind.
-                    if slot.is_trained() {
-                        let expect = golden(&format!("grad.{}", reference_name(name)));
-                        let ours = slot.gradient_in_file_layout(&gradients).unwrap();
-                        relative(&format!("{model} {name}"), &ours, &expect, GRADIENTS);
-                    }
-                });
+                compare_gradients(&case, &mut network, &gradients);
             }
             optimizer.step(&mut network, &mut gradients, Rates { decoder: 3e-4, encoder: 3e-4 });
         }
-        network.each("", &mut |name, slot| {
-            if slot.is_trained() {
-                let expect = golden(&format!("after.{}", reference_name(name)));
-                close(&format!("{model} {name}"), &slot.to_file(), &expect, STEPS);
+        compare_after(&case, &mut network);
+        if case.name.starts_with("fpn") {
+            let logits = network.without_gradients().forward(input, Mode::Eval);
+            let expect = case.golden()("after_eval_logits_low");
+            // Weights and statistics differ by up to their own limits by now.
+            relative(&what, &values(logits), &expect, case.limits.statistics);
+        }
+    }
+}
+
+/// In file layout, through slots of the same kind.
+fn compare_gradients(case: &Case, network: &mut Network, gradients: &Gradients) {
+    network.each("", &mut |name, slot| {
+        if !slot.is_trained() {
+            return;
+        }
+        let ours = slot.gradient_in_file_layout(gradients).unwrap();
+        if has_no_gradient(name) {
+            assert!(ours.iter().all(|g| g.abs() < 1e-6), "{} {name}: {ours:?}", case.what());
+        } else {
+            let name = format!("grad.{}", reference_name(name));
+            case.compare(&name, &ours, case.limits.gradients);
+        }
+    });
+}
+
+fn compare_after(case: &Case, network: &mut Network) {
+    network.each_changed(&mut |name, slot| {
+        if has_no_gradient(name) {
+            return;
+        }
+        let ours = slot.to_file();
+        if name.ends_with("num_batches_tracked") {
+            return assert_eq!(ours, [3.0], "{name}");
+        }
+        let limit = if slot.is_trained() { case.limits.steps } else { case.limits.statistics };
+        case.compare(&format!("after.{}", reference_name(name)), &ours, limit);
+    });
+}
+
+/// `tests/reference/linear_bn.py` makes the numbers.
+#[test]
+fn the_bn_head_is_pytorchs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/decoders");
+    let file = TensorFile::open(&path.join("linear_bn.safetensors")).unwrap();
+    let variant = backbone::variants().next().unwrap();
+    for layers in [1, 4] {
+        let named = |name: &str| format!("layers{layers}.{name}");
+        let expect = |name: &str| file.read(&named(name)).unwrap();
+        let arch = Arch { dim: 6, ..variant.arch };
+        let config = DecoderConfig::LinearBn { layers, dropout: 0.0 };
+        let mut head = Decoder::new(&config, &arch, 3, (0, &Device::flex()));
+        head.each("", &mut |name, mut slot| {
+            let shape = file.shape(&named(&format!("start.{name}"))).unwrap();
+            assert_eq!(slot.file_shape(), shape, "{name}");
+            slot.set_from_file(expect(&format!("start.{name}")), &Device::flex());
+            if !is_buffer(name) {
+                slot.train();
+            }
+        });
+        let tokens = expect("tokens");
+        let layer = |values: &[f32]| {
+            Tensor::from_data(TensorData::new(values.to_vec(), [2, 12, 6]), &Device::flex())
+        };
+        let patches = tokens.chunks(2 * 12 * 6).map(layer).collect();
+        let features = Features { patches, class: vec![], grid: [3, 4] };
+        let logits = head.forward(&features, Mode::Eval);
+        close("eval", &values(logits.inner()), &expect("eval_logits"), 1e-5);
+        let logits = head.forward(&features, Mode::Train(DRAW));
+        close("train", &values(logits.clone().inner()), &expect("train_logits"), 1e-5);
+        let gradients = dino_sweep::train::step::backward(logits, expect("weights"));
+        head.each("", &mut |name, slot| {
+            if is_buffer(name) {
+                close(name, &slot.to_file(), &expect(&format!("after.{name}")), 1e-6);
+            } else {
+                let ours = slot.gradient_in_file_layout(&gradients).unwrap();
+                relative(name, &ours, &expect(&format!("grad.{name}")), 1e-5);
             }
         });
     }

@@ -3,4 +3,5 @@
 pub mod bilinear;
 pub mod dropout;
 pub mod gelu;
+pub mod nearest;
 pub mod upsampled;

@@ -1,9 +1,12 @@
 //! Keys `model`, `weights`, `tune` and `decoder` of a spec.
 
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use super::vit::{Arch, Ffn};
 
 /// Key `model`: which encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,38 +67,171 @@ pub enum TuneConfig {
 #[serde(deny_unknown_fields)]
 pub struct LoraConfig {
     pub rank: NonZeroU32,
-    /// The update is scaled by `alpha / rank`. Default: the rank, so that the scale is 1.
+    /// Default: the rank.
     #[serde(default)]
     pub alpha: Option<f64>,
     #[serde(default = "q_and_v")]
     pub targets: Vec<LoraTarget>,
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// Probability with which an input of the update is dropped in training.
+    #[serde(default)]
+    pub dropout: f64,
+    /// First and last block that are adapted, from 0. Default: all.
+    #[serde(default)]
+    pub blocks: Option<[u32; 2]>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What the update is multiplied by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scaling {
+    /// `alpha / rank`
+    #[default]
+    Standard,
+    /// `alpha / √rank` (Kalajdzievski 2023, arXiv:2312.03732).
+    Rslora,
+}
+
+/// A linear layer of a block, by its official name.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum LoraTarget {
     Q,
+    K,
     V,
+    Proj,
+    Fc1,
+    Fc2,
+    W1,
+    W2,
+    /// Both gates of DINOv2's SwiGLU, which are one layer there.
+    W12,
+    W3,
+    /// Every linear layer that the encoder's blocks have.
+    All,
 }
 
 /// Key `decoder`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum DecoderConfig {
     /// 1x1 convolution on the last layer's normed patch tokens.
     Linear {},
+    /// Meta's linear head: dropout, BatchNorm, 1x1 convolution.
+    LinearBn {
+        /// Last layers that are read, their channels concatenated; 1 to 4.
+        #[serde(default = "one_layer")]
+        layers: u32,
+        /// Probability that a channel is dropped in training.
+        #[serde(default = "head_dropout")]
+        dropout: f64,
+    },
     /// Feature pyramid over the last 4 layers; padded convolutions.
     Fpn {
         /// Channels of the first stage.
         #[serde(default = "fpn_channels")]
         channels: u32,
     },
+    /// The reference project's feature pyramid, unpadded convolutions and all.
+    FpnReference {
+        /// Channels of the first convolution.
+        #[serde(default = "fpn_channels")]
+        channels: u32,
+    },
 }
 
 impl LoraConfig {
-    /// The factor `alpha / rank` on the update.
+    /// LoRA as the reference project has it: q and v of every block, without a scale.
+    pub fn reference(rank: NonZeroU32) -> Self {
+        Self {
+            rank,
+            alpha: None,
+            targets: q_and_v(),
+            scaling: Scaling::Standard,
+            dropout: 0.0,
+            blocks: None,
+        }
+    }
+
+    /// The factor on the update.
     pub fn scale(&self) -> f64 {
-        self.alpha.map_or(1.0, |alpha| alpha / f64::from(self.rank.get()))
+        let rank = f64::from(self.rank.get());
+        match (self.scaling, self.alpha) {
+            (Scaling::Standard, None) => 1.0,
+            (Scaling::Standard, Some(alpha)) => alpha / rank,
+            (Scaling::Rslora, alpha) => alpha.unwrap_or(rank) / rank.sqrt(),
+        }
+    }
+
+    /// The layers that `targets` name in an encoder, each once, in a fixed order.
+    pub fn targets_in(&self, arch: &Arch) -> Vec<LoraTarget> {
+        let mut targets = self.targets.clone();
+        if let Some(all) = targets.iter().position(|target| *target == LoraTarget::All) {
+            targets.remove(all);
+            targets.extend(LoraTarget::of(arch));
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        targets
+    }
+
+    /// The blocks to adapt.
+    pub fn blocks_in(&self, arch: &Arch) -> RangeInclusive<usize> {
+        match self.blocks {
+            Some([first, last]) => first as usize..=last as usize,
+            None => 0..=arch.depth - 1,
+        }
+    }
+}
+
+impl LoraTarget {
+    /// The linear layers of an encoder's blocks.
+    pub fn of(arch: &Arch) -> &'static [Self] {
+        match (arch.ffn, arch.has_fused_gates()) {
+            (Ffn::Mlp { .. }, _) => {
+                &[Self::Q, Self::K, Self::V, Self::Proj, Self::Fc1, Self::Fc2]
+            }
+            (Ffn::SwiGlu { .. }, true) => {
+                &[Self::Q, Self::K, Self::V, Self::Proj, Self::W12, Self::W3]
+            }
+            (Ffn::SwiGlu { .. }, false) => {
+                &[Self::Q, Self::K, Self::V, Self::Proj, Self::W1, Self::W2, Self::W3]
+            }
+        }
+    }
+
+    /// As in specs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q => "q",
+            Self::K => "k",
+            Self::V => "v",
+            Self::Proj => "proj",
+            Self::Fc1 => "fc1",
+            Self::Fc2 => "fc2",
+            Self::W1 => "w1",
+            Self::W2 => "w2",
+            Self::W12 => "w12",
+            Self::W3 => "w3",
+            Self::All => "all",
+        }
+    }
+
+    /// Where it is within a block, e.g. `attn.q`.
+    ///
+    /// # Panics
+    /// For `All`, which is no layer: resolved by [`LoraConfig::targets_in`].
+    pub fn path(self) -> String {
+        match self {
+            Self::Q | Self::K | Self::V | Self::Proj => format!("attn.{}", self.name()),
+            Self::Fc1 | Self::Fc2 | Self::W1 | Self::W2 | Self::W12 | Self::W3 => {
+                format!("mlp.{}", self.name())
+            }
+            Self::All => unreachable!("`all` is resolved before layers are looked up"),
+        }
     }
 }
 
@@ -109,4 +245,12 @@ fn q_and_v() -> Vec<LoraTarget> {
 
 fn fpn_channels() -> u32 {
     128
+}
+
+fn one_layer() -> u32 {
+    1
+}
+
+fn head_dropout() -> f64 {
+    0.1
 }

@@ -1,8 +1,11 @@
 //! Initial values, drawn from keyed ChaCha so that each tensor's draw depends on its name alone.
 
+use burn::tensor::{Tensor, TensorData};
+
 use crate::model::config::LoraConfig;
 use crate::model::params::Params;
 use crate::model::vit::Encoder;
+use crate::model::vit::linear::{Dropout, Lora};
 use crate::rng;
 
 /// Uniform in `±1/√fan_in`: PyTorch's default for `nn.Conv2d` and `nn.Linear`, biases included, and
@@ -13,7 +16,8 @@ pub fn fan_in_uniform(fan_in: usize, n: usize, seed: u64, name: &str) -> Vec<f32
     (0..n).map(|_| ((2.0 * rng::uniform(&mut rng) - 1.0) * bound) as f32).collect()
 }
 
-fn normal(std: f64, n: usize, seed: u64, name: &str) -> Vec<f32> {
+/// Normal of mean 0.
+pub fn normal(std: f64, n: usize, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = rng::keyed(seed, &format!("init/{name}"), &[]);
     (0..n).map(|_| (rng::normal(&mut rng) * std) as f32).collect()
 }
@@ -45,28 +49,26 @@ fn is_matrix(name: &str) -> bool {
     name.ends_with(".weight") && !name.contains("norm")
 }
 
-/// Puts LoRA on the targets of every block: A Kaiming uniform, B zero, so that the first forward
+/// Puts LoRA on the targets of the blocks: A Kaiming uniform, B zero, so that the first forward
 /// pass is the frozen encoder's.
+///
+/// # Panics
+/// If the encoder has no such layer or block: specs and files are checked.
 pub fn lora(encoder: &mut Encoder, config: &LoraConfig, seed: u64) {
-    use burn::tensor::{Tensor, TensorData};
-
-    use crate::model::config::LoraTarget;
-    use crate::model::vit::linear::Lora;
-
-    let (device, dim) = (encoder.device(), encoder.arch.dim);
+    let (device, arch) = (encoder.device(), encoder.arch);
     let rank = config.rank.get() as usize;
-    for (i, block) in encoder.blocks.iter_mut().enumerate() {
-        for target in &config.targets {
-            let (name, layer) = match target {
-                LoraTarget::Q => ("q", &mut block.attn.q),
-                LoraTarget::V => ("v", &mut block.attn.v),
-            };
-            let name = format!("blocks.{i}.attn.{name}.lora_a");
-            let a = fan_in_uniform(dim, dim * rank, seed, &name);
-            layer.lora = Some(Lora {
-                a: Tensor::from_data(TensorData::new(a, [dim, rank]), &device),
-                b: Tensor::zeros([rank, dim], &device),
+    for i in config.blocks_in(&arch) {
+        for target in config.targets_in(&arch) {
+            let layer = format!("blocks.{i}.{}", target.path());
+            let place = encoder.blocks[i].lora_place(target).expect("targets are checked");
+            let name = format!("{layer}.lora_a");
+            let a = fan_in_uniform(place.d_in, place.d_in * rank, seed, &name);
+            *place.lora = Some(Lora {
+                a: Tensor::from_data(TensorData::new(a, [place.d_in, rank]), &device),
+                b: Tensor::zeros([rank, place.d_out], &device),
                 scale: config.scale(),
+                dropout: (config.dropout > 0.0)
+                    .then(|| Dropout { rate: config.dropout, place: layer }),
             });
         }
     }

@@ -11,7 +11,7 @@ pub mod weights;
 pub mod network;
 
 pub use config::{
-    Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Size, TuneConfig, WeightsConfig,
+    Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Scaling, Size, TuneConfig, WeightsConfig,
 };
 pub use mode::Mode;
 pub use network::Network;

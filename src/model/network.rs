@@ -7,7 +7,7 @@ use super::decoder::Decoder;
 use super::init;
 use super::mode::Mode;
 use super::params::{Params, Slot};
-use super::vit::Encoder;
+use super::vit::{Encoder, Features};
 
 /// A segmentation network, with what is trained marked.
 #[derive(Debug, Clone)]
@@ -63,10 +63,34 @@ impl Network {
 
     /// Logits `[batch, n_classes, rows, columns]` of normalised images `[batch, 3, h, w]`.
     ///
-    /// The encoder is in eval mode always; `mode` is the decoder's.
+    /// The encoder proper is in eval mode always; `mode` is the decoder's and LoRA's.
     pub fn forward(&mut self, images: Tensor<4>, mode: Mode) -> Tensor<4> {
-        let features = self.encoder.forward(images, &self.layers);
-        self.decoder.forward(&features, mode)
+        let features = self.encoder.forward(images, &self.layers, mode);
+        self.decode(&features, mode)
+    }
+
+    /// Logits of features after [`Self::layers`].
+    pub fn decode(&mut self, features: &Features, mode: Mode) -> Tensor<4> {
+        self.decoder.forward(features, mode)
+    }
+
+    /// Indices of the blocks whose features the decoder reads.
+    pub fn layers(&self) -> &[usize] {
+        &self.layers
+    }
+
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// A copy without gradients and without LoRA, whose updates are added to the weights: the same
+    /// logits but for rounding, at the cost of the bare encoder. Adapted weights are copied, the
+    /// others shared.
+    #[must_use]
+    pub fn merged(&self) -> Self {
+        let mut network = self.without_gradients();
+        network.encoder.merge();
+        network
     }
 
     /// A copy whose forward pass builds no autodiff graph; tensors are shared, not copied.
@@ -120,7 +144,9 @@ impl Params for Network {
 
 /// State that is no parameter: RoPE periods, BatchNorm's running statistics.
 pub fn is_buffer(name: &str) -> bool {
-    name.ends_with("periods") || name.ends_with("running_mean") || name.ends_with("running_var")
+    ["periods", "running_mean", "running_var", "num_batches_tracked"]
+        .iter()
+        .any(|suffix| name.ends_with(suffix))
 }
 
 fn is_lora(name: &str) -> bool {

@@ -5,14 +5,21 @@ use crate::spec::RunSpec;
 
 /// The parts that were trained: `1x1 decoder`, `LoRA r=4 + FPN decoder`.
 pub(super) fn finetuned(spec: &RunSpec) -> String {
-    let decoder = match spec.decoder {
-        DecoderConfig::Linear {} => "1x1 decoder",
-        DecoderConfig::Fpn { .. } => "FPN decoder",
-    };
+    let decoder = decoder(&spec.decoder);
     match &spec.tune {
-        TuneConfig::Frozen {} => decoder.to_owned(),
+        TuneConfig::Frozen {} => decoder,
         TuneConfig::Lora(lora) => format!("LoRA r={} + {decoder}", lora.rank),
         TuneConfig::Full {} => format!("full + {decoder}"),
+    }
+}
+
+fn decoder(config: &DecoderConfig) -> String {
+    match config {
+        DecoderConfig::Linear {} => "1x1 decoder".to_owned(),
+        DecoderConfig::LinearBn { layers: 1, .. } => "BN + 1x1 decoder".to_owned(),
+        DecoderConfig::LinearBn { layers, .. } => format!("BN + 1x1 decoder ({layers} layers)"),
+        DecoderConfig::Fpn { .. } => "FPN decoder".to_owned(),
+        DecoderConfig::FpnReference { .. } => "FPN (reference) decoder".to_owned(),
     }
 }
 

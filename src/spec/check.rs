@@ -6,6 +6,7 @@ use super::RunSpec;
 use super::keys::{self, KEYS, Owner};
 use super::problem::{Problem, quoted};
 use crate::eval::Select;
+use crate::model::decoder;
 use crate::model::{Size, TuneConfig, WeightsConfig};
 use crate::train::Input;
 
@@ -54,7 +55,14 @@ fn ranges(spec: &Value) -> impl Iterator<Item = Problem> {
 
 /// What is wrong with the keys of a run taken together.
 pub(super) fn combinations(spec: &RunSpec) -> Vec<Finding> {
-    let rules = [size_exists, weights_exist, length_is_one, input_holds_a_patch, best_needs_dev];
+    let rules = [
+        size_exists,
+        weights_exist,
+        length_is_one,
+        input_holds_a_patch,
+        input_holds_the_decoder,
+        best_needs_dev,
+    ];
     rules.iter().filter_map(|rule| rule(spec)).collect()
 }
 
@@ -101,6 +109,25 @@ fn input_holds_a_patch(spec: &RunSpec) -> Option<Finding> {
             "`{height}x{width}` is less than one patch of {}; allowed: {patch} and more",
             name_of(spec.model.dino_type)
         ),
+    })
+}
+
+fn input_holds_the_decoder(spec: &RunSpec) -> Option<Finding> {
+    let patch = keys::patch_px(spec.model.dino_type);
+    let needed = decoder::grid_min(&spec.decoder) as u32;
+    let [rows, columns] = input_px(spec).map(|side| side / patch);
+    // An input of less than one patch has its own message.
+    (rows.min(columns) < needed && rows.min(columns) > 0).then(|| {
+        let side_px = needed * patch;
+        Finding {
+            keys: &["train.input.tokens", "train.input.px", "decoder.kind", "model.dino_type"],
+            value: format!("{rows}x{columns}"),
+            message: format!(
+                "an input of {rows}x{columns} patches leaves nothing after the unpadded \
+                 convolutions of `fpn_reference`; allowed: {needed}x{needed} patches \
+                 ({side_px} px) and more, or another decoder"
+            ),
+        }
     })
 }
 

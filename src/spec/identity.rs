@@ -342,6 +342,9 @@ mod tests {
         ("decoder.kind=linear", true),
         ("decoder.channels=64", true),
         ("decoder.channels=128", false),
+        ("decoder.kind=fpn_reference", true),
+        ("decoder.layers=4", false),
+        ("decoder.dropout=0.5", false),
         ("data.kind=ade20k", true),
         ("data.root=/elsewhere", false),
         // By their fingerprints.

@@ -82,6 +82,7 @@ const LORA_TARGET: Type = Type::Choice(&["q", "v"]);
 const SEED: Type = Type::Int { min: 0, max: i64::MAX as u64 };
 
 const LORA: (&str, &[&str]) = ("tune.kind", &["lora"]);
+const LINEAR_BN: (&str, &[&str]) = ("decoder.kind", &["linear_bn"]);
 const SHAPES: (&str, &[&str]) = ("data.kind", &["shapes"]);
 
 const SIZES: &[&str] =
@@ -112,9 +113,21 @@ pub const KEYS: &[Key] = &[
     )
     .of(LORA),
     key("tune.targets", Type::List(&LORA_TARGET), "Projections that get an adapter.").of(LORA),
-    key("decoder.kind", Type::Choice(&["linear", "fpn"]), "Head on the patch tokens."),
+    key(
+        "decoder.kind",
+        Type::Choice(&["linear", "linear_bn", "fpn", "fpn_reference"]),
+        "Head on the patch tokens.",
+    ),
+    key("decoder.layers", Type::Int { min: 1, max: 4 }, "Last layers that the head reads.")
+        .of(LINEAR_BN),
+    key(
+        "decoder.dropout",
+        Type::Float { min: 0.0, max: 0.9 },
+        "Probability that a channel is dropped in training.",
+    )
+    .of(LINEAR_BN),
     key("decoder.channels", Type::Int { min: 8, max: 4096 }, "Channels of the first FPN stage.")
-        .of(("decoder.kind", &["fpn"])),
+        .of(("decoder.kind", &["fpn", "fpn_reference"])),
     key("data.kind", Type::Choice(&["voc", "ade20k", "shapes"]), "Dataset."),
     key("data.root", Type::Path, "Folder of the dataset; relative to the current folder.")
         .of(("data.kind", &["voc", "ade20k"])),

@@ -14,6 +14,9 @@ pub struct BatchNorm {
     bias: Tensor<1>,
     running_mean: Tensor<1>,
     running_var: Tensor<1>,
+    /// `[1]`: batches seen, for files that keep PyTorch's `num_batches_tracked`. It changes no
+    /// number. As f32, exact up to 16 million.
+    n_batches: Option<Tensor<1>>,
 }
 
 impl BatchNorm {
@@ -23,23 +26,30 @@ impl BatchNorm {
             bias: Tensor::zeros([channels], device),
             running_mean: Tensor::zeros([channels], device),
             running_var: Tensor::ones([channels], device),
+            n_batches: None,
         }
     }
 
-    /// `[batch, channels, rows, columns]`, shape unchanged.
-    pub fn forward(&mut self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
+    /// One that counts its batches, as PyTorch's.
+    pub fn counting(channels: usize, device: &Device) -> Self {
+        Self { n_batches: Some(Tensor::zeros([1], device)), ..Self::new(channels, device) }
+    }
+
+    /// `[n, channels, ..]`, shape unchanged.
+    pub fn forward<const D: usize>(&mut self, x: Tensor<D>, mode: Mode) -> Tensor<D> {
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
         if mode == Mode::Eval {
             let (mean, var) = (self.running_mean.clone(), self.running_var.clone());
             return module::batch_norm(x, weight, bias, mean, var, EPS);
         }
-        let [batch, _, rows, columns] = x.dims();
-        let n = (batch * rows * columns) as f64;
+        let [channels] = self.weight.dims();
+        let n = (x.dims().iter().product::<usize>() / channels) as f64;
         let out = module::batch_norm_train(x, weight, bias, EPS);
         // PyTorch normalises by the biased variance but keeps the unbiased one.
         let unbiased = out.variance.inner().mul_scalar(n / (n - 1.0).max(1.0));
         self.running_mean = moved(&self.running_mean, out.mean.inner());
         self.running_var = moved(&self.running_var, unbiased);
+        self.n_batches = self.n_batches.as_ref().map(|n| n.clone().inner().add_scalar(1.0));
         out.output
     }
 }
@@ -55,5 +65,8 @@ impl Params for BatchNorm {
         f(&format!("{path}bias"), Slot::Vector(&mut self.bias));
         f(&format!("{path}running_mean"), Slot::Vector(&mut self.running_mean));
         f(&format!("{path}running_var"), Slot::Vector(&mut self.running_var));
+        if let Some(n_batches) = &mut self.n_batches {
+            f(&format!("{path}num_batches_tracked"), Slot::Vector(n_batches));
+        }
     }
 }

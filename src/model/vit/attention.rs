@@ -6,17 +6,18 @@
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, module};
 
-use super::linear::{Adapted, Bias, Linear};
+use super::linear::{Adapted, Bias};
 use super::rope::Rope;
 use super::{Arch, AttentionBias};
+use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
 #[derive(Debug, Clone)]
 pub struct Attention {
     pub q: Adapted,
-    pub k: Linear,
+    pub k: Adapted,
     pub v: Adapted,
-    pub proj: Linear,
+    pub proj: Adapted,
     heads: usize,
 }
 
@@ -29,31 +30,31 @@ impl Attention {
             AttentionBias::None => (Bias::No, Bias::No),
         };
         Self {
-            q: Adapted::plain(Linear::zeros(d, d, query_value, device)),
-            k: Linear::zeros(d, d, key, device),
-            v: Adapted::plain(Linear::zeros(d, d, query_value, device)),
-            proj: Linear::zeros(d, d, Bias::Yes, device),
+            q: Adapted::zeros(d, d, query_value, device),
+            k: Adapted::zeros(d, d, key, device),
+            v: Adapted::zeros(d, d, query_value, device),
+            proj: Adapted::zeros(d, d, Bias::Yes, device),
             heads: arch.heads,
         }
     }
 
     /// `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
-    pub fn forward(&self, x: Tensor<3>, rope: Option<&Rope>) -> Tensor<3> {
+    pub fn forward(&self, x: Tensor<3>, rope: Option<&Rope>, mode: Mode) -> Tensor<3> {
         let [batch, n_tokens, dim] = x.dims();
         // [b, n, dim] -> [b, heads, n, head_dim]
         let heads = |t: Tensor<3>| {
             t.reshape([batch, n_tokens, self.heads, dim / self.heads]).swap_dims(1, 2)
         };
-        let mut q = heads(self.q.forward(x.clone()));
-        let mut k = heads(self.k.forward(x.clone()));
-        let v = heads(self.v.forward(x));
+        let mut q = heads(self.q.forward(x.clone(), mode));
+        let mut k = heads(self.k.forward(x.clone(), mode));
+        let v = heads(self.v.forward(x, mode));
         if let Some(rope) = rope {
             q = rope.rotate(q);
             k = rope.rotate(k);
         }
         let out = module::attention(q, k, v, None, None, AttentionModuleOptions::default());
         // [b, heads, n, head_dim] -> [b, n, dim]
-        self.proj.forward(out.swap_dims(1, 2).reshape([batch, n_tokens, dim]))
+        self.proj.forward(out.swap_dims(1, 2).reshape([batch, n_tokens, dim]), mode)
     }
 }
 

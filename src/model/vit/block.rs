@@ -4,8 +4,11 @@ use burn::tensor::{Device, Tensor, module};
 
 use super::Arch;
 use super::attention::Attention;
+use super::linear::{Adapted, Lora};
 use super::mlp::Mlp;
 use super::rope::Rope;
+use crate::model::config::LoraTarget;
+use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
 /// Layer normalisation over the last dimension.
@@ -64,10 +67,58 @@ impl Block {
     }
 
     /// `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
-    pub fn forward(&self, x: Tensor<3>, rope: Option<&Rope>) -> Tensor<3> {
-        let x = x.clone()
-            + self.attn.forward(self.norm1.forward(x), rope) * self.ls1.clone().unsqueeze();
-        x.clone() + self.mlp.forward(self.norm2.forward(x)) * self.ls2.clone().unsqueeze()
+    pub fn forward(&self, x: Tensor<3>, rope: Option<&Rope>, mode: Mode) -> Tensor<3> {
+        let attention = self.attn.forward(self.norm1.forward(x.clone()), rope, mode);
+        let x = x + attention * self.ls1.clone().unsqueeze();
+        let mlp = self.mlp.forward(self.norm2.forward(x.clone()), mode);
+        x + mlp * self.ls2.clone().unsqueeze()
+    }
+}
+
+/// Where a low-rank update may be put.
+#[derive(Debug)]
+pub struct LoraPlace<'a> {
+    pub lora: &'a mut Option<Lora>,
+    pub d_in: usize,
+    pub d_out: usize,
+}
+
+impl<'a> LoraPlace<'a> {
+    fn of(layer: &'a mut Adapted) -> Self {
+        let [d_in, d_out] = layer.linear.weight.dims();
+        Self { lora: &mut layer.lora, d_in, d_out }
+    }
+}
+
+impl Block {
+    /// The place of `target`; `None` where this kind of block has no such layer.
+    pub fn lora_place(&mut self, target: LoraTarget) -> Option<LoraPlace<'_>> {
+        let attn = &mut self.attn;
+        let layer = match (target, &mut self.mlp) {
+            (LoraTarget::Q, _) => &mut attn.q,
+            (LoraTarget::K, _) => &mut attn.k,
+            (LoraTarget::V, _) => &mut attn.v,
+            (LoraTarget::Proj, _) => &mut attn.proj,
+            (LoraTarget::Fc1, Mlp::Gelu { fc1, .. }) => fc1,
+            (LoraTarget::Fc2, Mlp::Gelu { fc2, .. }) => fc2,
+            (LoraTarget::W1, Mlp::SwiGlu { w1, .. }) => w1,
+            (LoraTarget::W2, Mlp::SwiGlu { w2, .. }) => w2,
+            (LoraTarget::W3, Mlp::SwiGlu { w3, .. }) => w3,
+            (LoraTarget::W12, Mlp::SwiGlu { w1, w12, .. }) => {
+                let [d_in, hidden] = w1.linear.weight.dims();
+                return Some(LoraPlace { lora: w12, d_in, d_out: 2 * hidden });
+            }
+            _ => return None,
+        };
+        Some(LoraPlace::of(layer))
+    }
+
+    /// Adds all updates to the weights they belong to; those become constants of their own.
+    pub fn merge(&mut self) {
+        for layer in [&mut self.attn.q, &mut self.attn.k, &mut self.attn.v, &mut self.attn.proj] {
+            layer.merge();
+        }
+        self.mlp.merge();
     }
 }
 

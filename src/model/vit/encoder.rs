@@ -6,6 +6,7 @@ use super::block::{Block, Norm};
 use super::linear::{Bias, Linear};
 use super::rope::{self, Rope};
 use super::{Arch, Position, pos_embed};
+use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
 /// A vision transformer without a head.
@@ -107,6 +108,14 @@ impl Encoder {
         self.layout = Some(Layout { grid, positions, rope });
     }
 
+    /// Adds all low-rank updates to the weights they belong to, which are copied for that; other
+    /// weights stay shared with clones of this encoder.
+    pub fn merge(&mut self) {
+        for block in &mut self.blocks {
+            block.merge();
+        }
+    }
+
     /// Makes the prepared positions constants, with the weights they come from.
     pub fn freeze_positions(&mut self) {
         let Some(layout) = self.layout.take() else { return };
@@ -153,17 +162,18 @@ impl Encoder {
 
     /// `images` `[batch, 3, height, width]`, normalised, of the prepared size.
     ///
-    /// Gives the final-normed tokens after each of `layers` (indices from 0, ascending).
+    /// Gives the final-normed tokens after each of `layers` (indices from 0, ascending). `mode` is
+    /// LoRA's dropout; the encoder proper is in eval mode always.
     ///
     /// # Panics
     /// If [`Self::prepare`] was not called for this size.
-    pub fn forward(&self, images: Tensor<4>, layers: &[usize]) -> Features {
+    pub fn forward(&self, images: Tensor<4>, layers: &[usize], mode: Mode) -> Features {
         let layout = self.layout.as_ref().expect("`prepare` comes before `forward`");
         let mut x = self.embed(images, layout);
         let mut features = Features { patches: vec![], class: vec![], grid: layout.grid };
         let last = layers.iter().max().map_or(0, |layer| layer + 1);
         for (i, block) in self.blocks.iter().enumerate().take(last) {
-            x = block.forward(x, layout.rope.as_ref());
+            x = block.forward(x, layout.rope.as_ref(), mode);
             if layers.contains(&i) {
                 let normed = self.norm.forward(x.clone());
                 let n_patches = layout.grid[0] * layout.grid[1];

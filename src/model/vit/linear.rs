@@ -2,6 +2,8 @@
 
 use burn::tensor::{Device, Tensor, module};
 
+use crate::kernel::dropout;
+use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
 /// `x W + b` with W `[in, out]`.
@@ -31,6 +33,11 @@ impl Linear {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         module::linear(x, self.weight.clone(), self.bias.clone())
     }
+
+    /// Adds `[in, out]` to the weight, which becomes a constant of its own.
+    pub fn add(&mut self, update: Tensor<2>) {
+        self.weight = self.weight.clone().inner() + update;
+    }
 }
 
 impl Params for Linear {
@@ -49,8 +56,46 @@ pub struct Lora {
     pub a: Tensor<2>,
     /// `[rank, out]`; `[out, rank]` in files.
     pub b: Tensor<2>,
-    /// `alpha / rank`.
+    /// `alpha / rank`, or `alpha / √rank` for rsLoRA.
     pub scale: f64,
+    pub dropout: Option<Dropout>,
+}
+
+/// Dropout of LoRA's input, in training only.
+#[derive(Debug, Clone)]
+pub struct Dropout {
+    pub rate: f64,
+    /// Name of the layer, which keys the draws.
+    pub place: String,
+}
+
+impl Lora {
+    /// `[batch, n_tokens, in]` -> `[batch, n_tokens, out]`.
+    pub fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
+        module::linear(self.down(x, mode), self.b.clone(), None)
+    }
+
+    /// `scale * x A`: `[batch, n_tokens, in]` -> `[batch, n_tokens, rank]`.
+    pub fn down(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
+        let x = match (&self.dropout, mode) {
+            (Some(Dropout { rate, place }), Mode::Train(draw)) => {
+                let device = x.device().inner();
+                let mask = dropout::mask(x.dims(), *rate, (draw, place), &device);
+                x * mask
+            }
+            (Some(_), Mode::Eval) | (None, _) => x,
+        };
+        let low = module::linear(x, self.a.clone(), None);
+        // A product by 1 would only cost time: the reference project has no scale.
+        #[expect(clippy::float_cmp, reason = "exactly 1 when alpha equals the rank")]
+        if self.scale == 1.0 { low } else { low.mul_scalar(self.scale) }
+    }
+
+    /// `scale * A B`, `[in, out]`, without autodiff.
+    pub fn product(&self) -> Tensor<2> {
+        let scaled = self.a.clone().inner().mul_scalar(self.scale);
+        scaled.matmul(self.b.clone().inner())
+    }
 }
 
 impl Params for Lora {
@@ -68,19 +113,22 @@ pub struct Adapted {
 }
 
 impl Adapted {
-    pub fn plain(linear: Linear) -> Self {
-        Self { linear, lora: None }
+    pub fn zeros(d_in: usize, d_out: usize, bias: Bias, device: &Device) -> Self {
+        Self { linear: Linear::zeros(d_in, d_out, bias, device), lora: None }
     }
 
     /// `[batch, n_tokens, in]` -> `[batch, n_tokens, out]`.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
         let Some(lora) = &self.lora else { return self.linear.forward(x) };
-        let update = module::linear(x.clone(), lora.a.clone(), None);
-        let update = module::linear(update, lora.b.clone(), None);
-        // A product by 1 would only cost time: the reference project has no scale.
-        #[expect(clippy::float_cmp, reason = "exactly 1 when alpha equals the rank")]
-        let update = if lora.scale == 1.0 { update } else { update.mul_scalar(lora.scale) };
+        let update = lora.forward(x.clone(), mode);
         self.linear.forward(x) + update
+    }
+
+    /// Adds the update to the weight, which becomes a constant of its own.
+    pub fn merge(&mut self) {
+        if let Some(lora) = self.lora.take() {
+            self.linear.add(lora.product());
+        }
     }
 }
 

@@ -60,6 +60,11 @@ impl Arch {
         self.dim / self.heads
     }
 
+    /// Whether official files have SwiGLU's two gates as one layer, `w12`: DINOv2's do.
+    pub fn has_fused_gates(&self) -> bool {
+        matches!((self.ffn, self.position), (Ffn::SwiGlu { .. }, Position::Learned { .. }))
+    }
+
     /// Tokens before the patches: the class token and the registers.
     pub fn prefix(&self) -> usize {
         1 + self.registers

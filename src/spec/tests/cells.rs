@@ -153,8 +153,10 @@ fn include_alone_makes_only_its_cells() {
 fn another_kind_takes_the_old_kinds_keys_away_and_keeps_its_own() {
     let channels = |toml: &str| -> Vec<Option<u32>> {
         let of = |cell: &Cell| match cell.spec.decoder {
-            DecoderConfig::Fpn { channels } => Some(channels),
-            DecoderConfig::Linear {} => None,
+            DecoderConfig::Fpn { channels } | DecoderConfig::FpnReference { channels } => {
+                Some(channels)
+            }
+            DecoderConfig::Linear {} | DecoderConfig::LinearBn { .. } => None,
         };
         load(toml).cells.iter().map(of).collect()
     };
@@ -251,7 +253,7 @@ fn what_never_has_an_effect_is_said() {
     let toml = "data = { kind = 'voc', root = '/v' }\n[grid]\ndataset = ['ade20k']";
     insta::assert_snapshot!(warnings(toml, &[]), @"data.root in line 1 has no effect: no cell with it has data.kind = `voc` or `ade20k`");
     let toml = "decoder = { kind = 'fpn', channels = 64 }";
-    insta::assert_snapshot!(warnings(toml, &["decoder=linear"]), @"decoder.channels in line 1 has no effect: no cell with it has decoder.kind = `fpn`");
+    insta::assert_snapshot!(warnings(toml, &["decoder=linear"]), @"decoder.channels in line 1 has no effect: no cell with it has decoder.kind = `fpn`, `fpn_reference`");
     let toml = "[grid]\nsize = ['small']\nseed = [0, 1]\n[[exclude]]\nseed = 2";
     insta::assert_snapshot!(warnings(toml, &[]), @"[[exclude]] in line 4 matches no cell");
     let toml = "[grid]\nseed = [0, 1]\n[[override]]\nwhen = { seed = 2 }\nset = { lr = 1 }";

@@ -14,8 +14,8 @@ fn names_and_values_that_do_not_exist_are_answered_with_the_nearest() {
     insta::assert_snapshot!(refused("[gird]\nsize = ['small']"), @"x.toml:1: gird: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `grid`?");
     insta::assert_snapshot!(refused("[grid]\nsise = ['small']"), @"x.toml:2: sise: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?");
     insta::assert_snapshot!(refused("[grid]\nsize = ['smal']"), @"x.toml:2: size: `smal` is not known; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `huge_plus`, `giant`, `7b`; did you mean `small`?");
-    insta::assert_snapshot!(refused("decoder = 'fnp'"), @"x.toml:1: decoder: `fnp` is not known; allowed: `linear`, `fpn`; did you mean `fpn`?");
-    insta::assert_snapshot!(refused("[decoder]\nkind = 'mask2former'"), @"x.toml:2: decoder.kind: `mask2former` is not known; allowed: `linear`, `fpn`");
+    insta::assert_snapshot!(refused("decoder = 'fnp'"), @"x.toml:1: decoder: `fnp` is not known; allowed: `linear`, `linear_bn`, `fpn`, `fpn_reference`; did you mean `fpn`?");
+    insta::assert_snapshot!(refused("[decoder]\nkind = 'mask2former'"), @"x.toml:2: decoder.kind: `mask2former` is not known; allowed: `linear`, `linear_bn`, `fpn`, `fpn_reference`");
     insta::assert_snapshot!(refused("suite = 'imagenet-c-firts8'"), @"x.toml:1: suite: `imagenet-c-firts8` is not known; allowed: `imagenet-c-first8`, `none`; did you mean `imagenet-c-first8`?");
     insta::assert_snapshot!(refused("backbone = 'dinov2_vitl16'"), @"x.toml:1: backbone: `dinov2_vitl16` is not known; allowed: `dinov2_vits14`, `dinov2_vits14_reg`, `dinov2_vitb14`, `dinov2_vitb14_reg`, `dinov2_vitl14`, `dinov2_vitl14_reg`, `dinov2_vitg14`, `dinov2_vitg14_reg`, `dinov3_vits16`, `dinov3_vits16plus`, `dinov3_vitb16`, `dinov3_vitl16`, `dinov3_vith16plus`, `dinov3_vit7b16`; did you mean `dinov2_vitl14`?");
     insta::assert_snapshot!(refused("[grid]\ntune = ['frozen', { kind = 'lora', rnak = 3 }]"), @"x.toml:2: tune.rnak: unknown key; allowed in `tune`: `kind`, `rank`, `alpha`, `targets`; did you mean `tune.rank`?");
@@ -92,7 +92,13 @@ fn combinations_that_do_not_exist_are_refused() {
     insta::assert_snapshot!(refused("tune = 'lora'"), @r#"x.toml:1: tune.rank: missing: `tune.kind = "lora"` needs it; allowed: a whole number from 1 to 1024"#);
     insta::assert_snapshot!(refused("weights = 'file'"), @r#"x.toml:1: weights.path: missing: `weights.kind = "file"` needs it; allowed: a path"#);
     insta::assert_snapshot!(refused("[tune]\nrank = 4"), @"x.toml:2: tune.rank: has no effect: no cell with it has tune.kind = `lora`");
-    insta::assert_snapshot!(refused("decoder = { kind = 'linear', channels = 64 }"), @"x.toml:1: decoder.channels: has no effect: no cell with it has decoder.kind = `fpn`");
+    insta::assert_snapshot!(refused("decoder = { kind = 'linear', channels = 64 }"), @"x.toml:1: decoder.channels: has no effect: no cell with it has decoder.kind = `fpn`, `fpn_reference`");
+    insta::assert_snapshot!(refused("decoder = { kind = 'linear_bn', layers = 5, dropout = 1.0 }"), @"
+    x.toml:1: decoder.layers: `5` is out of range; allowed: a whole number from 1 to 4
+    x.toml:1: decoder.dropout: `1.0` is out of range; allowed: a number from 0 to 0.9
+    ");
+    insta::assert_snapshot!(refused("decoder = 'fpn_reference'\npx = 97"), @"");
+    insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'fpn_reference']\ninput.tokens = [6, 7]"), @"");
     insta::assert_snapshot!(refused("[train]\nrecipe = 'reference'\nschedule = 'cosine'"), @r#"x.toml:3: train.schedule.warmup_percent: missing: `train.schedule.kind = "cosine"` needs it; allowed: a whole number from 0 to 100"#);
 }
 
