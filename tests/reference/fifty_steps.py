@@ -17,7 +17,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 DATA = Path(__file__).parent.parent / "data"
-MODELS = ["v2_reg", "v2_noreg", "v2_giant_reg", "v3_mlp", "v3_swiglu", "v3_7b"]
 N_STEPS = 50
 N_BATCHES = 4
 BATCH_SIZE = 2
@@ -46,11 +45,12 @@ def batch(photo: np.ndarray, index: int, size: tuple[int, int], n_classes: int):
     return torch.stack(images), torch.stack(targets)
 
 
-def losses(folder: Path, photo: np.ndarray, dtype: torch.dtype) -> list[float]:
+def losses(folder: Path, name: str, photo: np.ndarray, dtype: torch.dtype) -> list[float]:
     from model.dino import DINOEncoderLoRA
+    from model.fpn_decoder import FPNDecoder
 
     meta = json.loads((folder / "meta.json").read_text())
-    case = meta["cases"]["linear"]
+    case = meta["cases"][name]
     size = tuple(case["image_hw"])
     encoder = backbone(meta)
     encoder.load_state_dict(load_file(folder / "backbone.safetensors"))
@@ -62,6 +62,11 @@ def losses(folder: Path, photo: np.ndarray, dtype: torch.dtype) -> list[float]:
         use_lora=True,
         img_dim=size,
     )
+    if case["fpn_out_channels"]:
+        network.use_fpn = True
+        network.decoder = FPNDecoder(
+            meta["embed_dim"], case["fpn_out_channels"], inter_layers=4, n_classes=case["n_classes"]
+        )
     network.load_parameters(folder / case["adapter"])
     network.to(dtype)
     network.encoder.eval()
@@ -93,12 +98,14 @@ def main() -> None:
 
     photo = np.asarray(Image.open(DATA / "corruptions/clean_chelsea_small.png").convert("RGB"))
     table = {}
-    for model in MODELS:
-        table[model] = losses(DATA / "models" / model, photo, torch.float32)
-        exact = losses(DATA / "models" / model, photo, torch.float64)
-        rounding = max(abs(a - b) for a, b in zip(table[model], exact))
-        first, last = table[model][0], table[model][-1]
-        print(f"{model:14} {first:.4f} -> {last:.4f}, f32 against f64 {rounding:.1e}")
+    for adapter in sorted((DATA / "models").glob("*/adapter_*.pt")):
+        case = adapter.stem.removeprefix("adapter_")
+        f32 = losses(adapter.parent, case, photo, torch.float32)
+        f64 = losses(adapter.parent, case, photo, torch.float64)
+        rounding = max(abs(a - b) for a, b in zip(f32, f64))
+        name = f"{adapter.parent.name} {case}"
+        table[name] = f32
+        print(f"{name:20} {f32[0]:.4f} -> {f32[-1]:.4f}, f32 against f64 {rounding:.1e}")
     args.output.write_text(json.dumps(table, indent=1) + "\n")
 
 
