@@ -7,21 +7,26 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::fault::{Exit, OrExit, fault};
-use super::{Globals, index, prepare, run};
+use super::{Globals, eval_adapter, index, prepare, run};
 use crate::event::FailureClass;
 use crate::files::{ResultsDir, write_atomic};
 use crate::id::RunId;
 use crate::schedule::devices::Request;
 use crate::spec::{RunFile, RunSpec};
 
-/// Score a trained run further: other sets, corruptions, levels or protocols, without training
+/// Score a trained run further (other sets, corruptions, levels or protocols), or any adapter file,
+/// without training
 ///
-/// Only what is missing is scored; the scores are added to the run, so that an experiment that
-/// asks for them later finds them done.
+/// Of a run only what is missing is scored; the scores are added to it, so that an experiment that
+/// asks for them later finds them done. An adapter file needs `--weights`, and the dataset as
+/// `--set data.kind=… --set data.root=…`; its scores are printed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The run's id or the start of it, as the table's last column shows it
-    pub run: String,
+    #[arg(required_unless_present = "adapter", conflicts_with = "adapter")]
+    pub run: Option<String>,
+    #[command(flatten)]
+    pub adapter: eval_adapter::Args,
     /// Corruption suite, or `none`
     #[arg(long, value_name = "SUITE")]
     pub suite: Option<String>,
@@ -31,7 +36,7 @@ pub struct Args {
     /// Splits to score, e.g. `val,train`
     #[arg(long, value_name = "SPLITS", value_delimiter = ',')]
     pub sets: Vec<String>,
-    /// Set any other key of `eval`, e.g. `eval.tta.flip=true`
+    /// Set any other key of `eval`, e.g. `eval.tta.flip=true`; for an adapter also of `data`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// `auto`, `cpu`, `cuda:N`, or several separated by commas
@@ -46,10 +51,16 @@ pub struct Args {
 const NAME: &str = "eval";
 
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
+    if let Some(adapter) = &args.adapter.adapter {
+        let sets = overrides(args, &["eval", "data"])?;
+        let device = args.device.as_deref();
+        return eval_adapter::run((&args.adapter, adapter), &sets, device, globals);
+    }
+    let prefix = args.run.as_deref().expect("clap requires a run without an adapter");
     let machine = super::load_machine(globals)?;
     let results = ResultsDir::new(&machine.results);
-    let (run, file) = find(&args.run, &results)?;
-    let sets = overrides(args)?;
+    let (run, file) = find(prefix, &results)?;
+    let sets = overrides(args, &["eval"])?;
     // An experiment of one cell, whose file says exactly what this run is.
     let path = results.experiments().join(NAME).join("experiment.toml");
     write_atomic(&path, experiment_text(&file.spec)?.as_bytes())
@@ -111,15 +122,18 @@ fn find(prefix: &str, results: &ResultsDir) -> anyhow::Result<(RunId, RunFile)> 
 }
 
 /// What the flags set, as `--set` of an experiment has it.
-fn overrides(args: &Args) -> anyhow::Result<Vec<String>> {
+fn overrides(args: &Args, groups: &[&str]) -> anyhow::Result<Vec<String>> {
     let refused = args.set.iter().find(|text| {
         let key = text.split('=').next().unwrap_or_default().trim();
-        !(key.starts_with("eval.") || key == "eval")
+        !groups.contains(&key.split('.').next().unwrap_or_default())
     });
     if let Some(text) = refused {
         return Err(fault(
             Exit::Usage,
-            format_args!("--set {text}: only keys of `eval` can be set; others make another run"),
+            format_args!(
+                "--set {text}: only keys of `{}` can be set; others make another run",
+                groups.join("` and `")
+            ),
         ));
     }
     let list = |items: Vec<String>| format!("[{}]", items.join(", "));
@@ -165,7 +179,8 @@ mod tests {
 
     fn args() -> Args {
         Args {
-            run: "a".into(),
+            run: Some("a".into()),
+            adapter: eval_adapter::Args { adapter: None, weights: None, px: None, json: false },
             suite: None,
             severities: vec![],
             sets: vec![],
@@ -185,7 +200,7 @@ mod tests {
             ..args()
         };
         assert_eq!(
-            overrides(&args).unwrap(),
+            overrides(&args, &["eval"]).unwrap(),
             [
                 "eval.tta.flip=true",
                 "eval.corruption.suite=none",
@@ -194,7 +209,7 @@ mod tests {
             ]
         );
         let other = Args { set: vec!["train.lr=1".into()], ..self::args() };
-        assert_eq!(Exit::of(&overrides(&other).unwrap_err()), Exit::Usage);
+        assert_eq!(Exit::of(&overrides(&other, &["eval"]).unwrap_err()), Exit::Usage);
     }
 
     #[test]

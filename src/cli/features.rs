@@ -236,7 +236,7 @@ fn listed(values: [f32; 3]) -> String {
 }
 
 /// `518`, `308,616` or `308x616`: height and width.
-fn parse_px(text: &str) -> Result<[u32; 2], String> {
+pub(super) fn parse_px(text: &str) -> Result<[u32; 2], String> {
     let sides: Result<Vec<u32>, _> =
         text.split([',', 'x']).map(|side| side.trim().parse()).collect();
     let sides = match sides.as_deref() {

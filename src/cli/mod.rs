@@ -5,6 +5,7 @@ pub mod device;
 pub mod diff;
 pub mod doctor;
 pub mod eval;
+pub mod eval_adapter;
 pub mod fault;
 pub mod features;
 pub mod fetch;

@@ -1,0 +1,222 @@
+//! `sweep eval --adapter FILE`: scores of an adapter that no run here made.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::json;
+
+use super::fault::{Exit, OrExit, fault};
+use super::{Globals, device, printer};
+use crate::data::corrupt::{self, Corruption, Severity};
+use crate::data::dataset;
+use crate::eval::predict::{self, Protocol};
+use crate::eval::reference_metric::VoidIs;
+use crate::eval::robustness::{self, Scores};
+use crate::event::Metrics;
+use crate::files::{ResultsDir, write_atomic};
+use crate::model::adapter::{AdapterFile, Kind, Normalise};
+use crate::model::weights;
+use crate::spec::RunSpec;
+
+/// What an adapter of the reference project was made with, which its files do not say: the input
+/// of its code's default, and its batch, over which its metric is averaged.
+const REFERENCE_PX: u32 = 490;
+const REFERENCE_BATCH: u32 = 12;
+/// Raised when the meaning of a key of `--json` changes.
+const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// LoRA and decoder to score: of a run, of the reference project (`.pt`), or a PEFT folder
+    #[arg(long, alias = "lora-weights", value_name = "FILE", requires = "weights")]
+    pub adapter: Option<PathBuf>,
+    /// Weights of the adapter's encoder: a file, or a folder
+    #[arg(long, value_name = "FILE", requires = "adapter")]
+    pub weights: Option<PathBuf>,
+    /// Side of the network's input, or height and width, in pixels [default: what the adapter was
+    /// trained at; 490 for the reference project's]
+    #[arg(long, value_name = "N|H,W", requires = "adapter",
+          value_parser = super::features::parse_px)]
+    pub px: Option<[u32; 2]>,
+    /// Print the scores as JSON
+    #[arg(long, requires = "adapter")]
+    pub json: bool,
+}
+
+/// One score.
+#[derive(Debug, Serialize)]
+struct Row {
+    set: String,
+    corruption: Option<&'static str>,
+    severity: Option<u8>,
+    metrics: Metrics,
+}
+
+/// Scores `adapter` as `sets` (keys of `data` and `eval`) ask.
+pub fn run(
+    (args, adapter): (&Args, &PathBuf),
+    sets: &[String],
+    device: Option<&str>,
+    globals: &Globals,
+) -> anyhow::Result<Exit> {
+    let machine = super::load_machine(globals)?;
+    let results = ResultsDir::new(&machine.results);
+    let path = results.experiments().join("eval").join("adapter.toml");
+    write_atomic(&path, b"# Written by `sweep eval --adapter`.\nname = \"eval\"\n")
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    let (experiment, machine) = super::load_experiment(&path, sets, globals)?;
+    let spec = &experiment.cells[0].spec;
+    let file = AdapterFile::open(adapter).or_exit(Exit::SomeFailed)?;
+    let Some(n_classes) = file.about.n_classes.filter(|_| file.decoder().is_some()) else {
+        return Err(fault(
+            Exit::SomeFailed,
+            format_args!("`{}` has no decoder: nothing can be scored", adapter.display()),
+        ));
+    };
+    let dataset = dataset::open(&spec.data, &machine.data_dirs).or_exit(Exit::Environment)?;
+    if dataset.n_classes() as usize != n_classes {
+        return Err(fault(
+            Exit::Usage,
+            format_args!(
+                "`{}` tells {n_classes} classes apart, and `{}` has {}: choose the dataset with \
+                 --set data.kind=… and --set data.root=…",
+                adapter.display(),
+                dataset.root.display(),
+                dataset.n_classes()
+            ),
+        ));
+    }
+    let weights = args.weights.as_deref().expect("clap requires it with `--adapter`");
+    let encoder_of = weights::identify(weights).or_exit(Exit::SomeFailed)?;
+    let protocol = protocol(args, &file, spec, &encoder_of);
+    let device = device::open(device.unwrap_or(&experiment.schedule.devices))?;
+    let encoder = weights::load(weights, (&encoder_of.name, encoder_of.arch), &device)
+        .or_exit(Exit::SomeFailed)?;
+    let input_px = protocol.input_px.map(|px| px as usize);
+    let mut network = file.build(encoder, input_px).or_exit(Exit::SomeFailed)?.merged();
+    let mut rows = Vec::new();
+    for split_name in &spec.eval.sets {
+        let split = Arc::new(dataset.split(split_name).or_exit(Exit::Environment)?);
+        let set = format!("{}/{split_name}", dataset::name(&spec.data, &dataset.root));
+        for corruption in asked(spec) {
+            let never = AtomicBool::new(false);
+            let silent = &mut |_, _| Ok(());
+            let scored =
+                predict::score(&mut network, (&split, corruption), &protocol, silent, &never)
+                    .or_exit(Exit::SomeFailed)?;
+            let metrics = scored.expect("nothing asks it to stop").metrics;
+            let corruption = corruption.map(|(corruption, level)| (corruption.name(), level.get()));
+            let (corruption, severity) = corruption.unzip();
+            let row = Row { set: set.clone(), corruption, severity, metrics };
+            if !globals.quiet && !args.json {
+                printer::note(&line(&row));
+            }
+            rows.push(row);
+        }
+    }
+    let line = words_of(&protocol, &encoder_of.name);
+    printer::data(&if args.json {
+        let value = json!({ "version": VERSION, "protocol": line, "scores": rows });
+        format!("{value:#}\n")
+    } else {
+        text(&rows, &line)
+    });
+    Ok(Exit::Done)
+}
+
+/// Clean, then each corruption of the suite at each level.
+fn asked(spec: &RunSpec) -> Vec<Option<(Corruption, Severity)>> {
+    let suite = corrupt::suite::suite(&spec.eval.corruption.suite);
+    let levels = &spec.eval.corruption.severities;
+    let corruptions = suite.iter().flat_map(|suite| suite.corruptions.iter().copied());
+    let all = corruptions.flat_map(|corruption| {
+        let levels = levels.iter().filter_map(|level| Severity::new(*level));
+        levels.map(move |level| Some((corruption, level)))
+    });
+    std::iter::once(None).chain(all).collect()
+}
+
+fn protocol(
+    args: &Args,
+    file: &AdapterFile,
+    spec: &RunSpec,
+    encoder: &weights::Identified,
+) -> Protocol {
+    let patch = encoder.arch.patch as u32;
+    let is_reference = file.kind == Kind::Reference;
+    let trained = file.about.input_px.map(|px| px.map(|side| side as u32));
+    let default = if is_reference { REFERENCE_PX } else { 37 * patch };
+    let px = args.px.or(trained).unwrap_or([default; 2]);
+    let (mean, std) = match file.normalise() {
+        Normalise::Unknown {} => (encoder.mean, encoder.std),
+        Normalise::None {} => ([0.0; 3], [1.0; 3]),
+        Normalise::MeanStd { mean, std } => (mean, std),
+    };
+    let is_voc = matches!(spec.data, dataset::Config::Voc(_));
+    Protocol {
+        mode: spec.eval.mode,
+        tta: spec.eval.tta.clone(),
+        input_px: px.map(|side| (side / patch).max(1) * patch),
+        patch_px: patch,
+        mean,
+        std,
+        reference_batch: if is_reference { REFERENCE_BATCH } else { spec.train.batch_size },
+        reference_void: if is_reference && is_voc { VoidIs::Background } else { VoidIs::LeftOut },
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    }
+}
+
+fn words_of(protocol: &Protocol, encoder: &str) -> String {
+    let [height, width] = protocol.input_px;
+    let is_shifted = protocol.mean.iter().any(|mean| mean.abs() > 0.0);
+    let normalised = if is_shifted { "mean/std" } else { "no mean/std" };
+    let views = protocol.tta.n_views();
+    let views = if views > 1 { format!(", {views} views") } else { String::new() };
+    let mode = serde_json::to_value(protocol.mode).expect("a mode is plain data");
+    let mode = mode["kind"].as_str().unwrap_or_default().to_owned();
+    format!("{encoder}, {mode} {height}x{width}{views}, {normalised}, label size")
+}
+
+fn line(row: &Row) -> String {
+    let name = match (row.corruption, row.severity) {
+        (Some(name), Some(level)) => format!("{name} {level}"),
+        _ => "clean".to_owned(),
+    };
+    let metrics = &row.metrics;
+    format!(
+        "{} {name}: mIoU {:.2} ({}/{} classes), pixels {:.2}, ref. metric {:.2} (not an mIoU)",
+        row.set,
+        100.0 * metrics.miou,
+        metrics.classes_present,
+        metrics.classes_total,
+        100.0 * metrics.pixel_accuracy,
+        100.0 * metrics.reference_metric
+    )
+}
+
+fn text(rows: &[Row], protocol: &str) -> String {
+    let mut lines: Vec<String> = rows.iter().map(line).collect();
+    let mut sets: BTreeMap<&str, Scores> = BTreeMap::new();
+    for row in rows {
+        let scores = sets.entry(&row.set).or_default();
+        match (row.corruption, row.severity) {
+            (Some(name), Some(level)) => {
+                let levels = scores.corrupted.entry(name.to_owned()).or_default();
+                levels.insert(level, row.metrics.miou);
+            }
+            _ => scores.clean = Some(row.metrics.miou),
+        }
+    }
+    for (set, scores) in sets {
+        if let Some(summary) = robustness::summary(&scores) {
+            let rpc = summary.rpc.map_or(String::new(), |rpc| format!(", rPC {:.2}", 100.0 * rpc));
+            lines.push(format!("{set}: mPC {:.2}{rpc}", 100.0 * summary.mpc));
+        }
+    }
+    lines.push(format!("protocol: {protocol}"));
+    lines.join("\n") + "\n"
+}
