@@ -265,7 +265,8 @@ mod tests {
             end += 2 * shape.iter().product::<usize>();
             (name, json!({ "dtype": "BF16", "shape": shape, "data_offsets": [start, end] }))
         };
-        let header = serde_json::Value::from_iter(shapes.into_iter().map(entry)).to_string();
+        let header: serde_json::Value = shapes.into_iter().map(entry).collect();
+        let header = header.to_string();
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header.bytes());
         crate::files::write_atomic(path, &bytes).unwrap();
