@@ -18,7 +18,8 @@ pub struct HfConfig {
     pub hidden_size: Option<usize>,
     pub num_hidden_layers: Option<usize>,
     pub num_attention_heads: Option<usize>,
-    pub patch_size: Option<usize>,
+    /// A side, or height and width.
+    pub patch_size: Option<Value>,
     pub image_size: Option<Value>,
     /// DINOv3 only; DINOv2 has `mlp_ratio`.
     pub intermediate_size: Option<usize>,
@@ -96,13 +97,12 @@ impl HfConfig {
         check("hidden_size", self.hidden_size, arch.dim);
         check("num_hidden_layers", self.num_hidden_layers, arch.depth);
         check("num_attention_heads", self.num_attention_heads, arch.heads);
-        check("patch_size", self.patch_size, arch.patch);
+        check("patch_size", side(self.patch_size.as_ref()), arch.patch);
         if self.model_type.as_deref() != Some("dinov2") {
             check("num_register_tokens", self.num_register_tokens, arch.registers);
         }
         if let Position::Learned { side, .. } = arch.position {
-            let image = self.image_size.as_ref().and_then(Value::as_u64);
-            check("image_size", image.map(|px| px as usize), side * arch.patch);
+            check("image_size", self::side(self.image_size.as_ref()), side * arch.patch);
         }
         let (is_gated, hidden) = match arch.ffn {
             Ffn::Mlp { hidden } => (false, hidden),
@@ -137,6 +137,17 @@ impl HfConfig {
             found.push(format!("rope_theta is {theta}"));
         }
     }
+}
+
+/// The side of a square that is given by one number or two; `None` if it is no square.
+fn side(value: Option<&Value>) -> Option<usize> {
+    let number = match value? {
+        Value::Array(sides) if sides.iter().all(|side| Some(side) == sides.first()) => {
+            sides.first()?.as_u64()
+        }
+        value => value.as_u64(),
+    };
+    usize::try_from(number?).ok()
 }
 
 fn not(is_negated: bool) -> &'static str {

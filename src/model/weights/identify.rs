@@ -46,7 +46,7 @@ pub fn identify(path: &Path) -> Result<Identified, Error> {
 /// The encoder of `size = "custom"`: that of a Hugging Face folder, as long as the spec's other
 /// keys say the same.
 pub fn custom(config: &Config, folder: &Path) -> Result<Backbone, Error> {
-    let failed = |reason: String| Error::Format { path: folder.to_owned(), reason };
+    let failed = |reason: String| Error::Unfit { path: folder.to_owned(), reason };
     let hf = folder::config(folder).map(|path| HfConfig::read(&path)).transpose()?.flatten();
     if hf.is_none() {
         let reason = "`size = \"custom\"` needs a Hugging Face folder with a `config.json`";
@@ -232,4 +232,73 @@ fn has_mean_of_sat(preprocessor: &str) -> bool {
     let mean = |i: usize| json["image_mean"][i].as_f64();
     let expected = SAT_493M.0;
     (0..3).all(|i| mean(i).is_some_and(|m| (m - f64::from(expected[i])).abs() < 1e-4))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::weights::maps::{fused, hugging_face_v2, hugging_face_v3};
+    use crate::model::weights::names::Source;
+    use crate::model::weights::plan;
+
+    /// A safetensors file in Hugging Face's names without content: its data is a hole.
+    fn write_hollow(path: &Path, row: &Variant) {
+        let mut shapes = BTreeMap::new();
+        for (internal, mut shape) in plan::expected(&row.arch) {
+            let source = match row.dino_type {
+                DinoType::Dinov2 => fused(&hugging_face_v2(&internal), "weights_in", "weights_out"),
+                DinoType::Dinov3 if internal == "rope_embed.periods" => continue,
+                DinoType::Dinov3 => Source::Whole(hugging_face_v3(&internal)),
+            };
+            if let Source::Part { of, .. } = source {
+                shape[0] *= of;
+            }
+            shapes.insert(source.name().unwrap().to_owned(), shape);
+        }
+        let mut end = 0;
+        let entry = |(name, shape): (String, Vec<usize>)| {
+            let start = end;
+            end += 2 * shape.iter().product::<usize>();
+            (name, json!({ "dtype": "BF16", "shape": shape, "data_offsets": [start, end] }))
+        };
+        let header: serde_json::Value = shapes.into_iter().map(entry).collect();
+        let header = header.to_string();
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.bytes());
+        crate::files::write_atomic(path, &bytes).unwrap();
+        let file = fs_err::OpenOptions::new().write(true).open(path).unwrap();
+        file.file().set_len((bytes.len() + end) as u64).unwrap();
+    }
+
+    #[test]
+    fn every_row_is_known_by_its_shapes_and_satellites_by_name() {
+        let temp = tempfile::tempdir().unwrap();
+        for row in backbone::variants() {
+            let folder = temp.path().join(row.folders.first().unwrap_or(&row.name));
+            let path = folder.join("any.safetensors");
+            write_hollow(&path, row);
+            let found = identify(&path).unwrap();
+            assert_eq!(found.variant.map(|v| v.name), Some(row.name));
+            assert_eq!((found.arch, found.mean, found.std), (row.arch, row.mean, row.std));
+            fs_err::remove_dir_all(folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn satellites_are_known_by_the_mean_beside_them() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("model.safetensors");
+        let row = |name: &str| backbone::variants().find(|v| v.name == name).unwrap();
+        write_hollow(&path, row("dinov3_vitl16"));
+        let name = || identify(&path).unwrap().name;
+        assert_eq!(name(), "dinov3_vitl16");
+        fs_err::write(temp.path().join("config.json"), "{}").unwrap();
+        let mean = json!({ "image_mean": [0.43, 0.411, 0.296] }).to_string();
+        fs_err::write(temp.path().join("preprocessor_config.json"), mean).unwrap();
+        assert_eq!(name(), "dinov3_vitl16_sat493m");
+    }
 }

@@ -28,7 +28,14 @@ pub fn locate(
 
 /// The folder of `size = "custom"`: all of it counts, `config.json` included.
 pub fn locate_custom(path: &Path) -> Result<PathBuf, Error> {
-    if path.is_dir() { Ok(path.to_owned()) } else { Err(absent("a custom size", path)) }
+    if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    if path.exists() {
+        let reason = "`size = \"custom\"` needs a folder with a `config.json`, not a file";
+        return Err(Error::Unfit { path: path.to_owned(), reason: reason.to_owned() });
+    }
+    Err(absent("a custom size", path))
 }
 
 fn absent(variant: &str, path: &Path) -> Error {

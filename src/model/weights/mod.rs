@@ -37,6 +37,8 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("`{path}` is no weight file: {reason}")]
     Format { path: PathBuf, reason: String },
+    #[error("`{path}` does not fit the spec: {reason}")]
+    Unfit { path: PathBuf, reason: String },
     #[error("`{path}` is not {variant}:{problems}")]
     Mismatch { path: PathBuf, variant: String, problems: String },
     #[error("weights of {variant} not found; looked in {looked}; {advice}")]
