@@ -72,13 +72,13 @@ pub struct LoraConfig {
     pub alpha: Option<f64>,
     #[serde(default = "q_and_v")]
     pub targets: Vec<LoraTarget>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub scaling: Scaling,
     /// Probability with which an input of the update is dropped in training.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub dropout: f64,
     /// First and last block that are adapted, from 0. Default: all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub blocks: Option<[u32; 2]>,
 }
 
@@ -229,6 +229,12 @@ impl LoraTarget {
             Self::All => unreachable!("`all` is resolved before layers are looked up"),
         }
     }
+}
+
+/// Keys that came later are left out while they have their defaults: older programs can read what
+/// they know.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn yes() -> bool {

@@ -66,7 +66,7 @@ fn bits(tensors: &Tensors) -> BTreeMap<&str, (&[usize], Vec<u32>)> {
     tensors.iter().map(|(name, s)| (name.as_str(), (s.shape.as_slice(), bits(s)))).collect()
 }
 
-fn logits(network: Network) -> Vec<f32> {
+fn logits(network: &Network) -> Vec<f32> {
     let mut rng = rng::keyed(3, "images", &[]);
     let n = 3 * PX[0] * PX[1];
     let values: Vec<f32> = (0..n).map(|_| rng::normal(&mut rng) as f32).collect();
@@ -196,7 +196,7 @@ fn what_the_reference_cannot_hold_is_refused_with_the_reason() {
     let notes = file.write(Kind::Reference, &path).unwrap();
     assert!(notes[0].contains("the scale 0.5") && notes[1].contains("normalised"), "{notes:?}");
     let read = AdapterFile::open(&path).unwrap();
-    let [ours, theirs] = [&file, &read].map(|file| logits(file.build(encoder(arch), PX).unwrap()));
+    let [ours, theirs] = [&file, &read].map(|file| logits(&file.build(encoder(arch), PX).unwrap()));
     assert_eq!(ours, theirs);
 }
 
@@ -206,10 +206,10 @@ fn peft_there_and_back_keeps_every_bit() {
         let (v2, gated) =
             (matches!(arch.position, crate::model::vit::Position::Learned { .. }), arch.ffn);
         let folder = tempfile::tempdir().unwrap();
-        for (blocks, dropout, scaling) in
-            [(None, 0.0, Scaling::Standard), (Some([1, 2]), 0.1, Scaling::Rslora)]
+        for (scaling, dropout, blocks) in
+            [(Scaling::Standard, 0.0, None), (Scaling::Rslora, 0.1, Some([1, 2]))]
         {
-            let config = LoraConfig { blocks, dropout, scaling, ..lora(&[LoraTarget::All]) };
+            let config = LoraConfig { scaling, dropout, blocks, ..lora(&[LoraTarget::All]) };
             let mut file = made(arch, TuneConfig::Lora(config.clone()), DecoderConfig::Linear {});
             let notes = said(file.write(Kind::Peft, folder.path()));
             assert!(notes.contains("--backbone"), "{notes}");

@@ -115,8 +115,7 @@ fn what_an_adapter_is_made_of_is_written_like_this() {
             "registers": 0, "weights_sha256": null
         },
         "tune": {
-            "kind": "lora", "rank": 2, "alpha": 6.0, "targets": ["q", "v"], "scaling": "standard",
-            "dropout": 0.0, "blocks": null
+            "kind": "lora", "rank": 2, "alpha": 6.0, "targets": ["q", "v"]
         },
         "decoder": { "kind": "linear" },
         "n_classes": 3,
