@@ -157,7 +157,7 @@ fn images_are_normalised_and_their_file_says_what_it_is() {
         let pixels = (0..image.len()).map(|k| image[place(k)]).collect();
         let image = Rgb { width: width as u32, height: height as u32, pixels };
         fs_err::write(dir.join(format!("{i}.png")), write_png_rgb(&image)).unwrap();
-        words += &format!(" {i}.png");
+        words.extend([" ", &i.to_string(), ".png"]);
     }
     let output = sweep(dir, &words);
     let said = String::from_utf8(output.stderr).unwrap();

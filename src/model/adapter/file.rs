@@ -211,7 +211,8 @@ impl AdapterFile {
             return Err(self.misfit(format!("is for {name}, not for {}", variant.name)));
         }
         let weights_sha256 = self.about.encoder.weights_sha256.take();
-        self.about.encoder = EncoderInfo { weights_sha256, ..EncoderInfo::of(variant.name, &variant.arch) };
+        self.about.encoder =
+            EncoderInfo { weights_sha256, ..EncoderInfo::of(variant.name, &variant.arch) };
         Ok(())
     }
 
