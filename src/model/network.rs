@@ -153,3 +153,6 @@ pub fn is_buffer(name: &str) -> bool {
 pub fn is_lora(name: &str) -> bool {
     name.ends_with("lora_a") || name.ends_with("lora_b")
 }
+
+#[cfg(test)]
+pub(super) mod tests;

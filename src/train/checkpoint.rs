@@ -320,3 +320,6 @@ fn apply(path: &Path, params: &mut Named, network: &mut Network) -> Result<(), E
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

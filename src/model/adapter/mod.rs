@@ -124,3 +124,6 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,6 +250,64 @@ fn crc32(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
+    /// A file with the given pickle, and what is said about it.
+    fn refused(pickle: &[u8]) -> String {
+        let mut zip = Zip::default();
+        zip.add("data.pkl", pickle).unwrap();
+        zip.add("byteorder", b"little").unwrap();
+        zip.add("data/0", &[0; 8]).unwrap();
+        zip.add("version", b"3\n").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pt");
+        crate::files::write_atomic(&path, &zip.finish().unwrap()).unwrap();
+        read(&path).unwrap_err()
+    }
+
+    #[test]
+    fn nothing_but_tensors_is_taken_and_nothing_is_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let proof = folder.path().join("ran");
+        let call = format!("cos\nsystem\n(X{{}}touch {}tR", proof.display());
+        let length = (format!("touch {}", proof.display()).len() as u32).to_le_bytes();
+        let mut bytes = call.into_bytes();
+        let at = bytes.windows(2).position(|window| window == b"{}").unwrap();
+        bytes.splice(at..at + 2, length);
+        let in_dict = [b"\x80\x02}(X\x01\0\0\0x".as_slice(), &bytes, b"u."].concat();
+        let text = refused(&in_dict);
+        assert!(text.contains("entry `x` is no tensor but os.system"), "{text}");
+        assert!(refused(&[b"\x80\x02".as_slice(), &bytes, b"."].concat()).contains("dictionary"));
+        assert!(!proof.exists());
+        assert!(refused(b"\x80\x02}(X\x01\0\0\0xK\x01u.").contains("a plain value"));
+        assert!(refused(b"\x80\x02]q\0h\0a.").contains("dictionary"));
+        assert!(refused(b"\x80\x02}q\0(X\x01\0\0\0xh\0u.").contains("entry `x`"));
+    }
+
+    #[test]
+    fn deep_and_broken_pickles_are_errors() {
+        let deep = [b"\x80\x02".as_slice(), &[b']'; 100_000], &[b'a'; 99_999], b"."].concat();
+        assert!(refused(&deep).contains("cut short"));
+        for pickle in [b"".as_slice(), b"\x80\x02", b"\x80\x02}(", b"\x80\x02u.", b"\xff\xff."] {
+            refused(pickle);
+        }
+    }
+
+    #[test]
+    fn a_view_that_claims_more_than_the_file_has_is_refused() {
+        let mut pickle = Pickle(b"\x80\x02}(".to_vec());
+        pickle.text("w");
+        pickle.tensor(As::Tensor, &[2], "0").unwrap();
+        let mut bytes = pickle.0;
+        bytes.extend(b"u.");
+        // The shape (2,) and the stride (1,) become (2^30,) and (0,).
+        let ints = |a: i32, b: i32| {
+            [b"(J".as_slice(), &a.to_le_bytes(), b"t(J", &b.to_le_bytes(), b"t"].concat()
+        };
+        let (from, to) = (ints(2, 1), ints(1 << 30, 0));
+        let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+        bytes.splice(at..at + from.len(), to);
+        assert!(refused(&bytes).contains("claim more than the file's"));
+    }
+
     #[test]
     fn the_checksum_is_zips() {
         assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
