@@ -1,8 +1,10 @@
 //! One file a verb; the only module that prints.
 
 pub mod adapter;
+pub mod device;
 pub mod doctor;
 pub mod fault;
+pub mod features;
 pub mod grid;
 pub mod index;
 pub mod logs;
@@ -17,6 +19,7 @@ pub mod show;
 pub mod signals;
 pub mod status;
 pub mod table;
+pub mod weights;
 pub mod words;
 pub mod worker;
 
@@ -70,6 +73,9 @@ enum Verb {
     Readme(readme::Args),
     Index(index::Args),
     Adapter(adapter::Args),
+    /// Look into weight files
+    Weights(weights::Args),
+    Features(features::Args),
     /// Check what works on this machine, and say what to do about what does not
     Doctor,
     /// List the training recipes key by key
@@ -103,6 +109,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Readme(args) => return runtime()?.block_on(readme::run(args, &machine()?)),
         Verb::Index(args) => return runtime()?.block_on(index::run(args, &machine()?)),
         Verb::Adapter(args) => adapter::run(args)?,
+        Verb::Weights(args) => weights::run(args),
+        Verb::Features(args) => features::run(args, globals.quiet)?,
         Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
         Verb::Worker(args) => worker::run(args),

@@ -17,6 +17,27 @@ pub struct Config {
     /// DINOv2 with 4 register tokens. DINOv3 always has them: without effect there.
     #[serde(default = "yes")]
     pub registers: bool,
+    /// What DINOv3 was trained on; without effect for DINOv2.
+    #[serde(default, skip_serializing_if = "Pretraining::is_default")]
+    pub pretraining: Pretraining,
+}
+
+/// Which released weights of a size are meant, where there are several.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pretraining {
+    /// Web images.
+    #[default]
+    Lvd1689m,
+    /// Satellite images; other mean and standard deviation.
+    Sat493m,
+}
+
+impl Pretraining {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,10 +57,13 @@ pub enum Size {
     SmallPlus,
     Base,
     Large,
+    LargePlus,
     HugePlus,
     Giant,
     #[serde(rename = "7b")]
     SevenB,
+    /// No row of the tables: what the Hugging Face folder of `weights.path` says.
+    Custom,
 }
 
 /// Key `weights`: where the encoder's weights come from.
@@ -50,7 +74,7 @@ pub enum WeightsConfig {
     Random {},
     /// The released file of the variant, from the weight folders.
     Pretrained {},
-    /// An official `.pth`, or a safetensors file (or its folder) in Hugging Face names.
+    /// A weight file, an index or a folder, in any naming that [`super::weights`] knows.
     File { path: PathBuf },
 }
 

@@ -12,8 +12,8 @@ pub mod network;
 pub mod adapter;
 
 pub use config::{
-    Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Scaling, Size, TuneConfig,
-    WeightsConfig,
+    Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Pretraining, Scaling, Size,
+    TuneConfig, WeightsConfig,
 };
 pub use mode::Mode;
 pub use network::Network;

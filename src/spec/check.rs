@@ -8,7 +8,9 @@ use super::problem::{Problem, quoted};
 use crate::eval::Select;
 use crate::model::backbone::{self, Variant};
 use crate::model::decoder;
-use crate::model::{LoraConfig, LoraTarget, Size, TuneConfig, WeightsConfig};
+use crate::model::{
+    DinoType, LoraConfig, LoraTarget, Pretraining, Size, TuneConfig, WeightsConfig,
+};
 use crate::train::Input;
 
 /// A combination that does not work, and the keys that make it.
@@ -58,6 +60,8 @@ fn ranges(spec: &Value) -> impl Iterator<Item = Problem> {
 pub(super) fn combinations(spec: &RunSpec) -> Vec<Finding> {
     let rules = [
         size_exists,
+        pretraining_exists,
+        custom_has_a_folder,
         weights_exist,
         lora_targets_exist,
         lora_blocks_exist,
@@ -82,6 +86,39 @@ fn size_exists(spec: &RunSpec) -> Option<Finding> {
         quoted(names.iter().map(String::as_str))
     );
     Some(Finding { keys: &["model.size", "model.dino_type"], value: size, message })
+}
+
+fn pretraining_exists(spec: &RunSpec) -> Option<Finding> {
+    let model = spec.model;
+    let is_custom = model.dino_type == DinoType::Dinov3 && model.size == Size::Custom;
+    if model.pretraining == Pretraining::Lvd1689m || is_custom {
+        return None;
+    }
+    let rows = || backbone::variants().filter(|row| row.pretraining == model.pretraining);
+    if rows().any(|row| (row.dino_type, row.size) == (model.dino_type, model.size)) {
+        return None;
+    }
+    let names: Vec<_> =
+        rows().map(|row| format!("{} of {}", name_of(row.size), name_of(row.dino_type))).collect();
+    let value = name_of(model.pretraining);
+    let message = format!(
+        "there is no `{value}` of size `{}` of {}; it exists for {}",
+        name_of(model.size),
+        name_of(model.dino_type),
+        quoted(names.iter().map(String::as_str))
+    );
+    Some(Finding { keys: &["model.pretraining", "model.size", "model.dino_type"], value, message })
+}
+
+fn custom_has_a_folder(spec: &RunSpec) -> Option<Finding> {
+    let is_file = matches!(spec.weights, WeightsConfig::File { .. });
+    (spec.model.size == Size::Custom && !is_file).then(|| Finding {
+        keys: &["model.size", "weights.kind"],
+        value: "custom".to_owned(),
+        message: "size `custom` is what a Hugging Face folder with a `config.json` says; it needs \
+                  `weights = { kind = \"file\", path = \"…\" }`"
+            .to_owned(),
+    })
 }
 
 fn weights_exist(spec: &RunSpec) -> Option<Finding> {
@@ -160,7 +197,10 @@ fn input_holds_the_decoder(spec: &RunSpec) -> Option<Finding> {
     (rows.min(columns) < needed && rows.min(columns) > 0).then(|| {
         let side_px = needed * patch;
         Finding {
-            keys: &["train.input.tokens", "train.input.px", "decoder.kind", "model.dino_type"],
+            keys: match spec.train.input {
+                Input::Tokens(_) => &["train.input.tokens", "decoder.kind"],
+                Input::Px(_) => &["train.input.px", "decoder.kind", "model.dino_type"],
+            },
             value: format!("{rows}x{columns}"),
             message: format!(
                 "an input of {rows}x{columns} patches leaves nothing after the unpadded \

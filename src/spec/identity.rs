@@ -70,6 +70,8 @@ fn model_identity(model: model::Config) -> Value {
     fields.insert("size".to_owned(), plain_json(&model.size));
     if model.dino_type == DinoType::Dinov2 {
         fields.insert("registers".to_owned(), json!(model.registers));
+    } else {
+        since(&mut fields, "pretraining", plain_json(&model.pretraining), &json!("lvd1689m"));
     }
     fields.into()
 }
@@ -338,12 +340,21 @@ mod tests {
         insta::assert_snapshot!(identity.replace(&"ab".repeat(32), "<sha256>"), @r#"{"data":{"kind":"voc","train":"train-1"},"decoder":{"channels":128,"kind":"fpn"},"model":{"dino_type":"dinov2","registers":true,"size":"base"},"numerics":1,"seed":7,"train":{"batch_size":16,"dev":{"fraction":0.25,"seed":0,"validate_every":1},"epochs":50,"flip":0.5,"input_px":[448,448],"lr":0.001,"lr_encoder":0.0002,"normalise":"backbone","precision":"f32","schedule":{"kind":"cosine","warmup_percent":4},"void_label":"ignore","weight_decay":0.05},"tune":{"alpha":4,"kind":"lora","rank":4,"targets":["q","v"]},"weights":"<sha256>"}"#);
     }
 
+    #[test]
+    fn other_pretraining_is_another_run() {
+        let id = |set: &str| id_of(&spec_with("backbone = 'dinov3_vitl16'", &[set]));
+        assert_eq!(id("pretraining=lvd1689m"), id("seed=0"));
+        assert_ne!(id("pretraining=sat493m"), id("seed=0"));
+    }
+
     /// (`--set` on [`FULL`], whether the run's id changes); every key of a run is here.
     const CHANGES: &[(&str, bool)] = &[
         ("seed=8", true),
         ("model.dino_type=dinov3", true),
         ("model.size=large", true),
         ("model.registers=false", true),
+        // Without effect for DINOv2, which has one only.
+        ("model.pretraining=lvd1689m", false),
         ("weights.kind=random", true),
         ("weights.kind=pretrained", false),
         ("weights.path=b.pth", false),

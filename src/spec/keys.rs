@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::problem::{nearest, quoted};
 use super::tree::{label_of, shortened};
-use crate::model::{DinoType, Size};
+use crate::model::{DinoType, Size, backbone};
 
 /// Corruption suites by name; `none` scores clean images only.
 pub const SUITE_NAMES: &[&str] = &["imagenet-c-first8", "none"];
@@ -90,21 +90,40 @@ const LORA: (&str, &[&str]) = ("tune.kind", &["lora"]);
 const LINEAR_BN: (&str, &[&str]) = ("decoder.kind", &["linear_bn"]);
 const SHAPES: (&str, &[&str]) = ("data.kind", &["shapes"]);
 
-const SIZES: &[&str] =
-    &["tiny", "small", "small_plus", "base", "large", "huge_plus", "giant", "7b"];
+const SIZES: &[&str] = &[
+    "tiny",
+    "small",
+    "small_plus",
+    "base",
+    "large",
+    "large_plus",
+    "huge_plus",
+    "giant",
+    "7b",
+    "custom",
+];
 
 /// The table, in the order of `sweep recipes` and of the documentation.
 pub const KEYS: &[Key] = &[
     key("seed", SEED, "Seed of all of a run's randomness; several seeds are replicates."),
     key("model.dino_type", Type::Choice(&["dinov2", "dinov3"]), "Family of the encoder."),
-    key("model.size", Type::Choice(SIZES), "Size of the encoder."),
+    key(
+        "model.size",
+        Type::Choice(SIZES),
+        "Size of the encoder; `custom`: what the Hugging Face folder of `weights.path` says.",
+    ),
     key("model.registers", Type::Bool, "DINOv2 with register tokens; DINOv3 always has them."),
+    key(
+        "model.pretraining",
+        Type::Choice(&["lvd1689m", "sat493m"]),
+        "Images that DINOv3 was trained on: from the web or from satellites.",
+    ),
     key(
         "weights.kind",
         Type::Choice(&["pretrained", "random", "file"]),
         "Where the encoder's weights come from.",
     ),
-    key("weights.path", Type::Path, "Weight file; relative to the current folder.")
+    key("weights.path", Type::Path, "Weight file or folder; relative to the current folder.")
         .of(("weights.kind", &["file"]))
         .required(),
     key("tune.kind", Type::Choice(&["frozen", "lora", "full"]), "What of the encoder is trained."),
@@ -237,6 +256,7 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("size", "model.size"),
     ("dino_type", "model.dino_type"),
     ("registers", "model.registers"),
+    ("pretraining", "model.pretraining"),
     ("lora_alpha", "tune.alpha"),
     ("lora_targets", "tune.targets"),
     ("lora_scaling", "tune.scaling"),
@@ -331,24 +351,25 @@ pub(super) fn excluded_by(name: &str) -> Option<&'static str> {
 
 /// Pixels of a patch's side.
 pub fn patch_px(dino_type: DinoType) -> u32 {
-    match dino_type {
-        DinoType::Dinov2 => 14,
-        DinoType::Dinov3 => 16,
-    }
+    backbone::patch_px(dino_type)
 }
 
 /// The sizes that exist.
 pub fn sizes(dino_type: DinoType) -> &'static [Size] {
     match dino_type {
-        DinoType::Dinov2 => &[Size::Tiny, Size::Small, Size::Base, Size::Large, Size::Giant],
+        DinoType::Dinov2 => {
+            &[Size::Tiny, Size::Small, Size::Base, Size::Large, Size::Giant, Size::Custom]
+        }
         DinoType::Dinov3 => &[
             Size::Tiny,
             Size::Small,
             Size::SmallPlus,
             Size::Base,
             Size::Large,
+            Size::LargePlus,
             Size::HugePlus,
             Size::SevenB,
+            Size::Custom,
         ],
     }
 }
@@ -358,6 +379,7 @@ fn size_named(text: &str) -> &str {
     match text {
         "h_plus" | "h+" | "huge+" => "huge_plus",
         "s_plus" | "s+" | "small+" => "small_plus",
+        "l_plus" | "l+" | "large+" => "large_plus",
         other => other,
     }
 }

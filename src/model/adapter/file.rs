@@ -211,7 +211,8 @@ impl AdapterFile {
             return Err(self.misfit(format!("is for {name}, not for {}", variant.name)));
         }
         let weights_sha256 = self.about.encoder.weights_sha256.take();
-        self.about.encoder = EncoderInfo { weights_sha256, ..EncoderInfo::of(variant) };
+        self.about.encoder =
+            EncoderInfo { weights_sha256, ..EncoderInfo::of(variant.name, &variant.arch) };
         Ok(())
     }
 
@@ -246,11 +247,11 @@ fn places(arch: &Arch) -> BTreeSet<LoraTarget> {
 }
 
 impl EncoderInfo {
-    pub fn of(variant: &Variant) -> Self {
-        let arch = variant.arch;
+    /// Of an encoder called `name`.
+    pub fn of(name: &str, arch: &Arch) -> Self {
         let (Ffn::Mlp { hidden } | Ffn::SwiGlu { hidden }) = arch.ffn;
         Self {
-            name: Some(variant.name.to_owned()),
+            name: Some(name.to_owned()),
             patch: Some(arch.patch),
             dim: Some(arch.dim),
             depth: Some(arch.depth),

@@ -100,7 +100,9 @@ pub(super) fn read(folder: &Path) -> Result<AdapterFile, Error> {
         blocks: (!everywhere).then_some([first as u32, last as u32]),
     };
     let encoder = match config.base_model_name_or_path.as_deref().and_then(variant_of) {
-        Some(variant) if variant.dino_type == family => EncoderInfo::of(variant),
+        Some(variant) if variant.dino_type == family => {
+            EncoderInfo::of(variant.name, &variant.arch)
+        }
         _ => EncoderInfo {
             dim: layers.dim,
             depth: everywhere.then_some(last + 1),
