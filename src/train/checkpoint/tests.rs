@@ -37,7 +37,7 @@ fn network(seed: u64) -> Network {
 fn about() -> About {
     About {
         sweep: None,
-        encoder: EncoderInfo::of(tiny()),
+        encoder: EncoderInfo::of(tiny().name, &tiny().arch),
         tune: tune(),
         decoder: Some(DecoderConfig::Linear {}),
         n_classes: Some(3),
