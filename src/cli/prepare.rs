@@ -11,7 +11,7 @@ use crate::data::dataset::{self, Dataset};
 use crate::event::{Planned, PlannedCell, PlannedScore};
 use crate::files::{HashCache, ResultsDir};
 use crate::id::RunId;
-use crate::model::{Size, TuneConfig, WeightsConfig, backbone, weights};
+use crate::model::{Size, TuneConfig, WeightsConfig, backbone, decoder, weights};
 use crate::plan::{self, Wanted};
 use crate::schedule::Job;
 use crate::spec::{
@@ -170,6 +170,7 @@ impl<'a> World<'a> {
             if let TuneConfig::Lora(lora) = &spec.tune {
                 lora.check((&custom.name, &custom.arch))?;
             }
+            decoder::check_depth(&spec.decoder, custom.arch.depth)?;
             return self.hashed(&path).map(Some);
         }
         let variant =

@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use super::{AdapterFile, EncoderInfo, Error, Kind, Normalise, Stored, peft, reference, sweep};
 use crate::model::backbone::{self, Variant};
 use crate::model::config::{DecoderConfig, DinoType, LoraConfig, LoraTarget, TuneConfig};
+use crate::model::decoder;
 use crate::model::init;
 use crate::model::network::{Network, Parts, is_buffer, is_lora};
 use crate::model::params::{Params, Slot};
@@ -81,6 +82,8 @@ impl AdapterFile {
             return Err(self.misfit("holds no decoder, so that it gives features only".to_owned()));
         };
         self.fits(&encoder.arch)?;
+        decoder::check_depth(decoder, encoder.arch.depth)
+            .map_err(|reason| self.misfit(format!("does not fit: {reason}")))?;
         let parts = Parts { tune: &self.about.tune, decoder, n_classes, input_px, seed: 0 };
         let mut network = Network::new(encoder, &parts);
         let device = network.device();
