@@ -106,13 +106,13 @@ pub struct LoraConfig {
     pub alpha: Option<f64>,
     #[serde(default = "q_and_v")]
     pub targets: Vec<LoraTarget>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub scaling: Scaling,
     /// Probability with which an input of the update is dropped in training.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub dropout: f64,
     /// First and last block that are adapted, from 0. Default: all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub blocks: Option<[u32; 2]>,
 }
 
@@ -210,6 +210,36 @@ impl LoraConfig {
         targets
     }
 
+    /// A target that the encoder called `name` does not have, and what is to be said about it.
+    pub fn unknown_target(&self, (name, arch): (&str, &Arch)) -> Option<(LoraTarget, String)> {
+        let known = LoraTarget::of(arch);
+        let unknown = self.targets_in(arch).into_iter().find(|target| !known.contains(target))?;
+        let names: Vec<_> = known.iter().map(|target| format!("`{}`", target.name())).collect();
+        let message = format!(
+            "the blocks of {name} have no layer `{}`; allowed: {}, or `all` for every one",
+            unknown.name(),
+            names.join(", ")
+        );
+        Some((unknown, message))
+    }
+
+    /// What is to be said if the encoder called `name` does not have the blocks.
+    pub fn unknown_blocks(&self, (name, arch): (&str, &Arch)) -> Option<String> {
+        let [first, last] = self.blocks?;
+        (first > last || last as usize >= arch.depth).then(|| {
+            let depth = arch.depth - 1;
+            format!("{name} has blocks 0 to {depth}; allowed: [first, last] within them")
+        })
+    }
+
+    /// Whether the encoder called `name` has all that is to be adapted; if not, what it lacks.
+    pub fn check(&self, encoder: (&str, &Arch)) -> Result<(), String> {
+        let target =
+            self.unknown_target(encoder).map(|(_, message)| format!("tune.targets: {message}"));
+        let blocks = self.unknown_blocks(encoder).map(|message| format!("tune.blocks: {message}"));
+        target.or(blocks).map_or(Ok(()), Err)
+    }
+
     /// The blocks to adapt.
     pub fn blocks_in(&self, arch: &Arch) -> RangeInclusive<usize> {
         match self.blocks {
@@ -263,6 +293,12 @@ impl LoraTarget {
             Self::All => unreachable!("`all` is resolved before layers are looked up"),
         }
     }
+}
+
+/// Keys that came later are left out while they have their defaults: older programs can read what
+/// they know.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn yes() -> bool {

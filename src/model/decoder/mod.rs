@@ -50,6 +50,9 @@ impl Decoder {
     }
 
     /// Indices of the blocks whose features this decoder reads, ascending.
+    ///
+    /// # Panics
+    /// If the encoder has fewer: see [`check_depth`].
     pub fn layers(&self, arch: &Arch) -> Vec<usize> {
         let n = match self {
             Self::Linear(_) => 1,
@@ -57,6 +60,7 @@ impl Decoder {
             Self::Fpn(_) => fpn::LAYERS,
             Self::FpnReference(_) => fpn_reference::LAYERS,
         };
+        assert!(n <= arch.depth, "specs and files are checked");
         (arch.depth - n..arch.depth).collect()
     }
 
@@ -81,6 +85,21 @@ impl Params for Decoder {
             Self::FpnReference(fpn) => fpn.each(path, f),
         }
     }
+}
+
+/// What is wrong where the encoder has fewer blocks than the decoder reads; released ones have
+/// enough.
+pub fn check_depth(config: &DecoderConfig, depth: usize) -> Result<(), String> {
+    let n = match *config {
+        DecoderConfig::Linear {} => 1,
+        DecoderConfig::LinearBn { layers, .. } => layers as usize,
+        DecoderConfig::Fpn { .. } => fpn::LAYERS,
+        DecoderConfig::FpnReference { .. } => fpn_reference::LAYERS,
+    };
+    if n <= depth {
+        return Ok(());
+    }
+    Err(format!("the decoder reads the last {n} layers, and the encoder has {depth}"))
 }
 
 /// Fewest rows and columns of patches that the decoder can work on.
@@ -148,6 +167,9 @@ mod tests {
                 }
             });
             assert_eq!(counted, n_params, "{config:?}");
+            let n_layers = decoder.layers(&arch).len();
+            assert!(check_depth(&config, n_layers).is_ok(), "{config:?}");
+            assert!(check_depth(&config, n_layers - 1).is_err(), "{config:?}");
             let side = grid_min(&config).max(2);
             let features = noise(decoder.layers(&arch).len(), [side, side + 1], arch.dim);
             let draw = Draw { seed: 0, step: 0 };

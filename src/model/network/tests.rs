@@ -46,15 +46,15 @@ fn lora(targets: &[LoraTarget]) -> LoraConfig {
     LoraConfig { alpha: Some(3.0), targets: targets.to_vec(), ..LoraConfig::reference(rank) }
 }
 
-fn network(arch: Arch, tune: TuneConfig) -> Network {
+fn network(arch: Arch, tune: &TuneConfig) -> Network {
     let decoder = &DecoderConfig::Linear {};
-    let parts = Parts { tune: &tune, decoder, n_classes: 3, input_px: PX, seed: 1 };
+    let parts = Parts { tune, decoder, n_classes: 3, input_px: PX, seed: 1 };
     Network::new(encoder(arch), &parts)
 }
 
 /// With a B that is not zero, as after some training.
 fn trained(arch: Arch, config: LoraConfig) -> Network {
-    let mut network = network(arch, TuneConfig::Lora(config));
+    let mut network = network(arch, &TuneConfig::Lora(config));
     network.each("", &mut |name, mut slot| {
         if name.ends_with("lora_b") {
             let mut rng = rng::keyed(9, name, &[]);
@@ -125,8 +125,8 @@ fn counts_are_those_of_the_formulas() {
     assert_eq!(count(&large.arch, &reference), 294_912);
     // What the network holds is what was counted.
     for arch in archs() {
-        let (_, frozen) = network(arch, TuneConfig::Frozen {}).count();
-        let (_, trained) = network(arch, TuneConfig::Lora(all.clone())).count();
+        let (_, frozen) = network(arch, &TuneConfig::Frozen {}).count();
+        let (_, trained) = network(arch, &TuneConfig::Lora(all.clone())).count();
         assert_eq!((trained - frozen) as usize, count(&arch, &all));
     }
 }
@@ -146,7 +146,7 @@ fn merging_keeps_the_logits() {
             let ours = values(merged.forward(images(), Mode::Eval));
             assert!(distance(&ours, &expect) < 1e-4, "{targets:?}: {}", distance(&ours, &expect));
             // The update is there to be merged, and the original is as it was.
-            let plain = values(network(arch, TuneConfig::Frozen {}).forward(images(), Mode::Eval));
+            let plain = values(network(arch, &TuneConfig::Frozen {}).forward(images(), Mode::Eval));
             assert!(distance(&expect, &plain) > 1e-3, "{targets:?}");
             assert_eq!(values(adapted.forward(images(), Mode::Eval)), expect);
         }
@@ -203,18 +203,18 @@ fn gradients_are_lora_s_and_the_decoder_s_only() {
 #[test]
 fn no_graph_is_built_below_the_first_adapted_block() {
     for arch in archs() {
-        let tracked = |tune: TuneConfig| -> Vec<bool> {
+        let tracked = |tune: &TuneConfig| -> Vec<bool> {
             let network = network(arch, tune);
             let features = network.encoder().forward(images(), &[0, 1, 2], train(0));
             features.patches.iter().map(Tensor::is_tracked).collect()
         };
-        assert_eq!(tracked(TuneConfig::Frozen {}), [false; 3]);
+        assert_eq!(tracked(&TuneConfig::Frozen {}), [false; 3]);
         let blocks = |blocks| TuneConfig::Lora(LoraConfig { blocks, ..lora(&[LoraTarget::Q]) });
-        assert_eq!(tracked(blocks(Some([2, 2]))), [false, false, true]);
-        assert_eq!(tracked(blocks(Some([1, 1]))), [false, true, true]);
-        assert_eq!(tracked(blocks(None)), [true; 3]);
-        assert_eq!(tracked(TuneConfig::Full {}), [true; 3]);
-        let merged = network(arch, blocks(None)).merged();
+        assert_eq!(tracked(&blocks(Some([2, 2]))), [false, false, true]);
+        assert_eq!(tracked(&blocks(Some([1, 1]))), [false, true, true]);
+        assert_eq!(tracked(&blocks(None)), [true; 3]);
+        assert_eq!(tracked(&TuneConfig::Full {}), [true; 3]);
+        let merged = network(arch, &blocks(None)).merged();
         let features = merged.encoder().forward(images(), &[2], Mode::Eval);
         assert!(!features.patches[0].is_tracked());
     }
@@ -225,7 +225,7 @@ fn a_block_range_adapts_those_blocks_only() {
     let [arch, ..] = archs();
     let config = LoraConfig { blocks: Some([1, 2]), ..lora(&[LoraTarget::Fc2]) };
     let mut names = vec![];
-    network(arch, TuneConfig::Lora(config)).each("", &mut |name, slot| {
+    network(arch, &TuneConfig::Lora(config)).each("", &mut |name, slot| {
         if slot.is_trained() && is_lora(name) {
             names.push(format!("{name} {:?}", slot.file_shape()));
         }
