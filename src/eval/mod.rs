@@ -7,6 +7,8 @@ pub mod scores;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::dataset::EvalSet;
+
 /// Raised by hand when a fix changes scores; part of every score's identity.
 pub const EVAL_NUMERICS: u32 = 1;
 
@@ -14,8 +16,8 @@ pub const EVAL_NUMERICS: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Splits of the run's dataset to score, e.g. `["val"]`.
-    pub sets: Vec<String>,
+    /// Splits to score, e.g. `["val"]`, or `["val", { kind = "acdc", split = "val_fog" }]`.
+    pub sets: Vec<EvalSet>,
     pub mode: Mode,
     /// `{ suite = "none" }` scores clean images only.
     pub corruption: CorruptionRequest,
@@ -52,7 +54,7 @@ pub enum Select {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            sets: vec!["val".to_owned()],
+            sets: vec!["val".into()],
             mode: Mode::Whole {},
             corruption: CorruptionRequest::default(),
             select: Select::Last,
