@@ -69,7 +69,6 @@ struct Checked {
     kind: &'static str,
     name: String,
     root: PathBuf,
-    #[serde(flatten)]
     report: Report,
 }
 

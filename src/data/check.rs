@@ -78,6 +78,8 @@ pub enum Kind {
     TruncatedMask,
     UnreadableImage,
     UnreadableMask,
+    /// Decodes, but not all of it is what it was.
+    DamagedImage,
     SizeMismatch,
     UnknownClass,
     /// No pixel but void: nothing can be learnt or scored.
@@ -89,7 +91,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether a run with it would stop; else it is only noted.
+    /// Whether it is wrong, and not only odd. A run stops at all of these but a damaged image.
     pub fn is_fault(self) -> bool {
         !matches!(self, Self::VoidMask | Self::EmptyMask | Self::InTrain)
     }
@@ -104,6 +106,7 @@ impl Kind {
             Self::TruncatedMask => "truncated mask",
             Self::UnreadableImage => "unreadable image",
             Self::UnreadableMask => "unreadable mask",
+            Self::DamagedImage => "damaged image",
             Self::SizeMismatch => "size mismatch",
             Self::UnknownClass => "unknown class",
             Self::VoidMask => "all void",
@@ -206,7 +209,7 @@ impl Check {
         }
         findings.extend(self.shared());
         let mut stored = BTreeMap::new();
-        let storages = || pairs.iter().filter_map(|pair| pair.storage);
+        let storages = || pairs.iter().filter_map(|pair| pair.storage.as_ref());
         for storage in storages() {
             *stored.entry(storage.stored).or_insert(0) += 1;
         }
@@ -302,6 +305,12 @@ fn look(split: &Split, index: usize) -> Pair {
     let item = &split.items[index];
     let image = match survey_rgb(&item.image) {
         Ok((image, storage)) => {
+            let path = item.image.display();
+            pair.findings.extend(storage.damage.as_ref().map(|damage| {
+                let message =
+                    format!("image `{path}` decodes, but parts of it may be grey: {damage}");
+                (Kind::DamagedImage, message)
+            }));
             pair.storage = Some(storage);
             Some(image)
         }

@@ -11,6 +11,9 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use png::{BitDepth, ColorType, Compression, Transformations};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::options::DecoderOptions;
 
 use self::container::{Format, Header, sniff};
 use super::labels::{Form, RawMask, RawValues};
@@ -22,9 +25,12 @@ pub use self::container::{PIXELS_MAX, Stored};
 const METADATA_BYTES_MAX: u64 = 64 << 20;
 
 /// How a file stores an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storage {
     pub stored: Stored,
+    /// What is wrong with the picture's data, though it can be decoded: a JPEG decoder goes on with
+    /// grey where it cannot read.
+    pub damage: Option<String>,
     /// Its EXIF data asks for a rotation or reflection, which is not applied.
     pub is_rotated: bool,
 }
@@ -52,7 +58,22 @@ pub fn survey_rgb(path: &Path) -> Result<(Rgb, Storage), Error> {
         decoder.orientation().map_err(|source| failed_to_decode(path, source))
     });
     let is_rotated = turn.is_ok_and(|turn| turn != Orientation::NoTransforms);
-    Ok((image, Storage { stored: header.stored, is_rotated }))
+    let damage = match format {
+        Format::Jpeg => jpeg_damage(&bytes),
+        // Its checksums have held.
+        Format::Png => None,
+    };
+    Ok((image, Storage { stored: header.stored, damage, is_rotated }))
+}
+
+/// What a decoder that forgives nothing says.
+fn jpeg_damage(bytes: &[u8]) -> Option<String> {
+    let options = DecoderOptions::default().set_strict_mode(true);
+    let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
+    let error = JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().err()?;
+    let text = error.to_string();
+    // Cameras pad between segments; no pixel is lost.
+    (!text.contains("Extra bytes")).then_some(text)
 }
 
 /// Reads a PNG file of class indices: a palette of 1, 2, 4 or 8 bits, or 8-bit grey.

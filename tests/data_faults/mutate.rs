@@ -10,11 +10,11 @@ use jpeg_encoder::{ColorType as Jpeg, Encoder, SamplingFactor};
 /// Values that length and size fields are set to.
 const EXTREMES: [u32; 9] = [0, 1, 2, 0xff, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 
-pub const WIDTH: u32 = 23;
-pub const HEIGHT: u32 = 17;
+pub(crate) const WIDTH: u32 = 23;
+pub(crate) const HEIGHT: u32 = 17;
 
 /// Images of all kinds, each [`WIDTH`] by [`HEIGHT`].
-pub fn images() -> Vec<Vec<u8>> {
+pub(crate) fn images() -> Vec<Vec<u8>> {
     use png::{BitDepth, ColorType};
     let pixels: Vec<u8> = (0..WIDTH * HEIGHT * 3).map(|i| (i * 7 % 251) as u8).collect();
     let rgb = Rgb { width: WIDTH, height: HEIGHT, pixels };
@@ -39,12 +39,12 @@ pub fn images() -> Vec<Vec<u8>> {
     }));
     seeds.push(jpeg_of(&rgb.pixels[..(WIDTH * HEIGHT) as usize], Jpeg::Luma, |_| {}));
     let four: Vec<u8> = (0..WIDTH * HEIGHT * 4).map(|i| (i * 5 % 253) as u8).collect();
-    seeds.push(jpeg_of(&four, Jpeg::Cmyk, |encoder| encoder.set_progressive(true)));
+    seeds.push(jpeg_of(&four, Jpeg::Cmyk, |_| {}));
     seeds
 }
 
 /// Masks of two classes and void in every form.
-pub fn masks() -> Vec<Vec<u8>> {
+pub(crate) fn masks() -> Vec<Vec<u8>> {
     use png::{BitDepth, ColorType};
     let classes = (0..WIDTH * HEIGHT).map(|i| [0, 1, 255, 1][(i * 5 % 4) as usize]).collect();
     let mask = Mask { width: WIDTH, height: HEIGHT, classes };
@@ -90,7 +90,7 @@ fn jpeg_of(pixels: &[u8], color: Jpeg, set: impl Fn(&mut Encoder<&mut Vec<u8>>))
 }
 
 /// One of `seeds`, damaged in one to three places.
-pub fn damaged(rng: &mut ChaCha8Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn damaged(rng: &mut ChaCha8Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = pick(rng, seeds).clone();
     for _ in 0..=below(rng, 3) {
         damage(rng, &mut bytes, seeds);
@@ -181,16 +181,16 @@ fn mend_png(bytes: &mut [u8]) {
     }
 }
 
-pub fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
     })
 }
 
-pub fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
+pub(crate) fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
     rng::below(rng, n as u64) as usize
 }
 
-fn pick<'a>(rng: &mut ChaCha8Rng, seeds: &'a [Vec<u8>]) -> &'a Vec<u8> {
+pub(crate) fn pick<'a>(rng: &mut ChaCha8Rng, seeds: &'a [Vec<u8>]) -> &'a Vec<u8> {
     &seeds[below(rng, seeds.len())]
 }

@@ -131,6 +131,27 @@ fn every_fault_is_found_and_named() {
 }
 
 #[test]
+fn a_jpeg_with_a_code_that_is_none_is_a_fault_though_it_loads() {
+    let folder = Folder::new(&[("train", "whole\nbroken\n")]);
+    let pixels: Vec<u8> = (0..64 * 64 * 3u32).map(|i| (i * i % 251) as u8).collect();
+    let mut bytes = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
+    encoder.encode(&pixels, 64, 64, jpeg_encoder::ColorType::Rgb).unwrap();
+    let mask = Mask { width: 64, height: 64, classes: vec![1; 64 * 64] };
+    for stem in ["whole", "broken"] {
+        folder.write(&format!("JPEGImages/{stem}.jpg"), &bytes);
+        let mask = write_png_mask(&mask, &voc_palette());
+        folder.write(&format!("SegmentationClass/{stem}.png"), &mask);
+        // No Huffman code is all ones.
+        let middle = bytes.len() * 3 / 4;
+        bytes.splice(middle..middle, [0xff, 0x00].repeat(8));
+    }
+    let report = folder.check(&[]).unwrap();
+    insta::assert_snapshot!(lines(&report, folder.dir.path()), @r#"damaged image train broken: image `JPEGImages/broken.jpg` decodes, but parts of it may be grey: "Bad Huffman Code 0xFFFF, corrupt JPEG""#);
+    assert_eq!((report.n_faulty, report.faults().count()), (1, 1));
+}
+
+#[test]
 fn what_is_odd_but_works_is_a_note() {
     let folder = Folder::new(&[
         ("train", "a\nvoid\n"),
