@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use burn::tensor::Device;
 
 use crate::data::corrupt::{Corruption, Severity};
-use crate::data::dataset::{self, Dataset};
+use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::loader::{TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
 use crate::eval::predict::{self, Protocol, Scored};
@@ -27,7 +27,7 @@ use crate::model::backbone::{self, Backbone};
 use crate::model::network::Parts;
 use crate::model::vit::Encoder;
 use crate::model::{Network, Size, TuneConfig, init, weights};
-use crate::spec::{Facts, Order, RunFile, RunSpec, ScoreRequest};
+use crate::spec::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
 use crate::train::checkpoint;
 use crate::train::run::{End, Job, Sink, Validate, with_sources};
 use crate::train::{self, Normalise, VoidLabel};
@@ -232,11 +232,37 @@ impl<'a> Work<'a> {
             let (train, dev) = train.hold_out(dev.fraction, dev.seed);
             return Ok((Arc::new(train), Some(("dev".to_owned(), Arc::new(dev)))));
         }
-        let Some(name) = self.spec().eval.sets.first().cloned() else {
-            return Ok((Arc::new(train), None));
+        let validated = match self.spec().eval.sets.first() {
+            None => None,
+            Some(EvalSet::Own(name)) => Some((name.clone(), self.dataset.split(name)?)),
+            Some(set) => {
+                let found = self.order.facts.sets.iter().find(|facts| facts.set == *set);
+                let named =
+                    |facts: &SetFacts| Ok::<_, Error>((facts.name.clone(), self.set(facts)?));
+                found.map(named).transpose()?
+            }
         };
-        let split = self.dataset.split(&name)?;
-        Ok((Arc::new(train), Some((name, Arc::new(split)))))
+        let validated = validated.map(|(name, split)| (name, Arc::new(split)));
+        Ok((Arc::new(train), validated))
+    }
+
+    fn set(&self, facts: &SetFacts) -> Result<Split, Error> {
+        Ok(match &facts.set {
+            EvalSet::Own(split) => self.dataset.split(split)?,
+            EvalSet::Other { data, split } => dataset::open_at(data, &facts.root)?.split(split)?,
+        })
+    }
+
+    /// The split that a score is made on; a name that the facts do not have is one of the run's own
+    /// dataset.
+    fn scored_split(&self, request: &ScoreRequest) -> Result<Split, Error> {
+        let named = self.order.facts.sets.iter().find(|facts| {
+            facts.name == request.set && facts.fingerprint == request.set_fingerprint
+        });
+        match named {
+            Some(facts) => self.set(facts),
+            None => Ok(self.dataset.split(&request.split)?),
+        }
     }
 
     fn train(
@@ -350,7 +376,7 @@ impl<'a> Work<'a> {
         (journal, stop): (&mut Journal, &AtomicBool),
     ) -> Result<End, Error> {
         let started = Instant::now();
-        let split = Arc::new(self.dataset.split(&request.split)?);
+        let split = Arc::new(self.scored_split(request)?);
         let corruption = corruption(request)?;
         let mut reported = started;
         let mut progress = |done: usize, total: usize| {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use dino_sweep::data::dataset::Config;
 use dino_sweep::spec::{self, Layers};
 
 const README: &str = include_str!("../README.md");
@@ -31,7 +32,7 @@ fn file(dir: &Path, first_line: &str) -> PathBuf {
 
 #[test]
 fn every_toml_block_is_tried_here() {
-    assert_eq!(blocks("toml").len(), 2);
+    assert_eq!(blocks("toml").len(), 3);
 }
 
 #[test]
@@ -46,6 +47,16 @@ fn the_experiment_file_is_read_as_its_comments_say() {
     let steps =
         experiment.cells.iter().filter(|cell| cell.spec.train.steps == Some(40_000)).count();
     assert_eq!(steps, 90);
+}
+
+#[test]
+fn the_folder_of_any_layout_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), "# experiments/my_folder.toml");
+    let layers = Layers { experiment: &path, machine_file: None, env: &[], set: &[] };
+    let (experiment, _) = spec::load_experiment(&layers).unwrap();
+    let Config::Folder(folder) = &experiment.cells[0].spec.data else { panic!("another kind") };
+    assert_eq!((folder.label_map.len(), folder.fractions["val"]), (4, 0.2));
 }
 
 #[test]

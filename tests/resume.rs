@@ -11,7 +11,7 @@ use dino_sweep::data::dataset;
 use dino_sweep::event::{Event, Line, Metrics};
 use dino_sweep::files::{RunDir, write_atomic};
 use dino_sweep::id::RunId;
-use dino_sweep::spec::{Facts, Order, RunFile, RunSpec, ScoreRequest};
+use dino_sweep::spec::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
 use dino_sweep::train::checkpoint;
 use dino_sweep::worker::{self, Exit};
 use serde_json::json;
@@ -52,7 +52,12 @@ impl Bench {
             data_root: data.root.clone(),
             n_classes: data.n_classes(),
             train_fingerprint: "t".into(),
-            set_fingerprints: vec![("val".into(), "v".into())],
+            sets: vec![SetFacts {
+                set: "val".into(),
+                name: "shapes/val".into(),
+                root: data.root.clone(),
+                fingerprint: "v".into(),
+            }],
             weights: None,
             input_px: [3 * patch; 2],
         };

@@ -96,9 +96,13 @@ fn threads() -> Finding {
 
 fn datasets(machine: &Machine) -> Vec<Finding> {
     let found = |level, text| Finding { level, topic: "data", text };
-    let voc = dataset::VocConfig { root: None, train: "train".to_owned() };
-    let configs =
-        [dataset::Config::Voc(voc), dataset::Config::Ade20k(dataset::Ade20kConfig { root: None })];
+    let train = || "train".to_owned();
+    let configs = [
+        dataset::Config::Voc(dataset::VocConfig { root: None, train: train() }),
+        dataset::Config::Ade20k(dataset::Ade20kConfig { root: None }),
+        dataset::Config::Cityscapes(dataset::CityscapesConfig { root: None, train: train() }),
+        dataset::Config::Acdc(dataset::AcdcConfig { root: None, train: train() }),
+    ];
     let mut findings: Vec<_> = configs
         .iter()
         .map(|config| match dataset::open(config, &machine.data_dirs) {

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::fault::{Exit, OrExit, fault};
 use super::{Globals, device, printer};
 use crate::data::corrupt::{self, Corruption, Severity};
-use crate::data::dataset;
+use crate::data::dataset::{self, EvalSet};
 use crate::eval::predict::{self, Protocol};
 use crate::eval::reference_metric::VoidIs;
 use crate::eval::robustness::{self, Scores};
@@ -99,9 +99,15 @@ pub fn run(
     let input_px = protocol.input_px.map(|px| px as usize);
     let mut network = file.build(encoder, input_px).or_exit(Exit::SomeFailed)?.merged();
     let mut rows = Vec::new();
-    for split_name in &spec.eval.sets {
-        let split = Arc::new(dataset.split(split_name).or_exit(Exit::Environment)?);
-        let set = format!("{}/{split_name}", dataset::name(&spec.data, &dataset.root));
+    for wanted in &spec.eval.sets {
+        let (data, dataset) = match wanted {
+            EvalSet::Own(_) => (&spec.data, dataset.clone()),
+            EvalSet::Other { data, .. } => {
+                (data, dataset::open(data, &machine.data_dirs).or_exit(Exit::Environment)?)
+            }
+        };
+        let split = Arc::new(dataset.split(wanted.split()).or_exit(Exit::Environment)?);
+        let set = format!("{}/{}", dataset::name(data, &dataset.root), wanted.split());
         for corruption in asked(spec) {
             let never = AtomicBool::new(false);
             let silent = &mut |_, _| Ok(());

@@ -1,6 +1,7 @@
 //! One file a verb; the only module that prints.
 
 pub mod adapter;
+pub mod data;
 pub mod device;
 pub mod diff;
 pub mod doctor;
@@ -85,6 +86,7 @@ enum Verb {
     Weights(weights::Args),
     Features(features::Args),
     Fetch(fetch::Args),
+    Data(data::Args),
     /// Check what works on this machine, and say what to do about what does not
     Doctor,
     /// List the training recipes key by key
@@ -124,6 +126,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Weights(args) => weights::run(args),
         Verb::Features(args) => features::run(args, globals.quiet)?,
         Verb::Fetch(args) => fetch::run(args, globals, &machine()?)?,
+        Verb::Data(args) => data::run(args, globals)?,
         Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
         Verb::Worker(args) => worker::run(args),

@@ -1,5 +1,7 @@
 //! Everything that planning must know of the world: datasets, weights, ids, score requests.
 
+mod sets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -7,7 +9,7 @@ use serde_json::Value;
 
 use super::words;
 use crate::data::corrupt;
-use crate::data::dataset::{self, Dataset};
+use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::event::{Planned, PlannedCell, PlannedScore};
 use crate::files::{HashCache, ResultsDir};
 use crate::id::RunId;
@@ -15,7 +17,8 @@ use crate::model::{self, Size, TuneConfig, WeightsConfig, backbone, decoder, wei
 use crate::plan::{self, Wanted};
 use crate::schedule::Job;
 use crate::spec::{
-    self, Cell, Experiment, Facts, Machine, RunFile, RunSpec, ScoreRequest, SuiteRef, WeightsFile,
+    self, Cell, Experiment, Facts, Machine, RunFile, RunSpec, ScoreRequest, SetFacts, SuiteRef,
+    WeightsFile,
 };
 use crate::train::run::with_sources;
 
@@ -119,18 +122,19 @@ impl<'a> World<'a> {
         let weights = keep(self.weights(spec), &mut problems).flatten();
         let dataset = keep(self.dataset(&spec.data), &mut problems);
         let Some(dataset) = dataset else { return Err(problems) };
-        let train = keep(self.fingerprint(spec, &dataset, &dataset.train), &mut problems);
-        let mut set_fingerprints = Vec::new();
-        for split in &spec.eval.sets {
-            let fingerprint = self.fingerprint(spec, &dataset, split);
-            set_fingerprints.extend(keep(fingerprint, &mut problems).map(|f| (split.clone(), f)));
+        let train = self.fingerprint(&spec.data, &dataset, &dataset.train);
+        let train = keep(train, &mut problems);
+        let mut found = Vec::new();
+        for set in &spec.eval.sets {
+            found.extend(keep(self.set(spec, &dataset, set), &mut problems));
         }
-        match train {
-            Some(train_fingerprint) if problems.is_empty() => Ok(Facts {
+        let sets = keep(sets::distinct(found), &mut problems);
+        match (train, sets) {
+            (Some(train_fingerprint), Some(sets)) if problems.is_empty() => Ok(Facts {
                 data_root: dataset.root.clone(),
                 n_classes: dataset.n_classes(),
                 train_fingerprint,
-                set_fingerprints,
+                sets,
                 weights,
                 input_px: spec::input_px(spec),
             }),
@@ -144,9 +148,24 @@ impl<'a> World<'a> {
         self.datasets.entry(key(config)).or_insert_with(open).clone()
     }
 
+    fn set(&mut self, spec: &RunSpec, own: &Dataset, set: &EvalSet) -> Result<SetFacts, String> {
+        let (config, dataset) = match set {
+            EvalSet::Own(_) => (&spec.data, own.clone()),
+            EvalSet::Other { data, .. } => {
+                let dataset = self.dataset(data)?;
+                sets::refuse_other_classes(own, &dataset)?;
+                (data, dataset)
+            }
+        };
+        let split = set.split();
+        let fingerprint = self.fingerprint(config, &dataset, split)?;
+        let name = format!("{}/{split}", dataset.name);
+        Ok(SetFacts { set: set.clone(), name, root: dataset.root, fingerprint })
+    }
+
     fn fingerprint(
         &mut self,
-        spec: &RunSpec,
+        config: &dataset::Config,
         dataset: &Dataset,
         split: &str,
     ) -> Result<String, String> {
@@ -157,7 +176,7 @@ impl<'a> World<'a> {
                 .and_then(|split| split.fingerprint(cache))
                 .map_err(|error| with_sources(&error))
         };
-        let key = (key(&spec.data), split.to_owned());
+        let key = (key(config), split.to_owned());
         self.fingerprints.entry(key).or_insert_with(take).clone()
     }
 
@@ -301,9 +320,9 @@ fn job(sharing: &[&Prepared]) -> Option<Job> {
                 job.scores.push(request.clone());
             }
         }
-        for set in &other.facts.set_fingerprints {
-            if !job.facts.set_fingerprints.contains(set) {
-                job.facts.set_fingerprints.push(set.clone());
+        for set in &other.facts.sets {
+            if !job.facts.sets.contains(set) {
+                job.facts.sets.push(set.clone());
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::labels::Raw;
 use crate::event::FailureClass;
 
 /// Something about the data that stops us.
@@ -20,19 +21,40 @@ pub enum Error {
     #[error("`{key}` is {value}; allowed: {allowed}")]
     BadSetting { key: &'static str, value: u64, allowed: &'static str },
 
+    #[error("`{key}`: {problem}")]
+    BadKey { key: &'static str, problem: String },
+
     #[error("no split `{name}`: there is no `{path}`; splits there: {}", named(available))]
     MissingSplit { name: String, path: PathBuf, available: Vec<String> },
 
+    #[error("no split `{name}`; there are: {}", named(available))]
+    UnknownSplit { name: String, available: Vec<String> },
+
     #[error("split `{path}` names no image")]
     EmptySplit { path: PathBuf },
+
+    #[error("split `{split}` has no image: `{pattern}` in `{root}` matches none of it")]
+    NoImages { split: String, pattern: String, root: PathBuf },
+
+    #[error("two images are called `{stem}`: `{first}` and `{second}`; rename one of them")]
+    DuplicateStem { stem: String, first: PathBuf, second: PathBuf },
+
+    #[error("`{path}` lies {depth_max} folders deep; does a link lead back?")]
+    TooDeep { path: PathBuf, depth_max: usize },
 
     #[error(
         "`{path}` line {line}: `{text}` {problem}; expected one file stem a line, without extension"
     )]
     BadSplitLine { path: PathBuf, line: usize, text: String, problem: String },
 
-    #[error("`{path}` line {line}: `{text}` {problem}; expected `<index> <name>`, counted from 0")]
-    BadClassLine { path: PathBuf, line: usize, text: String, problem: String },
+    #[error("`{path}` line {line}: `{text}` {problem}; expected {expected}")]
+    BadClassLine {
+        path: PathBuf,
+        line: usize,
+        text: String,
+        problem: String,
+        expected: &'static str,
+    },
 
     #[error("`{path}` lists {n} classes; allowed: 1 to 255")]
     BadClassCount { path: PathBuf, n: usize },
@@ -69,17 +91,23 @@ pub enum Error {
     #[error("mask `{path}` cannot be decoded; fetch it again")]
     DecodeMask { path: PathBuf, source: png::DecodingError },
 
-    #[error(
-        "mask `{path}` is {found}; expected a PNG of palette indices (1, 2, 4 or 8 bits) or \
-         8-bit grey, one class index a pixel"
-    )]
-    MaskFormat { path: PathBuf, found: String },
+    #[error("`{path}` is damaged: {reason}; fetch it again")]
+    Damaged { path: PathBuf, reason: String },
+
+    #[error("mask `{path}` is {found}; expected a PNG of {expected}")]
+    MaskFormat { path: PathBuf, found: String, expected: &'static str },
 
     #[error(
         "`{path}` is {width}x{height}; at most {} pixels are read",
         super::image_io::PIXELS_MAX
     )]
     TooLarge { path: PathBuf, width: u32, height: u32 },
+
+    #[error(
+        "`{path}` says that it is {width}x{height}, which does not fit into its {bytes} bytes; it \
+         is damaged, or made to fill the memory: fetch it again"
+    )]
+    Overdeclared { path: PathBuf, width: u32, height: u32, bytes: usize },
 
     #[error(
         "mask `{mask}` is {}x{}, but its image `{image}` is {}x{} (width x height)",
@@ -101,11 +129,17 @@ pub enum Error {
     ClassOutOfRange {
         mask: PathBuf,
         /// As stored in the file.
-        class: u8,
+        class: u16,
         class_max: u8,
         x: u32,
         y: u32,
     },
+
+    #[error(
+        "mask `{mask}` has the value {raw} (first at x {x}, y {y}), which no class has; correct the \
+         mask, or, in a `folder` dataset, name the value in `data.label_map` (255: void)"
+    )]
+    UnknownLabel { mask: PathBuf, raw: Raw, x: u32, y: u32 },
 
     /// From `fs_err`, whose messages name the path.
     #[error(transparent)]

@@ -3,27 +3,77 @@
 //! Masks are read with the `png` crate, without transformations: the `image` crate expands
 //! palettes, and the palette *indices* are the class indices.
 
+mod container;
+
 use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use png::{BitDepth, ColorType, Compression, Transformations};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::options::DecoderOptions;
 
+use self::container::{Format, Header, sniff};
+use super::labels::{Form, RawMask, RawValues};
 use super::{Error, Mask, Rgb};
 
-/// More than any camera takes; a header that claims more is damaged or a decompression bomb.
-pub const PIXELS_MAX: u64 = 1 << 28;
+pub use self::container::{PIXELS_MAX, Stored};
+
+/// Of colour profiles and the like in one file.
+const METADATA_BYTES_MAX: u64 = 64 << 20;
+
+/// How a file stores an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    pub stored: Stored,
+    /// What is wrong with the picture's data, though it can be decoded: a JPEG decoder goes on with
+    /// grey where it cannot read.
+    pub damage: Option<String>,
+    /// Its EXIF data asks for a rotation or reflection, which is not applied.
+    pub is_rotated: bool,
+}
 
 /// Colours of a palette, by index.
 pub type Palette = [[u8; 3]; 256];
 
 /// Reads a JPEG or PNG file (told by its content, not its name) as 8-bit RGB.
 ///
-/// Grey is repeated over the channels, 16-bit is scaled down, alpha is dropped, an EXIF rotation
-/// is not applied: masks are drawn on the stored pixels.
+/// Grey is repeated over the channels, 16-bit is scaled down, alpha is dropped, CMYK is converted
+/// as by most decoders (without a profile), an EXIF rotation is not applied: masks are drawn on the
+/// stored pixels.
 pub fn read_rgb(path: &Path) -> Result<Rgb, Error> {
     let bytes = read(path, || Error::MissingImage { path: path.to_owned() })?;
     decode_rgb(&bytes, path)
+}
+
+/// [`read_rgb`], and how the file stores what was read.
+pub fn survey_rgb(path: &Path) -> Result<(Rgb, Storage), Error> {
+    let bytes = read(path, || Error::MissingImage { path: path.to_owned() })?;
+    let image = decode_rgb(&bytes, path)?;
+    let (format, header) = open(&bytes, path)?;
+    // Only to be told of: damaged metadata is no reason to refuse a picture.
+    let turn = decoder(&bytes, format, header, path).and_then(|mut decoder| {
+        decoder.orientation().map_err(|source| failed_to_decode(path, source))
+    });
+    let is_rotated = turn.is_ok_and(|turn| turn != Orientation::NoTransforms);
+    let damage = match format {
+        Format::Jpeg => jpeg_damage(&bytes),
+        // Its checksums have held.
+        Format::Png => None,
+    };
+    Ok((image, Storage { stored: header.stored, damage, is_rotated }))
+}
+
+/// What a decoder that forgives nothing says.
+fn jpeg_damage(bytes: &[u8]) -> Option<String> {
+    let options = DecoderOptions::default().set_strict_mode(true);
+    let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
+    let error = JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().err()?;
+    let text = error.to_string();
+    // Cameras pad between segments; no pixel is lost.
+    (!text.contains("Extra bytes")).then_some(text)
 }
 
 /// Reads a PNG file of class indices: a palette of 1, 2, 4 or 8 bits, or 8-bit grey.
@@ -32,49 +82,156 @@ pub fn read_mask(path: &Path) -> Result<Mask, Error> {
     decode_mask(&bytes, path)
 }
 
+/// Reads a PNG file of ids or colours.
+pub fn read_raw_mask(path: &Path, form: Form) -> Result<RawMask, Error> {
+    let bytes = read(path, || Error::MissingMask { path: path.to_owned() })?;
+    decode_raw_mask(&bytes, form, path)
+}
+
 /// [`read_rgb`] of bytes in memory; `path` is named in errors.
 pub fn decode_rgb(bytes: &[u8], path: &Path) -> Result<Rgb, Error> {
-    let format = sniff(bytes).map_err(|found| found.error(path, "JPEG or PNG"))?;
-    check_whole(bytes, format, path)?;
-    let failed = |source| Error::DecodeImage { path: path.to_owned(), source };
-    let reader = ImageReader::with_format(Cursor::new(bytes), format.in_image_crate());
-    let decoder = reader.into_decoder().map_err(failed)?;
-    let (width, height) = decoder.dimensions();
-    check_size(width, height, path)?;
-    let pixels = DynamicImage::from_decoder(decoder).map_err(failed)?.into_rgb8().into_raw();
-    Ok(Rgb { width, height, pixels })
+    let (format, header) = open(bytes, path)?;
+    let decoder = decoder(bytes, format, header, path)?;
+    let (width, height) = (header.width, header.height);
+    if decoder.dimensions() != (width, height) {
+        let reason = "its parts are of different sizes".to_owned();
+        return Err(Error::Damaged { path: path.to_owned(), reason });
+    }
+    let image =
+        DynamicImage::from_decoder(decoder).map_err(|source| failed_to_decode(path, source))?;
+    Ok(Rgb { width, height, pixels: image.into_rgb8().into_raw() })
 }
 
 /// [`read_mask`] of bytes in memory; `path` is named in errors.
 pub fn decode_mask(bytes: &[u8], path: &Path) -> Result<Mask, Error> {
+    let RawMask { width, height, values } = decode_raw_mask(bytes, Form::Indices, path)?;
+    match values {
+        RawValues::Ids8(classes) => Ok(Mask { width, height, classes }),
+        RawValues::Ids16(_) | RawValues::Colours(_) => unreachable!("indices are of 8 bits"),
+    }
+}
+
+/// [`read_raw_mask`] of bytes in memory; `path` is named in errors.
+pub fn decode_raw_mask(bytes: &[u8], form: Form, path: &Path) -> Result<RawMask, Error> {
     let format = sniff(bytes).map_err(|found| found.error(path, "PNG"))?;
+    let refused = |found: String| Error::MaskFormat {
+        path: path.to_owned(),
+        found,
+        expected: expected(form),
+    };
     if format == Format::Jpeg {
         let found = "a JPEG (class indices do not survive its compression)".to_owned();
-        return Err(Error::MaskFormat { path: path.to_owned(), found });
+        return Err(refused(found));
     }
-    check_whole(bytes, format, path)?;
+    let header = container::open(bytes, format, path)?;
+    let (width, height) = (header.width, header.height);
     let failed = |source| Error::DecodeMask { path: path.to_owned(), source };
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
-    decoder.set_transformations(Transformations::IDENTITY);
+    decoder.set_transformations(match form {
+        Form::Indices | Form::Ids => Transformations::IDENTITY,
+        Form::Colours => Transformations::EXPAND,
+    });
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let mut reader = decoder.read_info().map_err(failed)?;
-    let (width, height) = (reader.info().width, reader.info().height);
-    check_size(width, height, path)?;
-    let bits = match reader.output_color_type() {
-        (ColorType::Indexed, depth) => depth as usize,
-        (ColorType::Grayscale, BitDepth::Eight) => 8,
-        (color, depth) => {
-            let found = format!("{color:?} of {} bits", depth as u8);
-            return Err(Error::MaskFormat { path: path.to_owned(), found });
-        }
+    let (color, depth) = reader.output_color_type();
+    let Some(pixel) = pixel(form, (color, depth)) else {
+        return Err(refused(format!("{color:?} of {} bits", depth as u8)));
     };
     let bytes_max = png::DecodingError::LimitsExceeded;
     let n_bytes = reader.output_buffer_size().ok_or(bytes_max).map_err(failed)?;
     let mut packed = vec![0; n_bytes];
-    let row_bytes = reader.next_frame(&mut packed).map_err(failed)?.line_size;
-    let classes = if bits == 8 { packed } else { unpack(&packed, row_bytes, width as usize, bits) };
-    Ok(Mask { width, height, classes })
+    let frame = reader.next_frame(&mut packed).map_err(failed)?;
+    if (frame.width, frame.height) != (width, height) {
+        return Err(refused("an animation whose first frame is a part of the picture".to_owned()));
+    }
+    let values = match pixel {
+        Pixel::Bits(8) => RawValues::Ids8(packed),
+        Pixel::Bits(bits) => {
+            RawValues::Ids8(unpack(&packed, frame.line_size, width as usize, bits))
+        }
+        Pixel::Ids16 => {
+            let (ids, _) = packed.as_chunks();
+            RawValues::Ids16(ids.iter().map(|&id| u16::from_be_bytes(id)).collect())
+        }
+        Pixel::Colour { channels } => RawValues::Colours(colours(&packed, channels)),
+    };
+    Ok(RawMask { width, height, values })
+}
+
+fn open(bytes: &[u8], path: &Path) -> Result<(Format, Header), Error> {
+    let format = sniff(bytes).map_err(|found| found.error(path, "JPEG or PNG"))?;
+    Ok((format, container::open(bytes, format, path)?))
+}
+
+fn decoder<'a>(
+    bytes: &'a [u8],
+    format: Format,
+    header: Header,
+    path: &Path,
+) -> Result<impl ImageDecoder + 'a, Error> {
+    let kind = match format {
+        Format::Jpeg => image::ImageFormat::Jpeg,
+        Format::Png => image::ImageFormat::Png,
+    };
+    let mut limits = Limits::default();
+    // 16-bit RGBA, and room for what else a file holds.
+    let n_pixels = u64::from(header.width) * u64::from(header.height);
+    limits.max_alloc = Some(8 * n_pixels + METADATA_BYTES_MAX);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
+    reader.limits(limits);
+    reader.into_decoder().map_err(|source| failed_to_decode(path, source))
+}
+
+fn failed_to_decode(path: &Path, source: image::ImageError) -> Error {
+    Error::DecodeImage { path: path.to_owned(), source }
+}
+
+/// How a pixel of a mask is stored.
+#[derive(Debug, Clone, Copy)]
+enum Pixel {
+    Bits(usize),
+    Ids16,
+    /// 8 bits each; those after grey or RGB are left out.
+    Colour {
+        channels: usize,
+    },
+}
+
+/// `None` where a mask of `form` is not stored like this.
+fn pixel(form: Form, (color, depth): (ColorType, BitDepth)) -> Option<Pixel> {
+    match (form, color, depth) {
+        (Form::Ids, ColorType::Grayscale, BitDepth::Sixteen) => Some(Pixel::Ids16),
+        (Form::Indices | Form::Ids, ColorType::Indexed, _)
+        | (Form::Indices, ColorType::Grayscale, BitDepth::Eight)
+        | (Form::Ids, ColorType::Grayscale, _) => Some(Pixel::Bits(depth as usize)),
+        (Form::Colours, color, BitDepth::Eight) => {
+            Some(Pixel::Colour { channels: color.samples() })
+        }
+        _ => None,
+    }
+}
+
+fn expected(form: Form) -> &'static str {
+    match form {
+        Form::Indices => {
+            "palette indices (1, 2, 4 or 8 bits) or 8-bit grey, one class index a pixel"
+        }
+        Form::Ids => {
+            "palette indices or grey of up to 16 bits, one id a pixel (colours need a \
+             `data.label_map` of colours)"
+        }
+        Form::Colours => "colours of 8 bits a channel",
+    }
+}
+
+/// RGB of pixels of 1 (grey), 2 (with alpha), 3 or 4 channels.
+fn colours(packed: &[u8], channels: usize) -> Vec<u8> {
+    match channels {
+        3 => packed.to_vec(),
+        4 => packed.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect(),
+        _ => packed.chunks_exact(channels).flat_map(|pixel| [pixel[0]; 3]).collect(),
+    }
 }
 
 /// `image` as a PNG file. Neither side may be 0.
@@ -111,109 +268,6 @@ pub fn voc_palette() -> Palette {
         }
         colour
     })
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Jpeg,
-    Png,
-}
-
-impl Format {
-    fn in_image_crate(self) -> image::ImageFormat {
-        match self {
-            Self::Jpeg => image::ImageFormat::Jpeg,
-            Self::Png => image::ImageFormat::Png,
-        }
-    }
-}
-
-/// What a file is that is no image, in words, and what to do about it.
-struct NoImage {
-    found: &'static str,
-    advice: &'static str,
-}
-
-impl NoImage {
-    fn error(self, path: &Path, expected: &'static str) -> Error {
-        let Self { found, advice } = self;
-        Error::NotAnImage { path: path.to_owned(), found, expected, advice }
-    }
-}
-
-fn sniff(bytes: &[u8]) -> Result<Format, NoImage> {
-    if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-        return Ok(Format::Jpeg);
-    }
-    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-        return Ok(Format::Png);
-    }
-    let start: Vec<u8> = bytes.iter().take(256).map(u8::to_ascii_lowercase).collect();
-    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
-    let is_html =
-        [&b"<!doctype"[..], b"<html", b"<head", b"<?xml"].iter().any(|tag| start.starts_with(tag));
-    Err(match bytes {
-        [] => NoImage { found: "empty", advice: "fetch it again" },
-        _ if is_html => NoImage {
-            found: "a web page",
-            advice: "the download answered with an error page; fetch it again",
-        },
-        _ if start.starts_with(b"version https://git-lfs") => {
-            NoImage { found: "a git-LFS pointer", advice: "run `git lfs pull` in its repository" }
-        }
-        _ => NoImage { found: "something else", advice: "convert it, or fetch it again" },
-    })
-}
-
-/// The JPEG decoder fills what is missing with grey, so an end that is cut off is looked for here.
-fn check_whole(bytes: &[u8], format: Format, path: &Path) -> Result<(), Error> {
-    let whole = match format {
-        Format::Jpeg => jpeg_ends(bytes),
-        Format::Png => png_ends(bytes),
-    };
-    match whole {
-        Some(()) => Ok(()),
-        None => Err(Error::Truncated { path: path.to_owned(), bytes: bytes.len() }),
-    }
-}
-
-/// Walks the segments and the entropy-coded data up to the end-of-image marker; a thumbnail's own
-/// marker lies inside a segment and is stepped over.
-fn jpeg_ends(bytes: &[u8]) -> Option<()> {
-    let mut at = 2;
-    loop {
-        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xff)?;
-        match *bytes.get(at + 1)? {
-            0xd9 => return Some(()),
-            0xff => at += 1,
-            // A stuffed zero, a restart marker, or another marker without a length.
-            0x00 | 0x01 | 0xd0..=0xd8 => at += 2,
-            _ => {
-                let length = bytes.get(at + 2..at + 4)?;
-                at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
-            }
-        }
-    }
-}
-
-/// Walks the chunks up to and with `IEND`.
-fn png_ends(bytes: &[u8]) -> Option<()> {
-    let mut at = 8;
-    loop {
-        let length = u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?);
-        let is_end = bytes.get(at + 4..at + 8)? == b"IEND";
-        at = at.checked_add(12 + length as usize)?;
-        if is_end {
-            return (at <= bytes.len()).then_some(());
-        }
-    }
-}
-
-fn check_size(width: u32, height: u32, path: &Path) -> Result<(), Error> {
-    if u64::from(width) * u64::from(height) > PIXELS_MAX {
-        return Err(Error::TooLarge { path: path.to_owned(), width, height });
-    }
-    Ok(())
 }
 
 /// Indices of `bits` each, most significant first, rows padded to whole bytes.

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::image_io::{read_mask, read_rgb};
-use super::{Error, Mask, Rgb, VOID};
+use super::image_io::{read_raw_mask, read_rgb};
+use super::labels::{Raw, Unknown};
+use super::{Error, Mask, Rgb};
 use crate::rng;
+
+pub use super::labels::Labels;
 
 /// Images and masks of one split, in its order.
 #[derive(Debug, Clone)]
@@ -37,13 +40,19 @@ pub struct Sample {
     pub mask: Mask,
 }
 
-/// How the values of a mask file become class indices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Labels {
-    /// They are the indices.
-    Plain,
-    /// 0 is void, and classes count from 1.
-    FromOne,
+impl Item {
+    /// Whether image and mask are of one size.
+    pub fn check_sizes(&self, image: &Rgb, mask: &Mask) -> Result<(), Error> {
+        if (image.width, image.height) == (mask.width, mask.height) {
+            return Ok(());
+        }
+        Err(Error::SizeMismatch {
+            image: self.image.clone(),
+            image_size: [image.width, image.height],
+            mask: self.mask.clone(),
+            mask_size: [mask.width, mask.height],
+        })
+    }
 }
 
 impl Split {
@@ -74,40 +83,46 @@ impl Split {
         &self.classes
     }
 
+    /// What the values of its masks mean.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
     /// Reads image and mask of `items[index]`.
     pub fn load(&self, index: usize) -> Result<Sample, Error> {
         let item = &self.items[index];
         let mask = self.load_mask(index)?;
         let image = read_rgb(&item.image)?;
-        if (image.width, image.height) != (mask.width, mask.height) {
-            return Err(Error::SizeMismatch {
-                image: item.image.clone(),
-                image_size: [image.width, image.height],
-                mask: item.mask.clone(),
-                mask_size: [mask.width, mask.height],
-            });
-        }
+        item.check_sizes(&image, &mask)?;
         Ok(Sample { id: item.id.clone(), image, mask })
     }
 
     /// Reads the mask of `items[index]` alone.
     pub fn load_mask(&self, index: usize) -> Result<Mask, Error> {
-        let path = &self.items[index].mask;
-        let mut mask = read_mask(path)?;
-        let table = self.labels.table(self.classes.len());
-        if let Some(at) = mask.classes.iter().position(|&raw| table[usize::from(raw)].is_none()) {
-            return Err(Error::ClassOutOfRange {
-                mask: path.clone(),
-                class: mask.classes[at],
-                class_max: self.labels.raw_max(self.classes.len()),
-                x: (at % mask.width as usize) as u32,
-                y: (at / mask.width as usize) as u32,
-            });
+        let (mask, unknown) = self.survey_mask(index)?;
+        match unknown.first() {
+            None => Ok(mask),
+            Some(unknown) => Err(self.no_class(index, unknown)),
         }
-        for class in &mut mask.classes {
-            *class = table[usize::from(*class)].expect("classes out of range were refused above");
+    }
+
+    /// As [`Self::load_mask`], with the values that are no class, which are void in the mask.
+    pub fn survey_mask(&self, index: usize) -> Result<(Mask, Vec<Unknown>), Error> {
+        let raw = read_raw_mask(&self.items[index].mask, self.labels.form())?;
+        Ok(self.labels.apply(raw, self.classes.len()))
+    }
+
+    /// The error for a value that is no class.
+    pub fn no_class(&self, index: usize, unknown: &Unknown) -> Error {
+        let mask = self.items[index].mask.clone();
+        let (x, y) = (unknown.x, unknown.y);
+        match (&self.labels, unknown.raw) {
+            (Labels::Plain | Labels::FromOne, Raw::Id(id)) => {
+                let class_max = self.labels.raw_max(self.classes.len());
+                Error::ClassOutOfRange { mask, class: id, class_max, x, y }
+            }
+            (_, raw) => Error::UnknownLabel { mask, raw, x, y },
         }
-        Ok(mask)
     }
 
     /// Parts the split in two, `(rest, dev)`: `dev` holds the nearest whole number of images to
@@ -126,7 +141,7 @@ impl Split {
         let part = |name: &str, dev: bool| {
             let items = self.items.iter().zip(&is_dev).filter(|&(_, &is_dev)| is_dev == dev);
             let items = items.map(|(item, _)| item.clone()).collect();
-            Self::new(name, items, &self.root, self.classes.clone(), self.labels)
+            Self::new(name, items, &self.root, self.classes.clone(), self.labels.clone())
         };
         (part(&self.name, false), part("dev", true))
     }
@@ -139,36 +154,6 @@ impl Split {
     /// All missing files are counted, the first few named.
     pub fn fingerprint(&self, cache: Option<&Path>) -> Result<String, Error> {
         fingerprint::of(self, cache, SystemTime::now())
-    }
-}
-
-impl Labels {
-    /// Class index of each stored value; `None` where out of range.
-    fn table(self, n_classes: usize) -> [Option<u8>; 256] {
-        std::array::from_fn(|raw| {
-            let class = match self {
-                Self::Plain => raw,
-                Self::FromOne if raw == 0 => return Some(VOID),
-                Self::FromOne if raw == usize::from(VOID) => raw,
-                Self::FromOne => raw - 1,
-            };
-            (class < n_classes || class == usize::from(VOID)).then_some(class as u8)
-        })
-    }
-
-    fn raw_max(self, n_classes: usize) -> u8 {
-        match self {
-            Self::Plain => n_classes.saturating_sub(1) as u8,
-            Self::FromOne => n_classes as u8,
-        }
-    }
-
-    /// Name in fingerprints.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::FromOne => "from_one",
-        }
     }
 }
 

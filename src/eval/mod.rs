@@ -12,6 +12,8 @@ mod views;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::dataset::EvalSet;
+
 /// Raised by hand when a fix changes scores; part of every score's identity.
 pub const EVAL_NUMERICS: u32 = 1;
 
@@ -19,8 +21,8 @@ pub const EVAL_NUMERICS: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Splits of the run's dataset to score, e.g. `["val"]`.
-    pub sets: Vec<String>,
+    /// Splits to score, e.g. `["val"]`, or `["val", { kind = "acdc", split = "val_fog" }]`.
+    pub sets: Vec<EvalSet>,
     pub mode: Mode,
     /// Test-time augmentation; one plain view by default.
     pub tta: Tta,
@@ -79,7 +81,7 @@ pub enum Select {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            sets: vec!["val".to_owned()],
+            sets: vec!["val".into()],
             mode: Mode::Whole {},
             tta: Tta::default(),
             corruption: CorruptionRequest::default(),

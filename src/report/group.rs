@@ -61,7 +61,26 @@ pub(super) fn groups(experiment: &ExperimentRows) -> Vec<Group<'_>> {
             }
         }
     }
+    if experiment.cells.iter().any(has_several_sets) {
+        in_blocks(&mut groups);
+    }
     groups
+}
+
+fn has_several_sets(cell: &CellRow) -> bool {
+    let mut sets = cell.scores.iter().map(|score| &score.planned.set);
+    sets.next().is_some_and(|first| sets.any(|set| set != first))
+}
+
+/// One block of rows a set: what is compared stands together.
+fn in_blocks(groups: &mut [Group<'_>]) {
+    let mut sets: Vec<&str> = Vec::new();
+    for group in groups.iter() {
+        if !sets.contains(&group.set) {
+            sets.push(group.set);
+        }
+    }
+    groups.sort_by_key(|group| sets.iter().position(|set| *set == group.set));
 }
 
 /// A cell's scores by set and protocol; one empty part where it asks for none.

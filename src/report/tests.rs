@@ -212,6 +212,24 @@ fn protocols_and_sets_are_never_mixed() {
 }
 
 #[test]
+fn each_set_is_a_block_of_rows_where_runs_have_several() {
+    let on_two_sets = |size: &str, spec: &RunSpec| {
+        let mut cell = cell(&[("size", size)], spec, &[0.5]);
+        cell.scores.truncate(1);
+        let mut other = cell.scores[0].clone();
+        other.planned.set = "voc/val".into();
+        cell.scores.push(other);
+        cell
+    };
+    let mut small = spec_with(&json!({}));
+    small.model.size = crate::model::Size::Small;
+    let cells = vec![on_two_sets("tiny", &spec_with(&json!({}))), on_two_sets("small", &small)];
+    let table = Table::new(&experiment(&["size"], cells));
+    assert_eq!(column(&table, "dataset"), ["shapes/val", "shapes/val", "voc/val", "voc/val"]);
+    assert_eq!(column(&table, "model"), ["ViT-tiny/14", "ViT-S/14", "ViT-tiny/14", "ViT-S/14"]);
+}
+
+#[test]
 fn inputs_of_other_sizes_are_one_protocol() {
     let v2 = cell(&[("dino_type", "dinov2")], &spec_with(&json!({})), &[0.5]);
     let mut spec = spec_with(&json!({}));

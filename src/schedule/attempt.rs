@@ -110,7 +110,7 @@ mod tests {
         let mut job = fake::job(1);
         prepare(&dir, &job, &fake::cpu(), 60).unwrap();
         let before = fs_err::read(dir.spec()).unwrap();
-        job.file.spec.eval.sets.push("test".to_owned());
+        job.file.spec.eval.sets.push("test".into());
         prepare(&dir, &job, &fake::cpu(), 60).unwrap();
         assert_eq!(fs_err::read(dir.spec()).unwrap(), before);
     }

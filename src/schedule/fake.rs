@@ -56,7 +56,7 @@ pub(crate) fn job(n: u8) -> Job {
         data_root: "data".into(),
         n_classes: 6,
         train_fingerprint: "f".to_owned(),
-        set_fingerprints: vec![],
+        sets: vec![],
         weights: None,
         input_px,
     };

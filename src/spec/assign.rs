@@ -193,7 +193,10 @@ fn read_key(path: &str, key: &'static Key, node: &Node, sink: &mut Sink<'_>) {
         Ok(value) => sink.found.push(Assign { key, value, at: node.at.clone() }),
         Err(mut refusal) => {
             let is_list = matches!(&node.tree, Tree::List(items) if items.len() > 1);
-            let takes_list = matches!(key.ty, keys::Type::List(_) | keys::Type::Range { .. });
+            let takes_list = matches!(
+                key.ty,
+                keys::Type::List(_) | keys::Type::Range { .. } | keys::Type::Data(_)
+            );
             if is_list && !takes_list && key.owner() == Owner::Run {
                 refusal.message += "; a list of choices belongs under [grid]";
             }

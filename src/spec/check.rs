@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::RunSpec;
 use super::keys::{self, KEYS, Owner};
 use super::problem::{Problem, quoted};
+use crate::data::dataset::{self, EvalSet};
 use crate::eval::{Mode, Select};
 use crate::model::backbone::{self, Variant};
 use crate::model::decoder;
@@ -69,7 +70,29 @@ pub(super) fn combinations(spec: &RunSpec) -> Vec<Finding> {
         input_holds_the_decoder,
         best_needs_dev,
     ];
-    rules.iter().filter_map(|rule| rule(spec)).collect()
+    let findings = rules.iter().filter_map(|rule| rule(spec));
+    findings.chain(folders_are_whole(spec)).collect()
+}
+
+/// Of the run's dataset and of those it is scored on.
+fn folders_are_whole(spec: &RunSpec) -> Vec<Finding> {
+    let others = spec.eval.sets.iter().filter_map(|set| match set {
+        EvalSet::Own(_) => None,
+        EvalSet::Other { data, .. } => Some((data, "eval.sets")),
+    });
+    let mut findings = Vec::new();
+    for (data, place) in std::iter::once((&spec.data, "")).chain(others) {
+        let dataset::Config::Folder(folder) = data else { continue };
+        findings.extend(folder.problems().into_iter().map(|problem| match place {
+            "" => Finding { keys: problem.keys, value: String::new(), message: problem.message },
+            _ => Finding {
+                keys: &["eval.sets"],
+                value: String::new(),
+                message: format!("`{}` {}", problem.key(), problem.message),
+            },
+        }));
+    }
+    findings
 }
 
 fn size_exists(spec: &RunSpec) -> Option<Finding> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::assign::{self, Assign, CELL, EXPERIMENT, Target, resolve};
+use super::data_keys::{Form, set_label};
 use super::keys::{self, Owner, Type};
 use super::problem::{Problem, Problems, nearest, quoted};
 use super::tree::{Entry, Node, Origin, Tree, label_of};
@@ -296,6 +297,9 @@ pub(super) fn value_label(key: &keys::Key, value: &serde_json::Value) -> String 
         },
         (Type::Range { .. }, serde_json::Value::Array(ends)) => {
             ends.iter().map(label_of).collect::<Vec<_>>().join("-")
+        }
+        (Type::List(Type::Data(Form::Set)), serde_json::Value::Array(sets)) => {
+            sets.iter().map(set_label).collect::<Vec<_>>().join(",")
         }
         _ => label_of(value),
     }

@@ -9,8 +9,7 @@
 use serde_json::{Map, Value, json};
 
 use super::check::{input_px, is_frozen, name_of};
-use super::{Facts, RunSpec, ScoreRequest, SuiteRef};
-use crate::data::dataset;
+use super::{Facts, RunSpec, ScoreRequest, SetFacts, SuiteRef};
 use crate::eval::{EVAL_NUMERICS, Mode, Tta};
 use crate::id::{RunId, ScoreId};
 use crate::model::{self, DinoType, LoraConfig, TuneConfig, WeightsConfig};
@@ -31,7 +30,7 @@ pub fn run_identity(spec: &RunSpec, facts: &Facts) -> Value {
         // No run can have this id: the file is found and hashed before anything is planned.
         (_, None) => json!("missing"),
     };
-    let data = json!({ "kind": kind_name(&spec.data), "train": facts.train_fingerprint });
+    let data = json!({ "kind": spec.data.kind(), "train": facts.train_fingerprint });
     identity(spec, &weights, &data, facts.input_px)
 }
 
@@ -190,7 +189,7 @@ pub fn protocol_line(spec: &RunSpec, facts: &Facts) -> String {
 /// The scores that a run is asked for: for each set clean first, then each corruption of `suite`
 /// at each severity, in the suite's order.
 ///
-/// `facts.set_fingerprints` says which sets there are.
+/// `facts.sets` says which sets there are.
 pub fn score_requests(
     spec: &RunSpec,
     facts: &Facts,
@@ -200,14 +199,14 @@ pub fn score_requests(
     let suite = suite.filter(|_| spec.eval.corruption.suite != NO_SUITE);
     let protocol = protocol_line(spec, facts);
     let mut requests = Vec::new();
-    for (split, fingerprint) in &facts.set_fingerprints {
+    for SetFacts { set, name, fingerprint, .. } in &facts.sets {
         let request = |corruption: Option<(&str, u8)>| ScoreRequest {
             select: spec.eval.select,
             mode: spec.eval.mode,
             tta: spec.eval.tta.clone(),
             score: score_id(spec, facts, run, fingerprint, corruption),
-            split: split.clone(),
-            set: format!("{}/{split}", dataset::name(&spec.data, &facts.data_root)),
+            split: set.split().to_owned(),
+            set: name.clone(),
             set_fingerprint: fingerprint.clone(),
             protocol: protocol.clone(),
             suite: corruption.and(suite).map(|suite| suite.label.clone()),
@@ -267,15 +266,6 @@ fn severities(spec: &RunSpec) -> Vec<u8> {
     severities
 }
 
-/// The kind of dataset, which says how its files are read.
-fn kind_name(data: &dataset::Config) -> &'static str {
-    match data {
-        dataset::Config::Voc(_) => "voc",
-        dataset::Config::Ade20k(_) => "ade20k",
-        dataset::Config::Shapes(_) => "shapes",
-    }
-}
-
 fn plain_json(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).expect("a spec is plain data")
 }
@@ -301,12 +291,21 @@ mod tests {
             data_root: PathBuf::from("/data/VOC2012"),
             n_classes: 21,
             train_fingerprint: "train-1".to_owned(),
-            set_fingerprints: vec![("val".to_owned(), "val-1".to_owned())],
+            sets: vec![set("val", "voc/val", "val-1")],
             weights: weights.then(|| WeightsFile {
                 path: PathBuf::from("/weights/a.pth"),
                 sha256: "ab".repeat(32),
             }),
             input_px: input_px(spec),
+        }
+    }
+
+    fn set(split: &str, name: &str, fingerprint: &str) -> SetFacts {
+        SetFacts {
+            set: split.into(),
+            name: name.to_owned(),
+            root: PathBuf::from("/data/VOC2012"),
+            fingerprint: fingerprint.to_owned(),
         }
     }
 
@@ -407,6 +406,11 @@ mod tests {
         ("data.root=/elsewhere", false),
         // By their fingerprints.
         ("data.train=trainval", false),
+        (
+            "data={ kind = 'folder', root = 'r', images = 'i/{stem}.*', masks = 'm/{stem}.png', \
+          classes = ['a'], fractions = { train = 0.5 } }",
+            true,
+        ),
         ("data={ kind = 'shapes', n_train = 3, n_val = 4, side_px = 64, seed = 1 }", true),
         ("train.recipe=reference", true),
         ("train.epochs=51", true),
@@ -452,9 +456,12 @@ mod tests {
         let named: BTreeSet<_> =
             CHANGES.iter().filter_map(|(set, _)| set.split('=').next()).collect();
         let run_keys = keys::KEYS.iter().filter(|key| key.owner() == keys::Owner::Run);
-        for key in
-            run_keys.filter(|key| key.of.is_none_or(|of| of != keys::SHAPES && of != keys::SLIDE))
-        {
+        // Those of other datasets and modes are tried together.
+        let of_full = |key: &&keys::Key| {
+            (!key.name.starts_with("data.") || key.applies(Some("voc")))
+                && key.of != Some(keys::SLIDE)
+        };
+        for key in run_keys.filter(of_full) {
             assert!(named.contains(key.name), "`{}` is not in CHANGES", key.name);
         }
     }
@@ -498,7 +505,7 @@ mod tests {
         check(|facts| facts.train_fingerprint = "train-2".to_owned(), true);
         check(|facts| facts.weights.as_mut().unwrap().sha256 = "cd".repeat(32), true);
         check(|facts| facts.input_px = [448, 462], true);
-        check(|facts| facts.set_fingerprints.clear(), false);
+        check(|facts| facts.sets.clear(), false);
         check(|facts| facts.data_root = PathBuf::from("/elsewhere"), false);
         check(|facts| facts.weights.as_mut().unwrap().path = PathBuf::from("/b"), false);
     }
@@ -508,7 +515,7 @@ mod tests {
         let toml = "severities = [5, 1]\nsets = ['val', 'test']";
         let spec = spec_with(toml, &[]);
         let mut facts = facts_of(&spec);
-        facts.set_fingerprints.push(("test".to_owned(), "test-1".to_owned()));
+        facts.sets.push(set("test", "voc/test", "test-1"));
         let run = run_id(&spec, &facts);
         let requests = score_requests(&spec, &facts, &run, Some(&suite()));
         let line = |request: &ScoreRequest| match (&request.corruption, request.severity) {
@@ -528,8 +535,6 @@ mod tests {
         voc/test contrast 1
         voc/test contrast 5
         ");
-        facts.data_root = PathBuf::from("/data/CCP8");
-        assert_eq!(score_requests(&spec, &facts, &run, None)[1].set, "CCP8/test");
         insta::assert_snapshot!(requests[0].protocol, @"whole 448x448, label size, last, ref-metric batch 16");
         assert_eq!(requests[0].suite, None);
         assert_eq!(requests[1].suite.as_deref(), Some("imagenet-c-first8 v1"));

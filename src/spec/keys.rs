@@ -3,8 +3,10 @@
 
 use serde_json::Value;
 
+use super::data_keys::Form;
 use super::problem::{nearest, quoted};
 use super::tree::{label_of, shortened};
+use crate::data::dataset;
 use crate::model::{DinoType, Size, backbone};
 
 /// Corruption suites by name; `none` scores clean images only.
@@ -56,6 +58,8 @@ pub enum Type {
         min: u64,
         max: u64,
     },
+    /// See there.
+    Data(Form),
 }
 
 /// Whose key it is.
@@ -78,7 +82,7 @@ pub(super) struct Refusal {
 }
 
 const RATE: Type = Type::Positive { max: 10.0 };
-const TEXT_NAME: Type = Type::Name;
+const SET: Type = Type::Data(Form::Set);
 const PATH: Type = Type::Path;
 /// From an eighth to eightfold: beyond, inputs are single patches or fill memories.
 const SCALE: Type = Type::Float { min: 0.125, max: 8.0 };
@@ -90,8 +94,9 @@ const SEED: Type = Type::Int { min: 0, max: i64::MAX as u64 };
 
 const LORA: (&str, &[&str]) = ("tune.kind", &["lora"]);
 pub(super) const SLIDE: (&str, &[&str]) = ("eval.mode.kind", &["slide"]);
-pub(super) const SHAPES: (&str, &[&str]) = ("data.kind", &["shapes"]);
 const LINEAR_BN: (&str, &[&str]) = ("decoder.kind", &["linear_bn"]);
+const SHAPES: (&str, &[&str]) = ("data.kind", &["shapes"]);
+const FOLDER: (&str, &[&str]) = ("data.kind", &["folder"]);
 
 const SIZES: &[&str] = &[
     "tiny",
@@ -164,11 +169,28 @@ pub const KEYS: &[Key] = &[
     .of(LINEAR_BN),
     key("decoder.channels", Type::Int { min: 8, max: 4096 }, "Channels of the first FPN stage.")
         .of(("decoder.kind", &["fpn", "fpn_reference"])),
-    key("data.kind", Type::Choice(&["voc", "ade20k", "shapes"]), "Dataset."),
+    key("data.kind", Type::Choice(dataset::KINDS), "Dataset."),
     key("data.root", Type::Path, "Folder of the dataset; relative to the current folder.")
-        .of(("data.kind", &["voc", "ade20k"])),
-    key("data.train", Type::Name, "Split file to train on, without `.txt`.")
-        .of(("data.kind", &["voc"])),
+        .of(("data.kind", &["voc", "ade20k", "cityscapes", "acdc", "folder"])),
+    key("data.train", Type::Name, "Split to train on.")
+        .of(("data.kind", &["voc", "cityscapes", "acdc", "folder"])),
+    key("data.images", Type::Data(Form::Template), "Where images lie, below the root.")
+        .of(FOLDER)
+        .required(),
+    key("data.masks", Type::Data(Form::Template), "Where masks lie, below the root.")
+        .of(FOLDER)
+        .required(),
+    key("data.classes", Type::Data(Form::Classes), "Class names, or a file of them.")
+        .of(FOLDER)
+        .required(),
+    key("data.splits", Type::Data(Form::Files), "A file of stems for each split.").of(FOLDER),
+    key("data.fractions", Type::Data(Form::Fractions), "A part of all images for each split.")
+        .of(FOLDER),
+    key("data.split_seed", SEED, "Seed of `fractions`.").of(FOLDER),
+    key("data.void", Type::Data(Form::Raw), "Value of void pixels in masks.").of(FOLDER),
+    key("data.label_map", Type::Data(Form::LabelMap), "Class of each value in masks.").of(FOLDER),
+    key("data.reduce_zero_label", Type::Bool, "0 in masks is void, and classes count from 1.")
+        .of(FOLDER),
     key("data.n_train", Type::Int { min: 1, max: 1_000_000 }, "Training images.").of(SHAPES),
     key("data.n_val", Type::Int { min: 1, max: 1_000_000 }, "Validation images.").of(SHAPES),
     key("data.side_px", Type::Int { min: 32, max: 1024 }, "Side of the square images.").of(SHAPES),
@@ -229,7 +251,7 @@ pub const KEYS: &[Key] = &[
         Type::Int { min: 0, max: 100_000 },
         "Epochs between validations; 0: only after the last.",
     ),
-    key("eval.sets", Type::List(&TEXT_NAME), "Splits of the dataset to score."),
+    key("eval.sets", Type::List(&SET), "Splits to score, of the run's dataset or of others."),
     key("eval.mode.kind", Type::Choice(&["whole", "slide"]), "How an image becomes a prediction."),
     key("eval.mode.crop", Type::Int { min: 14, max: 8192 }, "Side of the windows, pixels.")
         .of(SLIDE)
@@ -304,8 +326,11 @@ pub const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// Keys of which a run has exactly one.
-pub const EXCLUSIVE: &[(&str, &str)] =
-    &[("train.epochs", "train.steps"), ("train.input.tokens", "train.input.px")];
+pub const EXCLUSIVE: &[(&str, &str)] = &[
+    ("train.epochs", "train.steps"),
+    ("train.input.tokens", "train.input.px"),
+    ("data.splits", "data.fractions"),
+];
 
 const fn key(name: &'static str, ty: Type, doc: &'static str) -> Key {
     Key { name, ty, of: None, required: false, doc }
@@ -425,6 +450,7 @@ impl Type {
             Self::Px { min, max } => {
                 format!("a side, or [height, width], in pixels from {min} to {max}")
             }
+            Self::Data(form) => form.allowed(),
         }
     }
 
@@ -445,6 +471,7 @@ impl Type {
             Self::List(item) => self.accept_list(value, item),
             Self::Range { max } => self.accept_range(value, *max),
             Self::Px { min, max } => self.accept_px(value, *min..=*max),
+            Self::Data(form) => form.accept(value),
             Self::Bool => Err(self.wrong_type(value)),
         }
     }

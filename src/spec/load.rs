@@ -15,13 +15,15 @@ use figment::providers::Serialized;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::assign::{self, Assign, MACHINE, SET, Scope, Target, resolve};
+use super::assign::{self, Assign, CELL, MACHINE, SET, Scope, Target, resolve};
+use super::data_keys::Form;
 use super::draft::{self, Draft};
 use super::expand::expand;
 use super::keys::{self, ALIASES, KEYS, Owner, Type};
 use super::problem::{Problem, Problems, nearest};
 use super::tree::{self, Node, Origin, Tree};
 use super::{Experiment, Machine, schedule};
+use crate::data::dataset;
 
 /// What is laid over the defaults, lowest first.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +59,18 @@ pub fn load(layers: &Layers<'_>) -> Result<(Experiment, Machine), Vec<Problem>> 
             let (axes, cells, warnings) = (expanded.axes, expanded.cells, expanded.warnings);
             Ok((Experiment { name, axes, cells, schedule, warnings }, machine))
         }
+        _ => Err(problems.into_list()),
+    }
+}
+
+/// The dataset that `data.…=value`s describe, checked as in an experiment.
+pub fn load_data(set: &[String]) -> Result<dataset::Config, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let base: Vec<_> = set.iter().flat_map(|text| read_set(text, CELL, &mut problems)).collect();
+    assign::refuse_conflicts(&base, &mut problems);
+    let expanded = expand(Draft { base, ..Draft::default() }, &[], &mut problems);
+    match expanded.cells.into_iter().next() {
+        Some(cell) if problems.is_empty() => Ok(cell.spec.data),
         _ => Err(problems.into_list()),
     }
 }
@@ -208,7 +222,14 @@ fn value_of(path: &str, text: &str, at: &Origin) -> Node {
     let is_plain = !text.starts_with(['"', '\'', '[', '{']);
     let takes_text = match resolve(path) {
         Target::Key(name) => keys::find(name).is_some_and(|key| {
-            matches!(key.ty, Type::Name | Type::Path | Type::Devices | Type::Choice(_))
+            matches!(
+                key.ty,
+                Type::Name
+                    | Type::Path
+                    | Type::Devices
+                    | Type::Choice(_)
+                    | Type::Data(Form::Template | Form::Classes | Form::Raw)
+            )
         }),
         _ => false,
     };

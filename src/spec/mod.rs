@@ -2,6 +2,7 @@
 
 mod assign;
 pub mod check;
+pub mod data_keys;
 mod draft;
 pub mod expand;
 pub mod identity;
@@ -23,7 +24,7 @@ use crate::{data::dataset, eval, model, train};
 pub use check::{check, input_px};
 pub use expand::CELLS_MAX;
 pub use identity::{protocol_line, run_id, run_identity, score_requests};
-pub use load::{Layers, load as load_experiment, load_machine, machine_file};
+pub use load::{Layers, load as load_experiment, load_data, load_machine, machine_file};
 pub use problem::{Problem, nearest};
 pub use settings::recipe_rows;
 
@@ -88,19 +89,31 @@ impl Default for Machine {
 }
 
 /// What identity needs to know of the world: fingerprints and resolved sizes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// Folder the dataset was found in.
     pub data_root: PathBuf,
     pub n_classes: u32,
     pub train_fingerprint: String,
-    /// (split, fingerprint) of each of `eval.sets`, in that order.
-    pub set_fingerprints: Vec<(String, String)>,
+    /// Each of `eval.sets`, in that order.
+    pub sets: Vec<SetFacts>,
     /// The encoder's weight file; `None` for random weights.
     pub weights: Option<WeightsFile>,
     /// Network input after lowering to the patch size, height and width.
     pub input_px: [u32; 2],
+}
+
+/// A set to score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetFacts {
+    pub set: dataset::EvalSet,
+    /// Dataset and split, e.g. `voc/val`.
+    pub name: String,
+    /// Folder that its dataset was found in.
+    pub root: PathBuf,
+    pub fingerprint: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

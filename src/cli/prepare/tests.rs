@@ -80,10 +80,54 @@ fn everything_missing_is_named_once_with_its_cells() {
 fn a_missing_split_is_an_error_of_the_cells_that_score_it() {
     let temp = tempfile::tempdir().unwrap();
     let mut other = spec();
-    other.eval.sets = vec!["val".to_owned(), "test".to_owned()];
+    other.eval.sets = vec!["val".into(), "test".into()];
     let missing = prepare_in(temp.path(), vec![spec(), other]).unwrap_err().to_string();
     assert!(missing.contains("test"), "{missing}");
     assert!(missing.ends_with("needed by cell 1 (c1)"), "{missing}");
+}
+
+fn shapes(seed: u64, n_val: u32) -> dataset::Config {
+    dataset::Config::Shapes(ShapesConfig { n_train: 4, n_val, side_px: 32, seed })
+}
+
+#[test]
+fn a_set_of_another_dataset_gets_its_root_and_fingerprint() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut spec = spec();
+    let other = EvalSet::Other { data: shapes(0, 2), split: "val".to_owned() };
+    // The same set, said twice.
+    spec.eval.sets = vec!["val".into(), other.clone()];
+    let cells = prepare_in(temp.path(), vec![spec.clone()]).unwrap();
+    assert_eq!((cells[0].facts.sets.len(), cells[0].requests.len()), (1, 9));
+    spec.eval.sets = vec![other.clone(), "train".into()];
+    let cells = prepare_in(temp.path(), vec![spec.clone()]).unwrap();
+    let names: Vec<_> = cells[0].facts.sets.iter().map(|set| set.name.as_str()).collect();
+    assert_eq!(names, ["shapes/val", "shapes/train"]);
+    assert_eq!((&cells[0].facts.sets[0].set, cells[0].requests.len()), (&other, 18));
+    // Two sets of one name that differ.
+    spec.eval.sets =
+        vec!["val".into(), EvalSet::Other { data: shapes(1, 2), split: "val".to_owned() }];
+    let missing = prepare_in(temp.path(), vec![spec]).unwrap_err().to_string();
+    assert!(missing.contains("two sets to score would both be called `shapes/val`"), "{missing}");
+}
+
+#[test]
+fn other_classes_are_listed() {
+    let dataset = |name: &str, classes: &[&str]| {
+        let temp = tempfile::tempdir().unwrap();
+        let shapes = ShapesConfig { n_train: 1, n_val: 1, side_px: 32, seed: 0 };
+        let dirs = [temp.path().to_owned()];
+        let mut dataset = dataset::open(&dataset::Config::Shapes(shapes), &dirs).unwrap();
+        dataset.name = name.to_owned();
+        dataset.classes = classes.iter().map(|&name| name.to_owned()).collect();
+        dataset
+    };
+    let own = dataset("own", &["road", "sky", "car"]);
+    let check = |classes: &[&str]| sets::refuse_other_classes(&own, &dataset("other", classes));
+    check(&["road", "sky", "car"]).unwrap();
+    insta::assert_snapshot!(check(&["road", "bus", "sky"]).unwrap_err(), @"`other` (3 classes) cannot be scored by a run on `own` (3 classes): other has no `car`; own has no `bus`; the class lists must agree by name and order (a `folder` dataset can map its labels)");
+    insta::assert_snapshot!(check(&["sky", "road", "car"]).unwrap_err(), @"`other` (3 classes) cannot be scored by a run on `own` (3 classes): class 0 is `road` here, `sky` there; class 1 is `sky` here, `road` there; the class lists must agree by name and order (a `folder` dataset can map its labels)");
+    insta::assert_snapshot!(check(&["road", "sky", "car", "a", "b", "c", "d", "e", "f"]).unwrap_err(), @"`other` (9 classes) cannot be scored by a run on `own` (3 classes): own has no `a`, `b`, `c`, `d`, `e` and 1 more; the class lists must agree by name and order (a `folder` dataset can map its labels)");
 }
 
 #[test]

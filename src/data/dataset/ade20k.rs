@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Ade20kConfig, candidates, first_folder};
+use super::template::is_name;
+use super::{Ade20kConfig, Listing, candidates, first_folder, refuse_without};
 use crate::data::Error;
-use crate::data::split::Item;
+use crate::data::split::{Item, Labels};
 
 /// The first name of each of the 150 classes, as in the `objectInfo150.txt` of the dataset.
 const NAMES: &str = "\
@@ -37,29 +38,16 @@ pub(super) fn find(config: &Ade20kConfig, data_dirs: &[PathBuf]) -> Result<PathB
 
 /// Checks the layout; gives the class names.
 pub(super) fn open(root: &Path) -> Result<Vec<String>, Error> {
-    if !root.is_dir() {
-        let looked_in = vec![root.to_owned()];
-        return Err(Error::MissingDataset { dataset: "ADE20K", looked_in, advice: advice() });
-    }
-    for part in ["images", "annotations"] {
-        if !root.join(part).is_dir() {
-            return Err(Error::IncompleteDataset {
-                dataset: "ADE20K",
-                root: root.to_owned(),
-                missing: part.to_owned(),
-                advice: advice(),
-            });
-        }
-    }
+    refuse_without(root, &["images", "annotations"], "ADE20K", advice)?;
     Ok(NAMES.split("; ").map(str::to_owned).collect())
 }
 
 /// The images of a split folder in the order of their names, each with the mask it should have.
-pub(super) fn items(root: &Path, split: &str) -> Result<Vec<Item>, Error> {
+pub(super) fn list(root: &Path, split: &str) -> Result<Listing, Error> {
     let folder = SPLITS.iter().find(|(name, _)| *name == split).map_or(split, |found| found.1);
     let images = root.join("images").join(folder);
     if !is_name(folder) || !images.is_dir() {
-        let available = available(&root.join("images"))?;
+        let available = splits(root)?;
         return Err(Error::MissingSplit { name: split.to_owned(), path: images, available });
     }
     let mut items = Vec::new();
@@ -69,6 +57,10 @@ pub(super) fn items(root: &Path, split: &str) -> Result<Vec<Item>, Error> {
         if !extension.is_some_and(|text| EXTENSIONS.contains(&text.as_str())) {
             continue;
         }
+        // Hidden files are the file system's own (`._a.jpg`).
+        if image.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+            continue;
+        }
         let id = image.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mask = root.join("annotations").join(folder).join(format!("{id}.png"));
         items.push(Item { id, image, mask });
@@ -76,8 +68,8 @@ pub(super) fn items(root: &Path, split: &str) -> Result<Vec<Item>, Error> {
     if items.is_empty() {
         return Err(Error::EmptySplit { path: images });
     }
-    items.sort_by(|a, b| a.image.cmp(&b.image));
-    Ok(items)
+    items.sort_by(|a: &Item, b| a.image.cmp(&b.image));
+    Ok(Listing { items, labels: Labels::FromOne, faults: Vec::new() })
 }
 
 fn advice() -> String {
@@ -88,13 +80,10 @@ fn advice() -> String {
     )
 }
 
-fn is_name(folder: &str) -> bool {
-    !folder.is_empty() && !folder.contains(['/', '\\']) && !folder.starts_with('.')
-}
-
-fn available(images: &Path) -> Result<Vec<String>, Error> {
+/// Split folders, by their short names.
+pub(super) fn splits(root: &Path) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
-    for entry in fs_err::read_dir(images)? {
+    for entry in fs_err::read_dir(root.join("images"))? {
         let path = entry?.path();
         if path.is_dir() {
             names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));

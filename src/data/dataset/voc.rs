@@ -1,15 +1,14 @@
 //! Folders in VOC layout: `JPEGImages`, `SegmentationClass`, `ImageSets/Segmentation/*.txt` and,
 //! for classes other than VOC's, `classes.txt`.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{VocConfig, candidates, first_folder};
+use super::{Listing, VocConfig, candidates, first_folder, folder, lists, refuse_without};
 use crate::data::Error;
-use crate::data::split::Item;
+use crate::data::split::{Item, Labels};
 
 /// Names of the 21 classes of PASCAL VOC 2012, in the order of its palette.
 pub const CLASSES: [&str; 21] = [
@@ -41,6 +40,10 @@ pub(super) const MASKS: &str = "SegmentationClass";
 pub(super) const SPLITS: &str = "ImageSets/Segmentation";
 pub(super) const CLASSES_FILE: &str = "classes.txt";
 
+/// The larger training set of 10,582 images (with SBD), and where its masks lie, if not with the
+/// others.
+const AUG: (&str, &str) = ("trainaug", "SegmentationClassAug");
+
 const DEFAULT: &str = "VOCdevkit/VOC2012";
 const EXTENSIONS: [&str; 3] = ["jpg", "png", "jpeg"];
 
@@ -51,59 +54,52 @@ pub(super) fn find(config: &VocConfig, data_dirs: &[PathBuf]) -> Result<PathBuf,
 
 /// Checks the layout and reads the class names.
 pub(super) fn open(root: &Path) -> Result<Vec<String>, Error> {
-    if !root.is_dir() {
-        let looked_in = vec![root.to_owned()];
-        return Err(Error::MissingDataset { dataset: "VOC", looked_in, advice: advice() });
-    }
-    for part in [IMAGES, MASKS, SPLITS] {
-        if !root.join(part).is_dir() {
-            return Err(Error::IncompleteDataset {
-                dataset: "VOC",
-                root: root.to_owned(),
-                missing: part.to_owned(),
-                advice: advice(),
-            });
-        }
-    }
+    refuse_without(root, &[IMAGES, MASKS, SPLITS], "VOC", advice)?;
     classes(root)
 }
 
 /// `voc` for VOC 2012 itself, else the name of the folder.
 pub(super) fn name(root: &Path) -> String {
-    // A root such as `data/CCP8/.` or a link still has a last component to be named by.
-    let last = root.components().rev().find_map(|part| match part {
-        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
-        _ => None,
-    });
-    match last {
-        Some(name) if name != "VOC2012" => name,
-        _ => "voc".to_owned(),
-    }
+    folder::last_name(root).filter(|name| name != "VOC2012").unwrap_or_else(|| "voc".to_owned())
 }
 
-pub(super) fn items(root: &Path, split: &str) -> Result<Vec<Item>, Error> {
+pub(super) fn list(root: &Path, split: &str) -> Result<Listing, Error> {
     let path = root.join(SPLITS).join(format!("{split}.txt"));
     let text = match fs_err::read_to_string(&path) {
-        Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let available = available(&root.join(SPLITS))?;
-            return Err(Error::MissingSplit { name: split.to_owned(), path, available });
+            let (name, available) = (split.to_owned(), splits(root)?);
+            return Err(Error::MissingSplit { name, path, available });
         }
-        Err(error) => return Err(Error::Io(error)),
+        text => text?,
     };
-    let stems = stems(&text, &path)?;
-    if stems.is_empty() {
+    let (stems, faults) = lists::stems(&text, &path);
+    if stems.is_empty() && faults.is_empty() {
         return Err(Error::EmptySplit { path });
     }
-    Ok(stems
-        .par_iter()
-        .with_min_len(64)
-        .map(|&stem| Item {
-            id: stem.to_owned(),
-            image: image_path(root, stem),
-            mask: root.join(MASKS).join(format!("{stem}.png")),
-        })
-        .collect())
+    let masks = match AUG {
+        (name, folder) if name == split && root.join(folder).is_dir() => root.join(folder),
+        _ => root.join(MASKS),
+    };
+    let item = |&stem: &&str| Item {
+        id: stem.to_owned(),
+        image: image_path(root, stem),
+        mask: masks.join(format!("{stem}.png")),
+    };
+    let items = stems.par_iter().with_min_len(64).map(item).collect();
+    Ok(Listing { items, labels: Labels::Plain, faults })
+}
+
+/// Split files, without their ending.
+pub(super) fn splits(root: &Path) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(root.join(SPLITS))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "txt") {
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn advice() -> String {
@@ -115,51 +111,23 @@ fn advice() -> String {
 
 /// The image of `stem` in the first format that is there, else where a JPEG would be.
 fn image_path(root: &Path, stem: &str) -> PathBuf {
-    let path = |extension: &str| root.join(IMAGES).join(format!("{stem}.{extension}"));
-    EXTENSIONS.into_iter().map(path).find(|path| path.is_file()).unwrap_or_else(|| path("jpg"))
+    let mut paths = image_paths(root, stem);
+    let first = paths.find(|path| path.is_file());
+    first.unwrap_or_else(|| root.join(IMAGES).join(format!("{stem}.jpg")))
 }
 
-fn stems<'a>(text: &'a str, path: &Path) -> Result<Vec<&'a str>, Error> {
-    let mut lines = HashMap::new();
-    let mut stems = Vec::new();
-    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let stem = line.trim();
-        if stem.is_empty() {
-            continue;
-        }
-        let first = lines.entry(stem).or_insert(index);
-        let problem = if *first != index {
-            format!("is already on line {}", *first + 1)
-        } else if stem.contains(char::is_whitespace) {
-            "has more than one column".to_owned()
-        } else if !is_below(stem) {
-            "leads out of the image folder".to_owned()
-        } else if stem.contains('\0') || stem.len() > 200 {
-            "is no file name".to_owned()
-        } else {
-            stems.push(stem);
-            continue;
-        };
-        let text = stem.chars().take(60).collect();
-        return Err(Error::BadSplitLine { path: path.to_owned(), line: index + 1, text, problem });
-    }
-    Ok(stems)
+fn image_paths(root: &Path, stem: &str) -> impl Iterator<Item = PathBuf> {
+    EXTENSIONS.into_iter().map(move |end| root.join(IMAGES).join(format!("{stem}.{end}")))
 }
 
-fn is_below(stem: &str) -> bool {
-    Path::new(stem).components().all(|part| matches!(part, Component::Normal(_)))
-}
-
-fn available(folder: &Path) -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "txt") {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-        }
-    }
-    names.sort();
-    Ok(names)
+/// Images of which there is a second one in another format.
+pub(super) fn ambiguous(root: &Path, items: &[Item]) -> Vec<Error> {
+    let second = |item: &Item| {
+        let other = image_paths(root, &item.id).find(|path| *path != item.image && path.is_file());
+        let (stem, first) = (item.id.clone(), item.image.clone());
+        other.map(|second| Error::DuplicateStem { stem, first, second })
+    };
+    items.par_iter().with_min_len(64).filter_map(second).collect()
 }
 
 fn classes(root: &Path) -> Result<Vec<String>, Error> {
@@ -171,26 +139,5 @@ fn classes(root: &Path) -> Result<Vec<String>, Error> {
         }
         Err(error) => return Err(Error::Io(error)),
     };
-    let mut names: Vec<String> = Vec::new();
-    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() {
-            continue;
-        }
-        let (number, name) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let problem = if number.parse() != Ok(names.len()) {
-            format!("does not start with {}", names.len())
-        } else if name.trim().is_empty() {
-            "has no name".to_owned()
-        } else {
-            names.push(name.trim().to_owned());
-            continue;
-        };
-        let text = line.chars().take(60).collect();
-        return Err(Error::BadClassLine { path, line: index + 1, text, problem });
-    }
-    if !(1..=255).contains(&names.len()) {
-        return Err(Error::BadClassCount { path, n: names.len() });
-    }
-    Ok(names)
+    lists::indexed_classes(&text, &path)
 }

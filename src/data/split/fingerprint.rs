@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Item, Split};
+use super::{Item, Labels, Split};
 use crate::data::Error;
 use crate::files::hash::{hex, sha256_bytes};
 use crate::files::write_atomic;
@@ -172,7 +172,7 @@ fn hash_masks(
 /// The fingerprint itself; nothing in it depends on where the dataset lies.
 fn combine(split: &Split, stats: &[Stat], masks: &[String]) -> String {
     let mut hasher = Fields::new(b"sweep split 1");
-    hasher.text(split.labels.name());
+    hasher.text(&split.labels.name());
     hasher.number(split.classes.len() as u64);
     for class in split.classes.iter() {
         hasher.text(class);
@@ -180,7 +180,10 @@ fn combine(split: &Split, stats: &[Stat], masks: &[String]) -> String {
     hasher.number(split.items.len() as u64);
     for ((item, stat), mask) in split.items.iter().zip(stats).zip(masks) {
         hasher.text(&item.id);
-        hasher.path(item.image.strip_prefix(&split.root).unwrap_or(&item.image));
+        // A layout that maps its labels names its own folders, and they may be renamed.
+        if !matches!(split.labels, Labels::Map(_)) {
+            hasher.path(item.image.strip_prefix(&split.root).unwrap_or(&item.image));
+        }
         hasher.number(stat.image_bytes);
         hasher.text(mask);
     }
@@ -191,7 +194,7 @@ fn combine(split: &Split, stats: &[Stat], masks: &[String]) -> String {
 fn stat_digest(split: &Split, stats: &[Stat]) -> String {
     let mut hasher = Fields::new(b"sweep stat 1");
     hasher.path(&split.root);
-    hasher.text(split.labels.name());
+    hasher.text(&split.labels.name());
     hasher.number(split.classes.len() as u64);
     for class in split.classes.iter() {
         hasher.text(class);

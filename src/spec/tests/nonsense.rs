@@ -47,7 +47,7 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
     insta::assert_snapshot!(refused("lora_rank = 2\nlora_scaling = 'rs_lora'"), @"x.toml:2: lora_scaling: `rs_lora` is not known; allowed: `standard`, `rslora`; did you mean `rslora`?");
     insta::assert_snapshot!(refused("eval.sets = []"), @"x.toml:1: eval.sets: the list is empty; allowed: a list, each item: a file name without folder, ending or white space");
     insta::assert_snapshot!(refused("eval.sets = ['val', 'val']"), @"x.toml:1: eval.sets: `val` is listed twice");
-    insta::assert_snapshot!(refused("eval.sets = ['../val']"), @"x.toml:1: eval.sets: `../val` does not fit; allowed: a file name without folder, ending or white space");
+    insta::assert_snapshot!(refused("eval.sets = ['../val']"), @"x.toml:1: eval.sets: found `../val`; allowed: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes");
     insta::assert_snapshot!(refused("severities = [5, 6]"), @"x.toml:1: severities: `6` is out of range; allowed: a whole number from 1 to 5");
     insta::assert_snapshot!(refused("data.root = ''"), @"x.toml:1: data.root: the text is empty; allowed: a path");
     insta::assert_snapshot!(refused("schedule.devices = 'gpu'"), @"x.toml:1: schedule.devices: `gpu` does not fit; allowed: `auto`, `cpu`, `cuda:N`, or several of them separated by commas");
@@ -111,6 +111,68 @@ fn combinations_that_do_not_exist_are_refused() {
     insta::assert_snapshot!(refused("decoder = 'fpn_reference'\npx = 97"), @"x.toml:2: train.input.px: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) and more, or another decoder");
     insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'fpn_reference']\ntokens = [6, 7]"), @"x.toml:3: train.input.tokens: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) and more, or another decoder");
     insta::assert_snapshot!(refused("[train]\nrecipe = 'reference'\nschedule = 'cosine'"), @r#"x.toml:3: train.schedule.warmup_percent: missing: `train.schedule.kind = "cosine"` needs it; allowed: a whole number from 0 to 100"#);
+}
+
+/// A folder dataset with `extra` in the place of keys, or beside them.
+fn folder(extra: &str) -> String {
+    let keys = [
+        ("root", "root = 'd'"),
+        ("images", "images = 'i/{stem}.*'"),
+        ("masks", "masks = 'm/{stem}.png'"),
+        ("classes", "classes = ['a', 'b']"),
+        ("fractions", "fractions = { train = 0.8, val = 0.2 }"),
+    ];
+    let kept = keys.iter().filter(|(name, _)| !extra.starts_with(name)).map(|(_, line)| *line);
+    let lines: Vec<_> = ["[data]", "kind = 'folder'", extra].into_iter().chain(kept).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn folders_that_make_no_sense_are_refused() {
+    assert_eq!(only(&folder("")).data.kind(), "folder");
+    insta::assert_snapshot!(refused("data = 'folder'"), @r#"
+    x.toml:1: data.images: missing: `data.kind = "folder"` needs it; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
+    x.toml:1: data.masks: missing: `data.kind = "folder"` needs it; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
+    x.toml:1: data.classes: missing: `data.kind = "folder"` needs it; allowed: a list of 1 to 255 names, or the path of a file with one a line
+    "#);
+    insta::assert_snapshot!(refused(&folder("root = ''")), @"x.toml:3: data.root: the text is empty; allowed: a path");
+    insta::assert_snapshot!(refused(&folder("root = 'd'\nn_train = 3")), @"x.toml:4: data.n_train: has no effect: no cell with it has data.kind = `shapes`");
+    insta::assert_snapshot!(refused(&folder("images = 'i/a.png'")), @r#"x.toml:3: data.images: `i/a.png` does not have `{stem}` in one place; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)"#);
+    insta::assert_snapshot!(refused(&folder("images = '../{stem}.png'")), @r#"x.toml:3: data.images: `../{stem}.png` is not a path below the dataset's folder; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)"#);
+    insta::assert_snapshot!(refused(&folder("images = 'm/{stem}.png'")), @"x.toml:5: data.masks: is the same as `data.images`");
+    insta::assert_snapshot!(refused(&folder("images = 'i/{split}/{stem}.png'")), @"x.toml:7: data.fractions: draws splits from all images, but a path has `{split}`; give one of them");
+    insta::assert_snapshot!(refused(&folder("classes = ['a', 'a']")), @"x.toml:3: data.classes: `a` is listed twice; allowed: a list of 1 to 255 names, or the path of a file with one a line");
+    insta::assert_snapshot!(refused(&folder("classes = [3]")), @"x.toml:3: data.classes: `3` is no name; allowed: a list of 1 to 255 names, or the path of a file with one a line");
+    insta::assert_snapshot!(refused(&folder("classes = []")), @"x.toml:3: data.classes: there are 0 names; allowed: a list of 1 to 255 names, or the path of a file with one a line");
+    insta::assert_snapshot!(refused(&folder("fractions = { train = 0.8, val = 0.3 }")), @"x.toml:3: data.fractions: add up to 1.1; allowed: 1 at most");
+    insta::assert_snapshot!(refused(&folder("fractions = { train = 0 }")), @"x.toml:3: data.fractions: train: `0` is out of range; allowed: a number above 0, up to 1; allowed: a table of splits, each with its part of all images, such as { train = 0.8, val = 0.2 }");
+    insta::assert_snapshot!(refused(&folder("fractions = { 'a b' = 1 }")), @"x.toml:3: data.fractions: `a b` is no split's name; allowed: a table of splits, each with its part of all images, such as { train = 0.8, val = 0.2 }");
+    insta::assert_snapshot!(refused(&folder("splits = { train = 't.txt' }")), @"x.toml:8: data.fractions: set together with `data.splits`, first in line 3; give one of them");
+    insta::assert_snapshot!(refused(&folder("label_map = { 7 = 'a' }")), @r#"x.toml:3: data.label_map: 7 has the class `a`; allowed: a table of ids or of colours, each with its class (255: void), such as { 7 = 0, 8 = 1 } or { "128,64,0" = 0 }"#);
+    insta::assert_snapshot!(refused(&folder("label_map = { x = 1 }")), @r#"x.toml:3: data.label_map: `x` is neither an id (`7`) nor a colour (`128,64,0`); allowed: a table of ids or of colours, each with its class (255: void), such as { 7 = 0, 8 = 1 } or { "128,64,0" = 0 }"#);
+    insta::assert_snapshot!(refused(&folder("label_map = { 7 = 2 }")), @"x.toml:7: data.label_map: maps 7 to 2, but there are 2 classes; allowed: 0 to 1, and 255 for void");
+    insta::assert_snapshot!(refused(&folder("label_map = { 7 = 0, '1,2,3' = 1 }")), @r#"x.toml:3: data.label_map: there are ids and colours; allowed: a table of ids or of colours, each with its class (255: void), such as { 7 = 0, 8 = 1 } or { "128,64,0" = 0 }"#);
+    insta::assert_snapshot!(refused(&folder("label_map = { 7 = 0 }\nreduce_zero_label = true")), @"x.toml:4: data.reduce_zero_label: set together with `data.label_map`, which can map 0 to 255; give one");
+    insta::assert_snapshot!(refused(&folder("void = 70000")), @r#"x.toml:3: data.void: `70000` is neither an id (`7`) nor a colour (`128,64,0`); allowed: an id from 0 to 65535, or a colour such as "128,64,0""#);
+    insta::assert_snapshot!(refused(&folder("void = [1, 2, 3]")), @"x.toml:3: data.void: `1,2,3` is a colour, but the masks hold ids, without a `data.label_map` of colours");
+    let no_split = folder("").replace("fractions = { train = 0.8, val = 0.2 }", "");
+    insta::assert_snapshot!(refused(&no_split), @"x.toml:5: data.images: nothing says which image is in which split; allowed: `{split}` in the path, or `data.splits`, or `data.fractions`");
+}
+
+#[test]
+fn sets_of_other_datasets_that_make_no_sense_are_refused() {
+    let set = |table: &str| format!("eval.sets = ['val', {{ {table} }}]");
+    let spec = only(&set("kind = 'acdc', split = 'val_fog'"));
+    assert_eq!(spec.eval.sets[1].label(), "acdc/val_fog");
+    assert_eq!(only(&set("kind = 'acdc'")).eval.sets[1].split(), "val");
+    insta::assert_snapshot!(refused(&set("split = 'val'")), @"x.toml:1: eval.sets: the table has no `kind`; allowed: `voc`, `ade20k`, `cityscapes`, `acdc`, `folder`, `shapes`");
+    insta::assert_snapshot!(refused(&set("kind = 'acdk'")), @"x.toml:1: eval.sets: `acdk` is not known; allowed: `voc`, `ade20k`, `cityscapes`, `acdc`, `folder`, `shapes`; did you mean `acdc`?");
+    insta::assert_snapshot!(refused(&set("kind = 'acdc', splt = 'val'")), @"x.toml:1: eval.sets: `splt` is no key of a set of kind `acdc`; allowed: `root`, `split`, `kind`; did you mean `split`?");
+    insta::assert_snapshot!(refused(&set("kind = 'acdc', train = 'a'")), @"x.toml:1: eval.sets: `train` is no key of a set of kind `acdc`; allowed: `root`, `split`, `kind`");
+    insta::assert_snapshot!(refused(&set("kind = 'acdc', split = '../a'")), @"x.toml:1: eval.sets: `split`: `../a` does not fit; allowed: a file name without folder, ending or white space");
+    insta::assert_snapshot!(refused(&set("kind = 'folder', images = 'i/{stem}.png'")), @r#"x.toml:1: eval.sets: the table has no `masks`; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)"#);
+    insta::assert_snapshot!(refused(&set("kind = 'folder', images = '{stem}.png', masks = '{stem}.png', classes = ['a'], root = 'd', fractions = { val = 1 }")), @"x.toml:1: eval.sets: `data.masks` is the same as `data.images`");
+    insta::assert_snapshot!(refused("eval.sets = [3]"), @"x.toml:1: eval.sets: found `3`; allowed: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes");
 }
 
 #[test]
@@ -204,7 +266,7 @@ fn check_finds_what_did_not_come_through_a_file() {
     train.lr: found nothing; allowed: a number above 0, up to 10
     train.flip: `2.0` is out of range; allowed: a number from 0 to 1
     train.input.px: `1` is out of range; allowed: a side, or [height, width], in pixels from 14 to 8192
-    eval.sets: the list is empty; allowed: a list, each item: a file name without folder, ending or white space
+    eval.sets: the list is empty; allowed: a list, each item: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes
     eval.corruption.suite: `imagenet-c` is not known; allowed: `imagenet-c-first8`, `none`
     train.epochs: exactly one of `epochs` and `steps` must be set
     train.input.px: `1x1` is less than one patch of dinov2; allowed: 14 and more

@@ -1,0 +1,182 @@
+//! `sweep data check`: every file of a dataset, looked at.
+
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+use super::fault::{Exit, fault};
+use super::{Globals, printer};
+use crate::data::check::{Check, Report, labelled_splits};
+use crate::data::dataset::{self, EvalSet, KINDS};
+use crate::spec;
+use crate::train::run::with_sources;
+
+/// Raised when the meaning of a key of `--json` changes.
+const VERSION: u32 = 1;
+
+/// Look at datasets
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Read every image, mask and split list; report what is wrong and what the masks hold
+    Check(CheckArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// A kind of dataset, or an experiment file (TOML) for the splits it trains and scores on
+    #[arg(value_name = "DATASET|EXPERIMENT")]
+    pub target: String,
+    /// The dataset's folder, instead of its usual place in the data folders
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Look at this split only; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub split: Vec<String>,
+    /// Set a key, e.g. `data.images=img/{stem}.jpg` of a `folder`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print everything as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Threads; default: one a core
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+}
+
+/// A dataset and the splits to look at; none: all with labels.
+#[derive(Debug)]
+struct Target {
+    config: dataset::Config,
+    splits: Vec<String>,
+}
+
+/// A dataset that was looked at.
+#[derive(Debug, Serialize)]
+struct Checked {
+    kind: &'static str,
+    name: String,
+    root: PathBuf,
+    report: Report,
+}
+
+pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
+    let Command::Check(args) = &args.command;
+    let (targets, data_dirs) = targets(args, globals)?;
+    let threads = args.jobs.map_or(0, NonZeroUsize::get);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.context("cannot start threads")?;
+    let mut checked = Vec::new();
+    let mut exit = Exit::Done;
+    for target in &targets {
+        match pool.install(|| look(target, &data_dirs, globals)) {
+            Ok(found) => checked.push(found),
+            Err(error) => {
+                printer::note(&format_args!("error: {}", with_sources(&error)));
+                exit = Exit::Environment;
+            }
+        }
+    }
+    let n_faults: usize = checked.iter().map(|found| found.report.faults().count()).sum();
+    if args.json {
+        let value = json!({ "version": VERSION, "n_faults": n_faults, "datasets": checked });
+        printer::data(&format!("{}\n", serde_json::to_string_pretty(&value)?));
+    } else {
+        let parts: Vec<_> = checked.iter().map(text::dataset).collect();
+        printer::data(&parts.join("\n"));
+    }
+    Ok(match exit {
+        Exit::Done if n_faults > 0 => Exit::SomeFailed,
+        exit => exit,
+    })
+}
+
+fn targets(args: &CheckArgs, globals: &Globals) -> anyhow::Result<(Vec<Target>, Vec<PathBuf>)> {
+    let target = args.target.as_str();
+    if KINDS.contains(&target) {
+        let root = args.root.iter().map(|root| format!("data.root={}", root.display()));
+        let mut set = vec![format!("data.kind={target}")];
+        set.extend(root.chain(args.set.iter().cloned()));
+        let config = super::known(spec::load_data(&set))?;
+        let data_dirs = super::load_machine(globals)?.data_dirs;
+        return Ok((vec![Target { config, splits: args.split.clone() }], data_dirs));
+    }
+    let path = Path::new(target);
+    if !path.is_file() {
+        let words = format!(
+            "`{target}` is neither a kind of dataset ({}) nor an experiment file",
+            KINDS.join(", ")
+        );
+        return Err(fault(Exit::Usage, words));
+    }
+    if args.root.is_some() {
+        let words = "`--root` is for a kind of dataset; an experiment says where its data is";
+        return Err(fault(Exit::Usage, words));
+    }
+    let (experiment, machine) = super::load_experiment(path, &args.set, globals)?;
+    let specs = experiment.cells.iter().map(|cell| &cell.spec);
+    Ok((of_specs(specs, &args.split), machine.data_dirs))
+}
+
+/// Each dataset once, with the splits that are trained or scored on, or with those of `asked`.
+fn of_specs<'a>(specs: impl Iterator<Item = &'a spec::RunSpec>, asked: &[String]) -> Vec<Target> {
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut targets: Vec<Target> = Vec::new();
+    let mut seen: BTreeSet<(usize, String)> = BTreeSet::new();
+    let mut add = |config: &dataset::Config, split: &str| {
+        let key = serde_json::to_string(config).expect("a config is plain data");
+        let place = *places.entry(key).or_insert_with(|| {
+            targets.push(Target { config: config.clone(), splits: asked.to_vec() });
+            targets.len() - 1
+        });
+        if asked.is_empty() && seen.insert((place, split.to_owned())) {
+            targets[place].splits.push(split.to_owned());
+        }
+    };
+    for spec in specs {
+        add(&spec.data, spec.data.train());
+        for set in &spec.eval.sets {
+            match set {
+                EvalSet::Own(split) => add(&spec.data, split),
+                EvalSet::Other { data, split } => add(data, split),
+            }
+        }
+    }
+    targets
+}
+
+fn look(
+    target: &Target,
+    data_dirs: &[PathBuf],
+    globals: &Globals,
+) -> Result<Checked, crate::data::Error> {
+    let dataset = dataset::open(&target.config, data_dirs)?;
+    let splits = match &target.splits[..] {
+        [] => labelled_splits(&dataset)?,
+        splits => splits.to_vec(),
+    };
+    let check = Check::new(&dataset, &splits)?;
+    let bar = if globals.quiet { ProgressBar::hidden() } else { bar(check.len(), &dataset.name) };
+    let report = check.run(&|| bar.inc(1));
+    bar.finish_and_clear();
+    Ok(Checked { kind: target.config.kind(), name: dataset.name, root: dataset.root, report })
+}
+
+/// Draws itself on a terminal only.
+fn bar(n_pairs: usize, name: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}");
+    let style = style.expect("the template is a good one");
+    ProgressBar::new(n_pairs as u64).with_style(style).with_message(name.to_owned())
+}

@@ -1,0 +1,320 @@
+//! Damaged images, masks and lists through `data check` and the loaders: no panic, no hang, every
+//! fault named. `scripts/fuzz_data.sh` runs many more of them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "data_faults/mutate.rs"]
+mod mutate;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use dino_sweep::data::check::{Check, Kind, Report};
+use dino_sweep::data::dataset::{self, Config, Dataset};
+use dino_sweep::data::image_io::{decode_mask, decode_rgb, write_png_mask_stored};
+use dino_sweep::data::loader::{TrainLoader, TrainLoaderConfig};
+use dino_sweep::data::split::{Item, Split};
+use dino_sweep::data::{Error, Mask};
+use dino_sweep::rng::{self, ChaCha8Rng};
+use mutate::{below, crc32, damaged};
+use serde_json::json;
+
+/// Damaged files in a run without `FUZZ_FILES`.
+const FILES: usize = 3_000;
+/// Images, and as many masks, of one dataset.
+const PAIRS: usize = 200;
+/// Lists of one dataset.
+const LISTS: usize = 40;
+/// A batch takes half a second; this is a hang.
+const BATCH_MAX: Duration = Duration::from_mins(5);
+
+/// What became of the files of a batch.
+#[derive(Debug, Default)]
+struct Tally {
+    files: usize,
+    /// Findings of `data check` by kind.
+    kinds: BTreeMap<&'static str, usize>,
+    pairs_loaded: usize,
+    pairs_refused: usize,
+    lists_refused: usize,
+}
+
+struct Seeds {
+    images: Vec<Vec<u8>>,
+    masks: Vec<Vec<u8>>,
+    lists: Vec<Vec<u8>>,
+}
+
+#[test]
+fn damaged_files_are_named_and_nothing_panics_or_hangs() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
+    let n_files = number("FUZZ_FILES").unwrap_or(FILES);
+    let seed = number("FUZZ_SEED").unwrap_or(0);
+    let seeds = Arc::new(seeds());
+    let started = Instant::now();
+    let mut total = Tally::default();
+    for batch in 0.. {
+        if total.files >= n_files {
+            break;
+        }
+        let (done, told) = mpsc::channel();
+        let seeds = Arc::clone(&seeds);
+        let worker = std::thread::spawn(move || {
+            let tally = run_batch(&seeds, seed as u64, batch);
+            // The test has given up where nobody listens.
+            let _ = done.send(());
+            tally
+        });
+        let hangs = told.recv_timeout(BATCH_MAX) == Err(mpsc::RecvTimeoutError::Timeout);
+        assert!(!hangs, "batch {batch} of seed {seed} hangs");
+        let tally = worker.join().unwrap_or_else(|_| panic!("batch {batch} of seed {seed} panics"));
+        total.add(tally);
+    }
+    println!("{total:?} in {:.1?}", started.elapsed());
+    let named: usize = total.kinds.values().sum();
+    assert!(named > total.files / 3, "most damage is seen: {total:?}");
+    assert!(total.pairs_loaded > total.files / 50, "some damage does no harm: {total:?}");
+}
+
+/// Sound files; `FUZZ_SEEDS` names a folder with more of them.
+fn seeds() -> Seeds {
+    let mut seeds = Seeds { images: mutate::images(), masks: mutate::masks(), lists: lists() };
+    if let Ok(folder) = std::env::var("FUZZ_SEEDS") {
+        for entry in fs_err::read_dir(folder).unwrap() {
+            let bytes = fs_err::read(entry.unwrap().path()).unwrap();
+            if decode_mask(&bytes, Path::new("seed")).is_ok() {
+                seeds.masks.push(bytes.clone());
+            }
+            if decode_rgb(&bytes, Path::new("seed")).is_ok() {
+                seeds.images.push(bytes);
+            }
+        }
+    }
+    seeds
+}
+
+fn lists() -> Vec<Vec<u8>> {
+    let stems: Vec<String> = (0..20).map(|i| format!("{i:05}\n")).collect();
+    let classes = "0 ground\n1 thing\n2 other\n";
+    let texts = [
+        stems.concat(),
+        stems.concat().replace('\n', "\r\n"),
+        format!("\u{feff}{}", stems.concat()),
+        "2007_000032\n../../x\n/etc/passwd\na b\n\u{e9}\n".to_owned(),
+        classes.to_owned(),
+        "ground\nthing\n".to_owned(),
+    ];
+    texts.into_iter().map(String::into_bytes).collect()
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.files += other.files;
+        self.pairs_loaded += other.pairs_loaded;
+        self.pairs_refused += other.pairs_refused;
+        self.lists_refused += other.lists_refused;
+        for (kind, n) in other.kinds {
+            *self.kinds.entry(kind).or_insert(0) += n;
+        }
+    }
+}
+
+fn run_batch(seeds: &Seeds, seed: u64, batch: u64) -> Tally {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let mut rng = rng::keyed(seed, "fuzz data", &[batch]);
+    let mut tally = Tally::default();
+    write_pairs(&mut rng, seeds, root);
+    // Of every three pairs two masks and two images.
+    tally.files += 2 * PAIRS * 2 / 3;
+    for config in
+        [voc(), folder(&json!({})), folder(&json!({ "label_map": { "0,0,0": 0, "128,0,0": 1 } }))]
+    {
+        let dataset = dataset::open_at(&config, root).unwrap();
+        check_pairs(&dataset, &mut tally);
+    }
+    for _ in 0..LISTS {
+        check_list(&mut rng, seeds, root, &mut tally);
+    }
+    tally.files += LISTS;
+    tally
+}
+
+fn voc() -> Config {
+    serde_json::from_value(json!({ "kind": "voc" })).unwrap()
+}
+
+fn folder(extra: &serde_json::Value) -> Config {
+    let mut config = json!({
+        "kind": "folder",
+        "root": ".",
+        "images": "JPEGImages/{stem}.*",
+        "masks": "SegmentationClass/{stem}.png",
+        "classes": { "names": ["ground", "thing"] },
+        "splits": { "train": "ImageSets/Segmentation/train.txt" },
+    });
+    config.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    serde_json::from_value(config).unwrap()
+}
+
+/// Pairs of which the image, the mask or both are damaged.
+fn write_pairs(rng: &mut ChaCha8Rng, seeds: &Seeds, root: &Path) {
+    for part in ["JPEGImages", "SegmentationClass", "ImageSets/Segmentation"] {
+        fs_err::create_dir_all(root.join(part)).unwrap();
+    }
+    fs_err::write(root.join("classes.txt"), "0 ground\n1 thing\n").unwrap();
+    for i in 0..PAIRS {
+        let which = below(rng, 3);
+        let image = match which {
+            0 => mutate::pick(rng, &seeds.images).clone(),
+            _ => damaged(rng, &seeds.images),
+        };
+        let mask = match which {
+            1 => sound_mask(&image),
+            _ => damaged(rng, &seeds.masks),
+        };
+        fs_err::write(root.join(format!("JPEGImages/{i:05}.jpg")), image).unwrap();
+        fs_err::write(root.join(format!("SegmentationClass/{i:05}.png")), mask).unwrap();
+    }
+    let list: Vec<String> = (0..PAIRS).map(|i| format!("{i:05}\n")).collect();
+    fs_err::write(root.join("ImageSets/Segmentation/train.txt"), list.concat()).unwrap();
+}
+
+/// Of the size that the damaged image has now, so that what loads goes on to the loader.
+fn sound_mask(image: &[u8]) -> Vec<u8> {
+    let size = decode_rgb(image, Path::new("x")).map(|image| [image.width, image.height]);
+    let [width, height] = size.unwrap_or([mutate::WIDTH, mutate::HEIGHT]);
+    let mask = Mask { width, height, classes: vec![1; (width * height) as usize] };
+    write_png_mask_stored(&mask, &dino_sweep::data::image_io::voc_palette())
+}
+
+/// `data check` finds a fault in just the pairs that do not load; those that do make batches.
+fn check_pairs(dataset: &Dataset, tally: &mut Tally) {
+    let report = Check::new(dataset, &["train".to_owned()]).unwrap().run(&|| {});
+    count(&report, tally);
+    let split = dataset.split("train").unwrap();
+    let mut sound: Vec<Item> = Vec::new();
+    for (index, item) in split.items.iter().enumerate() {
+        let faults: Vec<_> =
+            report.faults().filter(|fault| fault.item.as_ref() == Some(&item.id)).collect();
+        let stops = faults.iter().any(|fault| fault.kind != Kind::DamagedImage);
+        match split.load(index) {
+            Ok(sample) => {
+                assert!(!stops, "{faults:?} in a pair that loads");
+                let n = (sample.image.width * sample.image.height) as usize;
+                assert_eq!((sample.image.pixels.len(), sample.mask.classes.len()), (3 * n, n));
+                assert!(sample.mask.classes.iter().all(|class| matches!(class, 0 | 1 | 255)));
+                sound.push(item.clone());
+                tally.pairs_loaded += 1;
+            }
+            Err(error) => {
+                assert!(stops, "{}: `data check` does not see: {error}", item.id);
+                let names = |text: &str| text.contains(&item.id);
+                assert!(names(&error.to_string()), "the file is not named: {error}");
+                assert!(faults.iter().all(|fault| names(&fault.message)), "{faults:?}");
+                tally.pairs_refused += 1;
+            }
+        }
+    }
+    let classes = dataset.classes.clone().into();
+    load_all(Split::new("train", sound, &dataset.root, classes, split.labels().clone()));
+}
+
+fn load_all(split: Split) {
+    let n = split.len();
+    let loader = TrainLoader::new(TrainLoaderConfig {
+        split: Arc::new(split),
+        input_px: [28, 42],
+        batch_size: 16,
+        seed: 0,
+        flip: 0.5,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+        void_as_background: false,
+        threads: 2,
+        depth: 2,
+    });
+    let loaded: usize = loader.epoch(0, 0).map(|batch| batch.unwrap().n).sum();
+    assert_eq!(loaded, n);
+}
+
+/// A damaged list as split and as class file.
+fn check_list(rng: &mut ChaCha8Rng, seeds: &Seeds, root: &Path, tally: &mut Tally) {
+    let bytes = damaged(rng, &seeds.lists);
+    let list = root.join("ImageSets/Segmentation/val.txt");
+    fs_err::write(&list, &bytes).unwrap();
+    let dataset = dataset::open_at(&voc(), root).unwrap();
+    let check = Check::new(&dataset, &["val".to_owned()]).unwrap();
+    let n_pairs = check.len();
+    let report = check.run(&|| {});
+    assert_eq!(report.n_pairs as usize, n_pairs);
+    match dataset.split("val") {
+        Ok(split) => {
+            let names: Vec<&PathBuf> = split.items.iter().map(|item| &item.image).collect();
+            assert!(names.iter().all(|path| path.starts_with(&dataset.root)), "{names:?}");
+        }
+        Err(error) => {
+            assert!(report.faults().next().is_some(), "`data check` does not see: {error}");
+            assert!(error.to_string().contains("val.txt"), "the file is not named: {error}");
+            tally.lists_refused += 1;
+        }
+    }
+    let classes = root.join("names.txt");
+    fs_err::write(&classes, &bytes).unwrap();
+    let config = folder(&json!({ "classes": { "file": "names.txt" } }));
+    match dataset::open_at(&config, root) {
+        Ok(dataset) => assert!((1..=255).contains(&dataset.classes.len())),
+        Err(error) => assert!(error.to_string().contains("names.txt"), "not named: {error}"),
+    }
+}
+
+fn count(report: &Report, tally: &mut Tally) {
+    for finding in &report.findings {
+        *tally.kinds.entry(finding.kind.name()).or_insert(0) += 1;
+    }
+}
+
+/// A sound PNG file whose header says that it is `width` x `height`.
+fn relabelled(mut bytes: Vec<u8>, width: u32, height: u32) -> Vec<u8> {
+    bytes[16..20].copy_from_slice(&width.to_be_bytes());
+    bytes[20..24].copy_from_slice(&height.to_be_bytes());
+    let crc = crc32(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn sizes_that_do_not_fit_into_a_file_are_refused_before_memory_is_taken() {
+    let path = Path::new("bomb.png");
+    for seed in mutate::images().into_iter().filter(|seed| seed.starts_with(b"\x89PNG")) {
+        for side in [16_000, 16_384] {
+            let error = decode_rgb(&relabelled(seed.clone(), side, side), path).unwrap_err();
+            assert!(matches!(error, Error::Overdeclared { .. }), "{error}");
+        }
+        let error = decode_rgb(&relabelled(seed, 60_000, 60_000), path).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    }
+    for seed in mutate::masks() {
+        let error = decode_mask(&relabelled(seed, 16_000, 16_000), path).unwrap_err();
+        assert!(matches!(error, Error::Overdeclared { .. }), "{error}");
+    }
+    for mut seed in mutate::images().into_iter().filter(|seed| !seed.starts_with(b"\x89PNG")) {
+        let at =
+            seed.windows(2).position(|w| w[0] == 0xff && (0xc0..=0xc2).contains(&w[1])).unwrap();
+        seed[at + 5..at + 9].copy_from_slice(&[0x3f, 0xff, 0x3f, 0xff]);
+        let error = decode_rgb(&seed, path).unwrap_err();
+        assert!(matches!(error, Error::Overdeclared { .. }), "{error}");
+    }
+}
+
+#[test]
+fn the_seeds_are_sound() {
+    for (i, seed) in mutate::images().into_iter().enumerate() {
+        let image = decode_rgb(&seed, Path::new("x"));
+        let image = image.unwrap_or_else(|error| panic!("seed {i}: {error:?}"));
+        assert_eq!((image.width, image.height), (mutate::WIDTH, mutate::HEIGHT));
+    }
+}
