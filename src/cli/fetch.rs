@@ -89,15 +89,13 @@ fn things(args: &Args) -> anyhow::Result<Vec<Thing>> {
     let mut unknown = Vec::new();
     for name in &args.names {
         let data = fetch::find(name).map(Thing::Data);
-        match data.or_else(|| release::find(name).map(Thing::Weights)) {
-            Some(thing) => things.push(thing),
-            None => {
-                let nearest = spec::nearest(name, names());
-                let hint =
-                    nearest.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
-                unknown.push(format!("`{name}`{hint}"));
-            }
+        let thing = data.or_else(|| release::find(name).map(Thing::Weights));
+        if thing.is_none() {
+            let nearest = spec::nearest(name, names());
+            let hint = nearest.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+            unknown.push(format!("`{name}`{hint}"));
         }
+        things.extend(thing);
     }
     if !unknown.is_empty() {
         let words = format!(
@@ -156,9 +154,8 @@ fn weights(release: &Release, setting: &Setting<'_>, show: &mut Show) -> anyhow:
         return Ok(found);
     }
     let url = match (&args.url, &args.mirror, &release.access) {
-        (Some(url), _, _) => url.clone(),
         (None, Some(base), _) => format!("{}/{}", base.trim_end_matches('/'), release.file_name),
-        (None, None, Access::Open { url }) => url.clone(),
+        (Some(url), _, _) | (None, None, Access::Open { url }) => url.clone(),
         (None, None, Access::Gated { page }) => {
             return Err(fault(Exit::Environment, gated(release, page, dir)));
         }
@@ -192,22 +189,21 @@ fn there(release: &Release, weight_dirs: &[PathBuf], with_caches: bool) -> Optio
 
 fn gated(release: &Release, page: &str, dir: &Path) -> String {
     let name = release.variant.name;
-    let mut text = format!(
-        "gated: accept the {} on {page}; Meta then sends links by e-mail. Then\n    \
-         sweep fetch {name} --url 'LINK'\n\
-         or put the file (its sha256 begins with {}) here:\n    {}",
-        release.licence,
-        release.variant.sha256,
-        dir.join(release.file_name).display(),
-    );
-    if let Some(folder) = release.variant.folders.first() {
-        text.push_str(&format!(
+    let hub = release.variant.folders.first().map_or_else(String::new, |folder| {
+        format!(
             "\nor, from https://huggingface.co/facebook/{folder}, where the licence can be accepted \
              too:\n    {}",
             dir.join(folder).join("model.safetensors").display()
-        ));
-    }
-    text
+        )
+    });
+    format!(
+        "gated: accept the {} on {page}; Meta then sends links by e-mail. Then\n    \
+         sweep fetch {name} --url 'LINK'\n\
+         or put the file (its sha256 begins with {}) here:\n    {}{hub}",
+        release.licence,
+        release.variant.sha256,
+        dir.join(release.file_name).display(),
+    )
 }
 
 fn by_hand(row: &Row, dir: &Path) -> String {

@@ -138,7 +138,6 @@ impl Unpacking<'_> {
                 return Err(self.refused(&name, "is neither a file nor a folder"));
             }
         }
-        drop(tar);
         // After the last file come its padding and a block of zeros; the reader would take the
         // end of a file that was cut between two entries for the end of the archive.
         if counted.n < entries_end.next_multiple_of(512).saturating_add(512) {
@@ -150,11 +149,11 @@ impl Unpacking<'_> {
 
     fn zip(&mut self, reader: BufReader<fs_err::File>) -> Result<(), Error> {
         const KIND: u32 = 0o170_000;
-        let mut zip = zip::ZipArchive::new(reader).map_err(|error| self.bad_zip(error))?;
+        let mut zip = zip::ZipArchive::new(reader).map_err(|error| self.bad_zip(&error))?;
         self.check_limits(zip.len(), 0)?;
         let mut total: u64 = 0;
         for index in 0..zip.len() {
-            let mut entry = zip.by_index(index).map_err(|error| self.bad_zip(error))?;
+            let mut entry = zip.by_index(index).map_err(|error| self.bad_zip(&error))?;
             let name = entry.name_raw().to_vec();
             total = total.saturating_add(entry.size());
             self.check_limits(index, total)?;
@@ -237,7 +236,7 @@ impl Unpacking<'_> {
         Error::Damaged { archive: self.archive.to_owned(), problem: error.to_string() }
     }
 
-    fn bad_zip(&self, error: zip::result::ZipError) -> Error {
+    fn bad_zip(&self, error: &zip::result::ZipError) -> Error {
         Error::Damaged { archive: self.archive.to_owned(), problem: error.to_string() }
     }
 }

@@ -22,15 +22,13 @@ impl Claim {
         let path = target.with_file_name(format!(".{name}.lock"));
         let mut waits = Some(waits);
         loop {
-            let lock = match FileLock::try_acquire(&path)? {
-                Some(lock) => lock,
-                None => {
-                    if let Some(waits) = waits.take() {
-                        waits();
-                    }
-                    FileLock::acquire(&path)?
-                }
-            };
+            let free = FileLock::try_acquire(&path)?;
+            if free.is_none()
+                && let Some(waits) = waits.take()
+            {
+                waits();
+            }
+            let lock = free.map_or_else(|| FileLock::acquire(&path), Ok)?;
             // Whoever held it removed it: what we hold then is a file without a name, and the next
             // one to come makes another.
             if is_at(&lock, &path)? {

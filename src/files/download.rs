@@ -3,31 +3,27 @@
 //! A file grows as `<target>.part` and takes its name only once its length and checksum are right:
 //! whatever the network, the server or `kill -9` do, the target is absent or right.
 
+mod body;
+mod check;
 mod client;
+mod error;
 mod part;
+mod patience;
 #[cfg(test)]
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use md5::Md5;
-use sha2::Sha256;
-use sha2::digest::Digest;
-
-use super::space::free_bytes;
-use super::{Claim, hash, write_atomic};
+use super::Claim;
+use body::Body;
+use check::verify;
 use client::{Again, Answer, Client, Failure, Length};
-use part::{Notes, Part};
-
-/// A server that gives a little and breaks off, again and again, is not waited for for ever.
-const ATTEMPTS_MAX: u32 = 2000;
-/// Enough to see a page where a file should be.
-const SNIFF_BYTES: usize = 512;
-const WAIT_MAX: Duration = Duration::from_secs(30);
+pub use error::Error;
+use part::Part;
+use patience::Patience;
 
 /// A file that is published somewhere.
 #[derive(Debug, Clone)]
@@ -82,7 +78,7 @@ pub enum Proxy {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            stall_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_mins(1),
             connect_timeout: Duration::from_secs(30),
             idle_attempts: 5,
             wait: Duration::from_secs(1),
@@ -146,39 +142,17 @@ pub enum Proof {
     None,
 }
 
-/// Why a file is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("cannot reach {url}: {why}")]
-    Unreachable { url: String, why: String },
-    #[error("{url} breaks off: {why}; {done} bytes are kept in `{part}`, the same command goes on")]
-    Broken { url: String, why: String, done: u64, part: PathBuf },
-    #[error("{url} is refused: {status} {}", status_words(*status))]
-    Refused { url: String, status: u16 },
-    #[error("{url}: {problem}")]
-    BadAddress { url: String, problem: String },
-    #[error("{url} gives a web page instead of the file")]
-    Page { url: String },
-    #[error("{url} is another file: {found} bytes where {expected} are expected")]
-    WrongSize { url: String, found: u64, expected: String },
-    #[error("{url} does not say how long the file is, and no checksum of it is published")]
-    NoLength { url: String },
-    #[error("{what} is not the published file: its {kind} is {found} instead of {expected}")]
-    Checksum { what: String, kind: &'static str, found: String, expected: String },
-    #[error("no certificates can be read from `{path}` (SSL_CERT_FILE)")]
-    Certificates { path: PathBuf },
-    #[error("`{folder}` has {free} bytes free where {needed} are needed")]
-    NoRoom { folder: PathBuf, free: u64, needed: u64 },
-    #[error("the disk is full; {done} bytes are kept in `{part}`, the same command goes on")]
-    DiskFull { part: PathBuf, done: u64 },
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
 /// Downloads files.
 pub struct Downloader {
     client: Client,
     settings: Settings,
+}
+
+/// What is to be where.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    file: &'a RemoteFile,
+    target: &'a Path,
 }
 
 type Tell<'a> = dyn FnMut(News<'_>) + 'a;
@@ -208,7 +182,7 @@ impl Downloader {
             return Ok(Fetched { is_new: false, proof });
         }
         let mut part = Part::open(target)?;
-        let proof = match self.download(file, target, &mut part, tell) {
+        let proof = match self.download(Task { file, target }, &mut part, tell) {
             Ok(proof) => proof,
             Err(error) => {
                 part.tidy()?;
@@ -223,11 +197,11 @@ impl Downloader {
     /// Fills `part` from the first address that works.
     fn download(
         &self,
-        file: &RemoteFile,
-        target: &Path,
+        task: Task<'_>,
         part: &mut Part,
         tell: &mut Tell<'_>,
     ) -> Result<Proof, Error> {
+        let Task { file, target } = task;
         if part.len() > 0 && part.total() == Some(part.len()) {
             // All was there when the last download was killed.
             match verify(part.path(), target, &file.checksum, tell) {
@@ -237,7 +211,7 @@ impl Downloader {
         }
         let mut urls = file.urls.iter().peekable();
         while let Some(url) = urls.next() {
-            match self.download_from(url, file, target, part, tell) {
+            match self.download_from(url, task, part, tell) {
                 Err(error) if !error.is_local() && urls.peek().is_some() => {
                     tell(News::NextUrl { why: error.to_string() });
                 }
@@ -250,11 +224,11 @@ impl Downloader {
     fn download_from(
         &self,
         url: &str,
-        file: &RemoteFile,
-        target: &Path,
+        task: Task<'_>,
         part: &mut Part,
         tell: &mut Tell<'_>,
     ) -> Result<Proof, Error> {
+        let Task { file, target } = task;
         let mut patience = Patience::new(&self.settings, part.len());
         let mut is_pieced = false;
         loop {
@@ -315,109 +289,10 @@ impl Downloader {
                     part.discard()?;
                     return Err(Failure::Again(Again::new("the file has changed")));
                 }
-                check_size(url, file, total, part.len(), part.path())?;
+                check::check_size(url, file, total, part.len(), part.path())?;
                 Body { reader: body, url, file, total }.go_on(part, tell)
             }
         }
-    }
-}
-
-/// The bytes of an answer on their way into a part.
-struct Body<'a> {
-    reader: Box<dyn Read>,
-    url: &'a str,
-    file: &'a RemoteFile,
-    /// Length of the whole file as the server tells it.
-    total: Option<u64>,
-}
-
-impl Body<'_> {
-    /// Empties the part for a body from its first byte; not for a page of words.
-    fn begin(&mut self, notes: Notes, part: &mut Part, tell: &mut Tell<'_>) -> Result<(), Failure> {
-        let mut head = Vec::with_capacity(SNIFF_BYTES);
-        let read = (&mut self.reader).take(SNIFF_BYTES as u64).read_to_end(&mut head);
-        if is_page(&head) {
-            return Err(Failure::Final(Error::Page { url: shown(self.url) }));
-        }
-        check_size(self.url, self.file, self.total, 0, part.path())?;
-        if part.len() > 0 {
-            tell(News::StartsOver { why: "the server sends the file from its start" });
-        }
-        part.restart(notes)?;
-        self.append(&head, part)?;
-        read.map_err(|error| broken(&error))?;
-        Ok(())
-    }
-
-    fn go_on(&mut self, part: &mut Part, tell: &mut Tell<'_>) -> Result<(), Failure> {
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            tell(News::Bytes { done: part.len(), total: self.total });
-            match self.reader.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => self.append(&buffer[..n], part)?,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(broken(&error)),
-            }
-        }
-        let expected = match self.file.size {
-            Size::Exact(bytes) => Some(bytes),
-            Size::About(_) => self.total,
-        };
-        match expected {
-            Some(bytes) if part.len() < bytes => {
-                let why = format!("it ends after {} of {bytes} bytes", part.len());
-                Err(Failure::Again(Again::new(why)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn append(&self, bytes: &[u8], part: &mut Part) -> Result<(), Failure> {
-        let len = part.len() + bytes.len() as u64;
-        let max = self.total.unwrap_or(u64::MAX).min(self.file.size.bytes_max());
-        if len > max {
-            part.discard()?;
-            return Err(Failure::Final(wrong_size(self.url, len, self.file.size)));
-        }
-        part.append(bytes).map_err(|error| match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                let (part, done) = (part.path().to_owned(), part.len());
-                Failure::Final(Error::DiskFull { part, done })
-            }
-            _ => Failure::Final(error.into()),
-        })
-    }
-}
-
-/// When to try again, and when no more.
-struct Patience {
-    idle_attempts: u32,
-    wait: Duration,
-    attempts: u32,
-    idle: u32,
-    /// The most bytes that there ever were: a server that begins anew each time makes no progress.
-    most: u64,
-}
-
-impl Patience {
-    fn new(settings: &Settings, len: u64) -> Self {
-        let (idle_attempts, wait) = (settings.idle_attempts, settings.wait);
-        Self { idle_attempts, wait, attempts: 0, idle: 0, most: len }
-    }
-
-    /// How long to wait before the next attempt; `None` to give up.
-    fn wait(&mut self, again: &Again, len: u64) -> Option<Duration> {
-        self.attempts += 1;
-        self.idle = if len > self.most { 0 } else { self.idle + 1 };
-        self.most = self.most.max(len);
-        // Without a network there is no use in waiting for long.
-        let idle_max = if again.answered || self.most > 0 { self.idle_attempts } else { 2 };
-        if self.idle >= idle_max || self.attempts >= ATTEMPTS_MAX {
-            return None;
-        }
-        let doubled = self.wait.saturating_mul(1 << self.idle.min(10));
-        Some(again.wait.unwrap_or(doubled.min(WAIT_MAX)))
     }
 }
 
@@ -436,162 +311,15 @@ impl Size {
     }
 }
 
-impl Error {
-    /// Whether no other address would help.
-    fn is_local(&self) -> bool {
-        matches!(
-            self,
-            Self::NoRoom { .. } | Self::DiskFull { .. } | Self::Certificates { .. } | Self::Io(_)
-        )
-    }
-
-    /// Whether what was downloaded or found is not what it should be.
-    pub fn is_failed_check(&self) -> bool {
-        matches!(self, Self::Checksum { .. } | Self::WrongSize { .. })
-    }
-
-    /// Names the address instead of the part that is gone.
-    fn of(self, url: &str) -> Self {
-        match self {
-            Self::Checksum { kind, found, expected, .. } => {
-                Self::Checksum { what: shown(url), kind, found, expected }
-            }
-            other => other,
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Final(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Final(error.into())
-    }
-}
-
 /// Bytes of an unfinished download of `target`; 0 where there is none.
 pub fn partial_bytes(target: &Path) -> u64 {
     fs_err::metadata(part::path(target)).map_or(0, |metadata| metadata.len())
-}
-
-/// Holds the file at `path` to the checksum of `target`; where none is published, to the one that
-/// is remembered beside `target`, and remembers it.
-fn verify(
-    path: &Path,
-    target: &Path,
-    checksum: &Checksum,
-    tell: &mut Tell<'_>,
-) -> Result<Proof, Error> {
-    let bytes = fs_err::metadata(path)?.len();
-    tell(News::Checks { target, bytes });
-    let (kind, found, published) = match checksum {
-        Checksum::Md5(published) => ("md5", digest::<Md5>(path)?, Some(published)),
-        Checksum::Sha256(published) => ("sha256", digest::<Sha256>(path)?, Some(published)),
-        Checksum::Unpublished => ("sha256", digest::<Sha256>(path)?, None),
-    };
-    let check = |expected: &str| {
-        if found.starts_with(expected) {
-            return Ok(());
-        }
-        let what = format!("`{}`", path.display());
-        Err(Error::Checksum { what, kind, found: found.clone(), expected: expected.to_owned() })
-    };
-    if let Some(published) = published {
-        check(published)?;
-        return Ok(Proof::Published);
-    }
-    let record = part::with_suffix(target, ".sha256");
-    match fs_err::read_to_string(&record) {
-        Ok(text) => {
-            let remembered = text.split_whitespace().next().unwrap_or_default();
-            if remembered.len() != 64 {
-                return Err(io::Error::other(format!("no sha256 in `{}`", record.display())).into());
-            }
-            check(remembered)?;
-            Ok(Proof::Remembered { record })
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let name = target.file_name().unwrap_or_default().to_string_lossy();
-            match write_atomic(&record, format!("{found}  {name}\n").as_bytes()) {
-                Ok(()) => Ok(Proof::FirstSeen { record }),
-                // A folder of others that we only read.
-                Err(error) if is_read_only(&error) && path == target => Ok(Proof::None),
-                Err(error) => Err(error.into()),
-            }
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn is_read_only(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
-}
-
-fn digest<D: Digest>(path: &Path) -> io::Result<String> {
-    let mut file = fs_err::File::open(path)?;
-    let mut hasher = D::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            return Ok(hash::hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..n]);
-    }
-}
-
-/// That the file is of the size it should be, and that the disk has room for what is missing.
-fn check_size(
-    url: &str,
-    file: &RemoteFile,
-    total: Option<u64>,
-    done: u64,
-    path: &Path,
-) -> Result<(), Error> {
-    let size = file.size;
-    if let Some(total) = total {
-        let fits = match size {
-            Size::Exact(bytes) => total == bytes,
-            Size::About(_) => total <= size.bytes_max(),
-        };
-        if !fits {
-            return Err(wrong_size(url, total, size));
-        }
-    }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let missing = total.unwrap_or(size.bytes()).saturating_sub(done);
-    let (free, needed) = (free_bytes(folder)?, missing.saturating_add(file.room_bytes));
-    if free < needed {
-        return Err(Error::NoRoom { folder: folder.to_owned(), free, needed });
-    }
-    Ok(())
-}
-
-fn wrong_size(url: &str, found: u64, size: Size) -> Error {
-    let expected = match size {
-        Size::Exact(bytes) => bytes.to_string(),
-        Size::About(bytes) => format!("about {bytes}"),
-    };
-    Error::WrongSize { url: shown(url), found, expected }
 }
 
 fn start_over(part: &mut Part, error: &Error, tell: &mut Tell<'_>) -> Result<(), Error> {
     tell(News::StartsOver { why: &error.to_string() });
     part.discard()?;
     Ok(())
-}
-
-fn broken(error: &io::Error) -> Failure {
-    let why = match error.kind() {
-        ErrorKind::TimedOut => "nothing came for too long".to_owned(),
-        _ if error.to_string().contains("timeout") => "nothing came for too long".to_owned(),
-        _ => error.to_string(),
-    };
-    Failure::Again(Again::new(why))
 }
 
 fn given_up(url: &str, again: Again, part: &Part) -> Error {
@@ -603,23 +331,7 @@ fn given_up(url: &str, again: Again, part: &Part) -> Error {
     }
 }
 
-/// Whether these are the first bytes of HTML: a login page, a page of regrets.
-fn is_page(head: &[u8]) -> bool {
-    let text =
-        String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_lowercase();
-    ["<!doctype html", "<html", "<head", "<?xml"].iter().any(|start| text.starts_with(start))
-}
-
 /// An address as it is shown: what follows `?` may be a secret.
 fn shown(url: &str) -> String {
     part::without_query(url).to_owned()
-}
-
-fn status_words(status: u16) -> &'static str {
-    match status {
-        401 | 403 => "(not allowed; a link that was sent by e-mail may have run out)",
-        404 | 410 => "(it is not there any more)",
-        300..=399 => "(it leads nowhere)",
-        _ => "",
-    }
 }

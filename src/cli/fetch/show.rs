@@ -39,7 +39,7 @@ impl Show {
             fetch::News::Found(path) => self.note(&format!("uses `{}`", path.display())),
             fetch::News::Waits(path) => self.waits(path),
             fetch::News::Unpacks { done, total, .. } => {
-                self.amount("unpacked", *done, Some(*total))
+                self.amount("unpacked", *done, Some(*total));
             }
             fetch::News::Converts { done, total } => {
                 self.far(&format!("{done} of {total} masks converted"));
@@ -132,5 +132,5 @@ fn bar(name: &str) -> ProgressBar {
     let template = "{prefix} {bar:30} {binary_bytes}/{binary_total_bytes} \
                     {binary_bytes_per_sec} {eta} {msg}";
     let style = ProgressStyle::with_template(template).expect("the template is well formed");
-    ProgressBar::new(0).with_style(style).with_prefix(name.to_owned())
+    ProgressBar::no_length().with_style(style).with_prefix(name.to_owned())
 }

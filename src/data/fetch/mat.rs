@@ -1,6 +1,6 @@
 //! The part of MATLAB's level 5 files that SBD's masks need.
 //!
-//! Source: "MAT-File Format" (MathWorks), chapter "MAT-File Level 5".
+//! Source: "MAT-File Format" (`MathWorks`), chapter "MAT-File Level 5".
 
 use std::io::Read;
 

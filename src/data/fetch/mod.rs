@@ -137,13 +137,11 @@ impl Job<'_> {
         let claim = Claim::on(&place, || tell(News::Waits(&target)))?;
         // Another process may have made it while we waited.
         let is_new = missing(self.row, &target).is_some();
-        if is_new {
-            self.make(dir, &place, &target, tell)?;
-        }
+        let made = if is_new { self.make(dir, &place, &target, tell) } else { Ok(()) };
         drop(claim);
-        // Other rows may be under way there.
+        // Not where something is under way there.
         let _ = fs_err::remove_dir(work);
-        Ok((target, is_new))
+        made.map(|()| (target, is_new))
     }
 
     /// Makes the row be at `target`, by way of `place`.

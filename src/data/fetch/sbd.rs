@@ -62,8 +62,9 @@ pub(super) fn add(
         convert(&sbd, &added, voc, &temp, tell)?;
         fs_err::rename(&temp, &masks)?;
     }
-    let lines: String = train.iter().chain(&added).map(|stem| format!("{stem}\n")).collect();
-    write_atomic(&splits.join("trainaug.txt"), lines.as_bytes())?;
+    let mut lines: Vec<&str> = train.iter().chain(&added).map(String::as_str).collect();
+    lines.push("");
+    write_atomic(&splits.join("trainaug.txt"), lines.join("\n").as_bytes())?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! One HTTP request, and what its answer means.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{Error, Proxy, Settings};
 
 const REDIRECTS_MAX: u32 = 10;
 /// A server may ask us to come back later; not later than this.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(2);
 
 pub(super) struct Client {
     agent: ureq::Agent,
@@ -57,6 +57,18 @@ pub(super) struct Again {
 impl Again {
     pub(super) fn new(why: impl Into<String>) -> Self {
         Self { why: why.into(), answered: true, wait: None }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Final(error.into())
     }
 }
 
@@ -183,8 +195,11 @@ fn failure(url: &str, error: ureq::Error) -> Failure {
         }
         E::Timeout(_) => Failure::Again(Again::new("no answer in time")),
         // A certificate that is not trusted.
-        E::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            Failure::Final(Error::BadAddress { url: super::shown(url), problem: error.to_string() })
+        E::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let advice = "if a proxy here opens what is encrypted, put its certificates into the \
+                          file that SSL_CERT_FILE names";
+            let problem = format!("{error}; {advice}");
+            Failure::Final(Error::BadAddress { url: super::shown(url), problem })
         }
         E::Io(error) => unreached(error.to_string()),
         E::Protocol(_) | E::LargeResponseHeader(..) | E::BodyStalled => {

@@ -83,13 +83,11 @@ impl Server {
             let (log, stop) = (Arc::clone(&log), Arc::clone(&stop));
             move || {
                 let plan = Arc::new(plan);
-                let mut n = 0;
-                for stream in listener.incoming() {
+                for (index, stream) in listener.incoming().enumerate() {
                     if stop.load(Ordering::SeqCst) {
                         break;
                     }
-                    let (plan, log, index) = (Arc::clone(&plan), Arc::clone(&log), n);
-                    n += 1;
+                    let (plan, log) = (Arc::clone(&plan), Arc::clone(&log));
                     // A client that goes away is no fault of the server.
                     std::thread::spawn(move || drop(serve(stream.unwrap(), &plan, index, &log)));
                 }
@@ -202,25 +200,13 @@ fn answer(
             "HTTP/1.1 416 No\r\nContent-Range: bytes */{total}\r\nContent-Length: 0\r\n\r\n"
         );
     }
-    let mut head = String::new();
-    let start = match from {
-        Some(from) => {
-            let from = if matches!(fault, Fault::WrongRange) { from / 2 } else { from };
-            head += "HTTP/1.1 206 Part\r\n";
-            head += &format!("Content-Range: bytes {from}-{}/{total}\r\n", total - 1);
-            from
-        }
-        None => {
-            head += "HTTP/1.1 200 OK\r\n";
-            0
-        }
-    };
-    if let Some(tag) = tag {
-        head += &format!("ETag: {tag}\r\n");
-    }
+    let from = from.map(|from| if matches!(fault, Fault::WrongRange) { from / 2 } else { from });
+    let start = from.unwrap_or(0);
     let mut body = file[start..].to_vec();
     if matches!(fault, Fault::WrongBytes) {
-        body.iter_mut().for_each(|byte| *byte ^= 0x55);
+        for byte in &mut body {
+            *byte ^= 0x55;
+        }
     }
     let length = match fault {
         Fault::LongLength(more) => Some(body.len() as u64 + more),
@@ -232,12 +218,22 @@ fn answer(
         | Fault::Endless => None,
         _ => Some(body.len() as u64),
     };
-    match (length, fault) {
-        (Some(length), _) => head += &format!("Content-Length: {length}\r\n"),
-        (None, Fault::CloseDelimited | Fault::CloseDelimitedCut(_)) => {}
-        (None, _) => head += "Transfer-Encoding: chunked\r\n",
+    match from {
+        Some(from) => {
+            let last = total - 1;
+            write!(stream, "HTTP/1.1 206 Part\r\nContent-Range: bytes {from}-{last}/{total}\r\n")?;
+        }
+        None => write!(stream, "HTTP/1.1 200 OK\r\n")?,
     }
-    write!(stream, "{head}Connection: close\r\n\r\n")?;
+    if let Some(tag) = tag {
+        write!(stream, "ETag: {tag}\r\n")?;
+    }
+    match (length, fault) {
+        (Some(length), _) => write!(stream, "Content-Length: {length}\r\n")?,
+        (None, Fault::CloseDelimited | Fault::CloseDelimitedCut(_)) => {}
+        (None, _) => write!(stream, "Transfer-Encoding: chunked\r\n")?,
+    }
+    write!(stream, "Connection: close\r\n\r\n")?;
     send(stream, &body, fault)
 }
 
