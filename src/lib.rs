@@ -9,7 +9,7 @@
 //! Modules are listed in import order: each may use itself and those before it
 //! (`tests/layers.rs` holds this).
 //!
-//! - [`files`]: atomic writes, locks, hashing, the layout of the results folder.
+//! - [`files`]: atomic writes, locks, hashing, downloads, archives, the layout of the results folder.
 //! - [`id`]: run and score ids from canonical JSON.
 //! - [`rng`]: random numbers keyed by (seed, purpose, indices).
 //! - [`event`]: the lines of the journals; the protocol between worker and coordinator.
