@@ -30,6 +30,7 @@ const REFERENCE_BATCH: u32 = 12;
 const VERSION: u32 = 1;
 
 #[derive(Debug, Clone, clap::Args)]
+#[group(id = "adapter_file")]
 pub struct Args {
     /// LoRA and decoder to score: of a run, of the reference project (`.pt`), or a PEFT folder
     #[arg(long, alias = "lora-weights", value_name = "FILE", requires = "weights")]
