@@ -45,7 +45,7 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
     insta::assert_snapshot!(refused("lora_rank = 2\nlora_blocks = 6"), @"x.toml:2: lora_blocks: found the number `6`; allowed: [first, last], whole numbers from 0 to 1023, first not above last");
     insta::assert_snapshot!(refused("lora_rank = 2\nlora_dropout = 1.0"), @"x.toml:2: lora_dropout: `1.0` is out of range; allowed: a number from 0 to 0.9");
     insta::assert_snapshot!(refused("lora_rank = 2\nlora_scaling = 'rs_lora'"), @"x.toml:2: lora_scaling: `rs_lora` is not known; allowed: `standard`, `rslora`; did you mean `rslora`?");
-    insta::assert_snapshot!(refused("eval.sets = []"), @"x.toml:1: eval.sets: the list is empty; allowed: a list, each item: a file name without folder, ending or white space");
+    insta::assert_snapshot!(refused("eval.sets = []"), @"x.toml:1: eval.sets: the list is empty; allowed: a list, each item: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes");
     insta::assert_snapshot!(refused("eval.sets = ['val', 'val']"), @"x.toml:1: eval.sets: `val` is listed twice");
     insta::assert_snapshot!(refused("eval.sets = ['../val']"), @"x.toml:1: eval.sets: found `../val`; allowed: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes");
     insta::assert_snapshot!(refused("severities = [5, 6]"), @"x.toml:1: severities: `6` is out of range; allowed: a whole number from 1 to 5");
