@@ -22,11 +22,12 @@ use crate::event::{
 use crate::files::atomic::LineLog;
 use crate::files::{FileLock, RunDir};
 use crate::id::ScoreId;
-use crate::model::backbone::{self, Variant};
+use crate::model::adapter::{self, About, EncoderInfo};
+use crate::model::backbone::{self, Backbone};
 use crate::model::network::Parts;
 use crate::model::vit::Encoder;
-use crate::model::{Network, init, weights};
-use crate::spec::{Order, RunFile, RunSpec, ScoreRequest};
+use crate::model::{Network, Size, init, weights};
+use crate::spec::{Facts, Order, RunFile, RunSpec, ScoreRequest};
 use crate::train::checkpoint;
 use crate::train::run::{End, Job, Sink, Validate, with_sources};
 use crate::train::{self, Normalise, VoidLabel};
@@ -105,16 +106,15 @@ struct Work<'a> {
     file: &'a RunFile,
     order: &'a Order,
     dataset: Dataset,
-    variant: &'static Variant,
+    backbone: Backbone,
     device: Device,
 }
 
 impl<'a> Work<'a> {
     fn new(dir: &'a RunDir, file: &'a RunFile, order: &'a Order) -> Result<Self, Error> {
         let dataset = dataset::open_at(&file.spec.data, &order.facts.data_root)?;
-        let variant = backbone::find(&file.spec.model)
-            .ok_or_else(|| Error::Unknown("no such backbone: the spec was not checked".into()))?;
-        Ok(Self { dir, file, order, dataset, variant, device: device(&order.device)? })
+        let backbone = backbone(&file.spec, &order.facts)?;
+        Ok(Self { dir, file, order, dataset, backbone, device: device(&order.device)? })
     }
 
     fn spec(&self) -> &RunSpec {
@@ -154,7 +154,7 @@ impl<'a> Work<'a> {
                 Select::Best => self.dir.adapter_best(),
             };
             let checkpoint = checkpoint::load_adapter(&scored, &self.file.run, &mut network)?;
-            let mut network = network.without_gradients();
+            let mut network = network.merged();
             for request in requests {
                 let ended = self.score(&mut network, request, &checkpoint, (journal, stop))?;
                 if ended == End::Interrupted {
@@ -168,10 +168,10 @@ impl<'a> Work<'a> {
     fn network(&self) -> Result<Network, Error> {
         let spec = self.spec();
         let encoder = if let Some(file) = &self.order.facts.weights {
-            let wanted = (self.variant.name, self.variant.arch);
+            let wanted = (self.backbone.name.as_str(), self.backbone.arch);
             weights::load(&file.path, wanted, &self.device)?
         } else {
-            let mut encoder = Encoder::zeros(self.variant.arch, &self.device);
+            let mut encoder = Encoder::zeros(self.backbone.arch, &self.device);
             init::encoder(&mut encoder, spec.seed);
             encoder
         };
@@ -185,13 +185,36 @@ impl<'a> Work<'a> {
         Ok(Network::new(encoder, &parts))
     }
 
+    /// What the network is made of, for adapter files.
+    fn about(&self) -> About {
+        let spec = self.spec();
+        let weights = self.order.facts.weights.as_ref();
+        let weights_sha256 = weights.map(|file| file.sha256.clone());
+        About {
+            sweep: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            encoder: EncoderInfo {
+                weights_sha256,
+                ..EncoderInfo::of(&self.backbone.name, &self.backbone.arch)
+            },
+            tune: spec.tune.clone(),
+            decoder: Some(spec.decoder.clone()),
+            n_classes: Some(self.dataset.n_classes() as usize),
+            class_names: Some(self.dataset.classes.clone()),
+            input_px: Some(self.input_px()),
+            normalise: match (spec.train.normalise, self.mean_std()) {
+                (Normalise::None, _) => adapter::Normalise::None {},
+                (Normalise::Backbone, (mean, std)) => adapter::Normalise::MeanStd { mean, std },
+            },
+        }
+    }
+
     fn input_px(&self) -> [usize; 2] {
         self.file.input_px.map(|px| px as usize)
     }
 
     fn mean_std(&self) -> ([f32; 3], [f32; 3]) {
         match self.spec().train.normalise {
-            Normalise::Backbone => (self.variant.mean, self.variant.std),
+            Normalise::Backbone => (self.backbone.mean, self.backbone.std),
             Normalise::None => ([0.0; 3], [1.0; 3]),
         }
     }
@@ -225,7 +248,7 @@ impl<'a> Work<'a> {
             (None, epochs) => u64::from(epochs.unwrap_or(1)) * loader.batches_per_epoch() as u64,
         };
         let (params_total, params_trained) = network.count();
-        let patch = self.variant.arch.patch as u32;
+        let patch = self.backbone.arch.patch as u32;
         journal.emit(Event::ModelBuilt(ModelBuilt {
             params_total,
             params_trained,
@@ -246,6 +269,7 @@ impl<'a> Work<'a> {
         let best = config.dev.fraction > 0.0;
         let mut job = Job {
             run: self.file.run.clone(),
+            about: self.about(),
             seed: self.spec().seed,
             config,
             network,
@@ -262,7 +286,7 @@ impl<'a> Work<'a> {
         }
         let saved = {
             let named = (&job.run, steps_total);
-            checkpoint::save_adapter(&self.dir.adapter(), named, &mut job.network)?
+            checkpoint::save_adapter(&self.dir.adapter(), named, &job.about, &mut job.network)?
         };
         let epoch = steps_total.div_ceil(job.loader.batches_per_epoch() as u64) as u32;
         journal.emit(Event::TrainingEnded {
@@ -348,6 +372,16 @@ impl<'a> Work<'a> {
         journal.sync()?;
         Ok(End::Finished)
     }
+}
+
+/// The encoder that a spec names; `custom` ones are read off their folder.
+fn backbone(spec: &RunSpec, facts: &Facts) -> Result<Backbone, Error> {
+    let unchecked = || Error::Unknown("no such backbone: the spec was not checked".into());
+    if spec.model.size == Size::Custom {
+        let folder = facts.weights.as_ref().ok_or_else(unchecked)?;
+        return Ok(weights::custom(&spec.model, &folder.path)?);
+    }
+    backbone::find(&spec.model).map(Backbone::from).ok_or_else(unchecked)
 }
 
 fn corruption(request: &ScoreRequest) -> Result<Option<(Corruption, Severity)>, Error> {

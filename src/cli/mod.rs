@@ -1,7 +1,10 @@
 //! One file a verb; the only module that prints.
 
+pub mod adapter;
+pub mod device;
 pub mod doctor;
 pub mod fault;
+pub mod features;
 pub mod grid;
 pub mod index;
 pub mod logs;
@@ -16,6 +19,7 @@ pub mod show;
 pub mod signals;
 pub mod status;
 pub mod table;
+pub mod weights;
 pub mod words;
 pub mod worker;
 
@@ -68,6 +72,10 @@ enum Verb {
     Table(table::Args),
     Readme(readme::Args),
     Index(index::Args),
+    Adapter(adapter::Args),
+    /// Look into weight files
+    Weights(weights::Args),
+    Features(features::Args),
     /// Check what works on this machine, and say what to do about what does not
     Doctor,
     /// List the training recipes key by key
@@ -100,6 +108,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Table(args) => return runtime()?.block_on(table::run(args, &machine()?)),
         Verb::Readme(args) => return runtime()?.block_on(readme::run(args, &machine()?)),
         Verb::Index(args) => return runtime()?.block_on(index::run(args, &machine()?)),
+        Verb::Adapter(args) => adapter::run(args)?,
+        Verb::Weights(args) => weights::run(args),
+        Verb::Features(args) => features::run(args, globals.quiet)?,
         Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
         Verb::Worker(args) => worker::run(args),

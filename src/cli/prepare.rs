@@ -11,7 +11,7 @@ use crate::data::dataset::{self, Dataset};
 use crate::event::{Planned, PlannedCell, PlannedScore};
 use crate::files::{HashCache, ResultsDir};
 use crate::id::RunId;
-use crate::model::{WeightsConfig, backbone, weights};
+use crate::model::{Size, WeightsConfig, backbone, weights};
 use crate::plan::{self, Wanted};
 use crate::schedule::Job;
 use crate::spec::{
@@ -163,19 +163,36 @@ impl<'a> World<'a> {
         if spec.weights == (WeightsConfig::Random {}) {
             return Ok(None);
         }
+        let text = |error: weights::Error| with_sources(&error);
+        if let (Size::Custom, WeightsConfig::File { path }) = (spec.model.size, &spec.weights) {
+            let path = weights::locate::locate_custom(path).map_err(text)?;
+            weights::custom(&spec.model, &path).map_err(text)?;
+            return self.hashed(&path).map(Some);
+        }
         let variant =
             backbone::find(&spec.model).ok_or_else(|| "there is no such backbone".to_owned())?;
         let folders = (self.machine.weight_dirs.as_slice(), self.caches.as_slice());
         let found = weights::locate(variant, &spec.weights, folders);
-        let Some(path) = found.map_err(|error| with_sources(&error))? else { return Ok(None) };
+        let Some(path) = found.map_err(text)? else { return Ok(None) };
+        let file = self.hashed(&path)?;
+        if spec.weights == (WeightsConfig::Pretrained {}) {
+            weights::check_release(variant, &path, &file.sha256).map_err(text)?;
+        }
+        Ok(Some(file))
+    }
+
+    fn hashed(&mut self, path: &Path) -> Result<WeightsFile, String> {
         let path = std::path::absolute(path).map_err(|error| error.to_string())?;
         let sha256 = self.sha256(&path)?;
-        Ok(Some(WeightsFile { path, sha256 }))
+        Ok(WeightsFile { path, sha256 })
     }
 
     fn sha256(&mut self, path: &Path) -> Result<String, String> {
         let hashes = &mut self.hashes;
-        let take = || hashes.sha256(path).map_err(|error| format!("cannot hash weights: {error}"));
+        let take = || {
+            weights::digest(path, &mut |file| hashes.sha256(file))
+                .map_err(|error| with_sources(&error))
+        };
         self.sha256s.entry(path.to_owned()).or_insert_with(take).clone()
     }
 }

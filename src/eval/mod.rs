@@ -1,6 +1,7 @@
 //! Scoring: predictions, the confusion matrix, and the numbers made of it.
 
 pub mod confusion;
+pub mod features;
 pub mod predict;
 pub mod reference_metric;
 pub mod scores;

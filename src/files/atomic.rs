@@ -8,21 +8,31 @@ use std::path::{Path, PathBuf};
 ///
 /// The parent folder is created where it is missing. Errors name the path.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_atomic_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`write_atomic`], for content that is not in memory as a whole: `fill` writes it. Where
+/// `fill` fails nothing is left behind.
+pub fn write_atomic_with<E: From<io::Error>>(
+    path: &Path,
+    fill: impl FnOnce(&mut fs_err::File) -> Result<(), E>,
+) -> Result<(), E> {
     let parent = path.parent().unwrap_or(Path::new("."));
     fs_err::create_dir_all(parent)?;
     let temp = temp_path(path);
     let written = (|| {
         let mut file = fs_err::File::create(&temp)?;
-        file.write_all(bytes)?;
+        fill(&mut file)?;
         file.sync_all()?;
-        fs_err::rename(&temp, path)
+        fs_err::rename(&temp, path)?;
+        Ok(())
     })();
     if let Err(error) = written {
         // The write failed already; the leftover temp file is only clutter.
         let _ = fs_err::remove_file(&temp);
         return Err(error);
     }
-    sync_dir(parent)
+    Ok(sync_dir(parent)?)
 }
 
 fn temp_path(path: &Path) -> PathBuf {

@@ -6,7 +6,7 @@ pub mod hash_cache;
 pub mod layout;
 pub mod lock;
 
-pub use atomic::write_atomic;
+pub use atomic::{write_atomic, write_atomic_with};
 pub use hash_cache::HashCache;
 pub use layout::{ResultsDir, RunDir};
 pub use lock::FileLock;

@@ -17,6 +17,27 @@ pub struct Config {
     /// DINOv2 with 4 register tokens. DINOv3 always has them: without effect there.
     #[serde(default = "yes")]
     pub registers: bool,
+    /// What DINOv3 was trained on; without effect for DINOv2.
+    #[serde(default, skip_serializing_if = "Pretraining::is_default")]
+    pub pretraining: Pretraining,
+}
+
+/// Which released weights of a size are meant, where there are several.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pretraining {
+    /// Web images.
+    #[default]
+    Lvd1689m,
+    /// Satellite images; other mean and standard deviation.
+    Sat493m,
+}
+
+impl Pretraining {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,10 +57,13 @@ pub enum Size {
     SmallPlus,
     Base,
     Large,
+    LargePlus,
     HugePlus,
     Giant,
     #[serde(rename = "7b")]
     SevenB,
+    /// No row of the tables: what the Hugging Face folder of `weights.path` says.
+    Custom,
 }
 
 /// Key `weights`: where the encoder's weights come from.
@@ -50,7 +74,7 @@ pub enum WeightsConfig {
     Random {},
     /// The released file of the variant, from the weight folders.
     Pretrained {},
-    /// An official `.pth`, or a safetensors file (or its folder) in Hugging Face names.
+    /// A weight file, an index or a folder, in any naming that [`super::weights`] knows.
     File { path: PathBuf },
 }
 
@@ -72,13 +96,13 @@ pub struct LoraConfig {
     pub alpha: Option<f64>,
     #[serde(default = "q_and_v")]
     pub targets: Vec<LoraTarget>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub scaling: Scaling,
     /// Probability with which an input of the update is dropped in training.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub dropout: f64,
     /// First and last block that are adapted, from 0. Default: all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub blocks: Option<[u32; 2]>,
 }
 
@@ -94,9 +118,7 @@ pub enum Scaling {
 }
 
 /// A linear layer of a block, by its official name.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoraTarget {
     Q,
@@ -191,9 +213,7 @@ impl LoraTarget {
     /// The linear layers of an encoder's blocks.
     pub fn of(arch: &Arch) -> &'static [Self] {
         match (arch.ffn, arch.has_fused_gates()) {
-            (Ffn::Mlp { .. }, _) => {
-                &[Self::Q, Self::K, Self::V, Self::Proj, Self::Fc1, Self::Fc2]
-            }
+            (Ffn::Mlp { .. }, _) => &[Self::Q, Self::K, Self::V, Self::Proj, Self::Fc1, Self::Fc2],
             (Ffn::SwiGlu { .. }, true) => {
                 &[Self::Q, Self::K, Self::V, Self::Proj, Self::W12, Self::W3]
             }
@@ -233,6 +253,12 @@ impl LoraTarget {
             Self::All => unreachable!("`all` is resolved before layers are looked up"),
         }
     }
+}
+
+/// Keys that came later are left out while they have their defaults: older programs can read what
+/// they know.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn yes() -> bool {

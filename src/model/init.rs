@@ -68,7 +68,7 @@ pub fn lora(encoder: &mut Encoder, config: &LoraConfig, seed: u64) {
                 b: Tensor::zeros([rank, place.d_out], &device),
                 scale: config.scale(),
                 dropout: (config.dropout > 0.0)
-                    .then(|| Dropout { rate: config.dropout, place: layer }),
+                    .then_some(Dropout { rate: config.dropout, place: layer }),
             });
         }
     }

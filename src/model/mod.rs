@@ -9,9 +9,11 @@ pub mod init;
 pub mod decoder;
 pub mod weights;
 pub mod network;
+pub mod adapter;
 
 pub use config::{
-    Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Scaling, Size, TuneConfig, WeightsConfig,
+    Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Pretraining, Scaling, Size,
+    TuneConfig, WeightsConfig,
 };
 pub use mode::Mode;
 pub use network::Network;

@@ -149,6 +149,10 @@ pub fn is_buffer(name: &str) -> bool {
         .any(|suffix| name.ends_with(suffix))
 }
 
-fn is_lora(name: &str) -> bool {
+/// LoRA's tensors.
+pub fn is_lora(name: &str) -> bool {
     name.ends_with("lora_a") || name.ends_with("lora_b")
 }
+
+#[cfg(test)]
+pub(super) mod tests;

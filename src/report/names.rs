@@ -1,6 +1,8 @@
 //! How a table names what a run is made of.
 
-use crate::model::{Config, DecoderConfig, DinoType, Size, TuneConfig, WeightsConfig};
+use crate::model::{
+    Config, DecoderConfig, DinoType, Pretraining, Size, TuneConfig, WeightsConfig, backbone,
+};
 use crate::spec::RunSpec;
 
 /// The parts that were trained: `1x1 decoder`, `LoRA r=4 + FPN decoder`.
@@ -24,9 +26,10 @@ fn decoder(config: &DecoderConfig) -> String {
 }
 
 pub(super) fn pretraining(spec: &RunSpec) -> String {
-    let dino = match spec.model.dino_type {
-        DinoType::Dinov2 => "DINOv2",
-        DinoType::Dinov3 => "DINOv3",
+    let dino = match (spec.model.dino_type, spec.model.pretraining) {
+        (DinoType::Dinov2, _) => "DINOv2",
+        (DinoType::Dinov3, Pretraining::Lvd1689m) => "DINOv3",
+        (DinoType::Dinov3, Pretraining::Sat493m) => "DINOv3 SAT",
     };
     match spec.weights {
         WeightsConfig::Random {} => format!("random ({dino})"),
@@ -42,27 +45,23 @@ pub(super) fn model(model: Config) -> String {
         Size::SmallPlus => "S+",
         Size::Base => "B",
         Size::Large => "L",
+        Size::LargePlus => "L+",
         Size::HugePlus => "H+",
         Size::Giant => "g",
         Size::SevenB => "7B",
+        Size::Custom => "custom",
     };
     format!("ViT-{size}/{}", patch_px(model))
 }
 
 /// Register (storage) tokens.
 pub(super) fn registers(model: Config) -> u64 {
-    match model.dino_type {
-        DinoType::Dinov2 if !model.registers => 0,
-        DinoType::Dinov2 | DinoType::Dinov3 => 4,
-    }
+    backbone::registers(&model).into()
 }
 
 /// Side of a patch.
 pub(super) fn patch_px(model: Config) -> u32 {
-    match model.dino_type {
-        DinoType::Dinov2 => 14,
-        DinoType::Dinov3 => 16,
-    }
+    backbone::patch_px(model.dino_type)
 }
 
 /// `304.4 M`, `17.2 k`.
@@ -93,8 +92,12 @@ mod tests {
 
     #[test]
     fn dinov3_always_has_registers() {
-        let mut config =
-            Config { dino_type: DinoType::Dinov3, size: Size::HugePlus, registers: false };
+        let mut config = Config {
+            dino_type: DinoType::Dinov3,
+            size: Size::HugePlus,
+            registers: false,
+            pretraining: Pretraining::Lvd1689m,
+        };
         assert_eq!((registers(config), model(config)), (4, "ViT-H+/16".to_owned()));
         config.dino_type = DinoType::Dinov2;
         assert_eq!(registers(config), 0);

@@ -47,7 +47,7 @@ pub(super) enum Target {
     Key(&'static str),
     /// A table of keys, by its dotted name.
     Group(String),
-    /// Encoder by its official name, e.g. `dinov2_vitl14_reg`: family, size and registers.
+    /// Encoder by its official name, e.g. `dinov2_vitl14_reg`: all of `model`.
     Backbone,
     /// 0: frozen; else LoRA of this rank.
     LoraRank,
@@ -193,7 +193,8 @@ fn read_key(path: &str, key: &'static Key, node: &Node, sink: &mut Sink<'_>) {
         Ok(value) => sink.found.push(Assign { key, value, at: node.at.clone() }),
         Err(mut refusal) => {
             let is_list = matches!(&node.tree, Tree::List(items) if items.len() > 1);
-            if is_list && !matches!(key.ty, keys::Type::List(_)) && key.owner() == Owner::Run {
+            let takes_list = matches!(key.ty, keys::Type::List(_) | keys::Type::Range { .. });
+            if is_list && !takes_list && key.owner() == Owner::Run {
                 refusal.message += "; a list of choices belongs under [grid]";
             }
             sink.refuse(path, node, refusal);
@@ -349,6 +350,7 @@ const DINOV3_NAMES: &[(&str, &str)] = &[
     ("vits16plus", "small_plus"),
     ("vitb16", "base"),
     ("vitl16", "large"),
+    ("vitl16plus", "large_plus"),
     ("vith16plus", "huge_plus"),
     ("vit7b16", "7b"),
 ];
@@ -371,6 +373,7 @@ fn read_backbone(path: &str, node: &Node, sink: &mut Sink<'_>) {
     sink.set("model.dino_type", backbone.dino_type.into(), &node.at);
     sink.set("model.size", backbone.size.into(), &node.at);
     sink.set("model.registers", backbone.registers.into(), &node.at);
+    sink.set("model.pretraining", backbone.pretraining.into(), &node.at);
 }
 
 struct Backbone {
@@ -378,7 +381,13 @@ struct Backbone {
     dino_type: &'static str,
     size: &'static str,
     registers: bool,
+    pretraining: &'static str,
 }
+
+/// The other images that some of DINOv3's were trained on.
+const SAT: &str = "sat493m";
+const LVD: &str = "lvd1689m";
+const SAT_NAMES: &[(&str, &str)] = &[("vitl16_sat493m", "large"), ("vit7b16_sat493m", "7b")];
 
 fn backbone_names() -> Vec<Backbone> {
     let v2 = DINOV2_NAMES.iter().flat_map(|(name, size)| {
@@ -387,21 +396,27 @@ fn backbone_names() -> Vec<Backbone> {
             dino_type: "dinov2",
             size,
             registers: suffix == "_reg",
+            pretraining: LVD,
         })
     });
-    let v3 = DINOV3_NAMES.iter().map(|(name, size)| Backbone {
-        name: format!("dinov3_{name}"),
-        dino_type: "dinov3",
-        size,
-        registers: true,
-    });
+    let lvd = DINOV3_NAMES.iter().map(|row| (row, LVD));
+    let v3 =
+        lvd.chain(SAT_NAMES.iter().map(|row| (row, SAT))).map(|((name, size), pretraining)| {
+            let name = format!("dinov3_{name}");
+            Backbone { name, dino_type: "dinov3", size, registers: true, pretraining }
+        });
     v2.chain(v3).collect()
 }
 
 /// The official name of an encoder, for labels.
-pub(super) fn backbone_name(dino_type: &str, size: &str, registers: bool) -> Option<String> {
-    backbone_names()
-        .into_iter()
-        .find(|b| b.dino_type == dino_type && b.size == size && b.registers == registers)
-        .map(|b| b.name)
+pub(super) fn backbone_name(
+    (dino_type, size): (&str, &str),
+    registers: bool,
+    pretraining: &str,
+) -> Option<String> {
+    let is_named = |b: &Backbone| {
+        (b.dino_type, b.size, b.registers) == (dino_type, size, registers)
+            && (b.pretraining == pretraining || dino_type == "dinov2")
+    };
+    backbone_names().into_iter().find(is_named).map(|b| b.name)
 }

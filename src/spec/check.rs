@@ -6,8 +6,11 @@ use super::RunSpec;
 use super::keys::{self, KEYS, Owner};
 use super::problem::{Problem, quoted};
 use crate::eval::Select;
+use crate::model::backbone::{self, Variant};
 use crate::model::decoder;
-use crate::model::{Size, TuneConfig, WeightsConfig};
+use crate::model::{
+    DinoType, LoraConfig, LoraTarget, Pretraining, Size, TuneConfig, WeightsConfig,
+};
 use crate::train::Input;
 
 /// A combination that does not work, and the keys that make it.
@@ -57,7 +60,11 @@ fn ranges(spec: &Value) -> impl Iterator<Item = Problem> {
 pub(super) fn combinations(spec: &RunSpec) -> Vec<Finding> {
     let rules = [
         size_exists,
+        pretraining_exists,
+        custom_has_a_folder,
         weights_exist,
+        lora_targets_exist,
+        lora_blocks_exist,
         length_is_one,
         input_holds_a_patch,
         input_holds_the_decoder,
@@ -81,6 +88,39 @@ fn size_exists(spec: &RunSpec) -> Option<Finding> {
     Some(Finding { keys: &["model.size", "model.dino_type"], value: size, message })
 }
 
+fn pretraining_exists(spec: &RunSpec) -> Option<Finding> {
+    let model = spec.model;
+    let is_custom = model.dino_type == DinoType::Dinov3 && model.size == Size::Custom;
+    if model.pretraining == Pretraining::Lvd1689m || is_custom {
+        return None;
+    }
+    let rows = || backbone::variants().filter(|row| row.pretraining == model.pretraining);
+    if rows().any(|row| (row.dino_type, row.size) == (model.dino_type, model.size)) {
+        return None;
+    }
+    let names: Vec<_> =
+        rows().map(|row| format!("{} of {}", name_of(row.size), name_of(row.dino_type))).collect();
+    let value = name_of(model.pretraining);
+    let message = format!(
+        "there is no `{value}` of size `{}` of {}; it exists for {}",
+        name_of(model.size),
+        name_of(model.dino_type),
+        quoted(names.iter().map(String::as_str))
+    );
+    Some(Finding { keys: &["model.pretraining", "model.size", "model.dino_type"], value, message })
+}
+
+fn custom_has_a_folder(spec: &RunSpec) -> Option<Finding> {
+    let is_file = matches!(spec.weights, WeightsConfig::File { .. });
+    (spec.model.size == Size::Custom && !is_file).then(|| Finding {
+        keys: &["model.size", "weights.kind"],
+        value: "custom".to_owned(),
+        message: "size `custom` is what a Hugging Face folder with a `config.json` says; it needs \
+                  `weights = { kind = \"file\", path = \"…\" }`"
+            .to_owned(),
+    })
+}
+
 fn weights_exist(spec: &RunSpec) -> Option<Finding> {
     let wants_release = matches!(spec.weights, WeightsConfig::Pretrained {});
     (spec.model.size == Size::Tiny && wants_release).then(|| Finding {
@@ -89,6 +129,43 @@ fn weights_exist(spec: &RunSpec) -> Option<Finding> {
         message: "no pretrained weights exist for size `tiny`; allowed: `random`, `file`"
             .to_owned(),
     })
+}
+
+fn lora_targets_exist(spec: &RunSpec) -> Option<Finding> {
+    let (lora, variant) = lora_of(spec)?;
+    let known = LoraTarget::of(&variant.arch);
+    let unknown = lora.targets_in(&variant.arch).into_iter().find(|t| !known.contains(t))?;
+    let names = quoted(known.iter().map(|target| target.name()));
+    Some(Finding {
+        keys: &["tune.targets", "model.size", "model.dino_type"],
+        value: unknown.name().to_owned(),
+        message: format!(
+            "the blocks of {} have no layer `{}`; allowed: {names}, or `all` for every one",
+            variant.name,
+            unknown.name()
+        ),
+    })
+}
+
+fn lora_blocks_exist(spec: &RunSpec) -> Option<Finding> {
+    let (lora, variant) = lora_of(spec)?;
+    let [first, last] = lora.blocks?;
+    let depth = variant.arch.depth;
+    (first > last || last as usize >= depth).then(|| Finding {
+        keys: &["tune.blocks", "model.size", "model.dino_type"],
+        value: format!("[{first}, {last}]"),
+        message: format!(
+            "{} has blocks 0 to {}; allowed: [first, last] within them",
+            variant.name,
+            depth - 1
+        ),
+    })
+}
+
+/// The LoRA of a run and its encoder, where it has both.
+fn lora_of(spec: &RunSpec) -> Option<(&LoraConfig, &'static Variant)> {
+    let TuneConfig::Lora(lora) = &spec.tune else { return None };
+    Some((lora, backbone::find(&spec.model)?))
 }
 
 fn length_is_one(spec: &RunSpec) -> Option<Finding> {
@@ -120,7 +197,10 @@ fn input_holds_the_decoder(spec: &RunSpec) -> Option<Finding> {
     (rows.min(columns) < needed && rows.min(columns) > 0).then(|| {
         let side_px = needed * patch;
         Finding {
-            keys: &["train.input.tokens", "train.input.px", "decoder.kind", "model.dino_type"],
+            keys: match spec.train.input {
+                Input::Tokens(_) => &["train.input.tokens", "decoder.kind"],
+                Input::Px(_) => &["train.input.px", "decoder.kind", "model.dino_type"],
+            },
             value: format!("{rows}x{columns}"),
             message: format!(
                 "an input of {rows}x{columns} patches leaves nothing after the unpadded \

@@ -375,7 +375,8 @@ fn shown(column: &str, settings: &Settings<'_>) -> String {
             let registers = settings.value("model.registers") == Some(&Value::Bool(true));
             let dino_type = text("model.dino_type");
             let registers = registers || dino_type == "dinov3";
-            assign::backbone_name(dino_type, text("model.size"), registers)
+            let named = (dino_type, text("model.size"));
+            assign::backbone_name(named, registers, text("model.pretraining"))
                 .unwrap_or_else(|| format!("{dino_type} {}", text("model.size")))
         }
         Target::Unknown => NONE.to_owned(),

@@ -13,7 +13,7 @@ use super::{Facts, RunSpec, ScoreRequest, SuiteRef};
 use crate::data::dataset;
 use crate::eval::{EVAL_NUMERICS, Mode};
 use crate::id::{RunId, ScoreId};
-use crate::model::{self, DinoType, TuneConfig, WeightsConfig};
+use crate::model::{self, DinoType, LoraConfig, TuneConfig, WeightsConfig};
 use crate::train::{self, Precision, TRAIN_NUMERICS};
 
 /// The suite that asks for clean scores only.
@@ -56,7 +56,7 @@ fn identity(spec: &RunSpec, weights: &Value, data: &Value, input_px: [u32; 2]) -
         "seed": spec.seed,
         "model": model_identity(spec.model),
         "weights": weights,
-        "tune": tune_identity(&spec.tune),
+        "tune": tune_identity(spec),
         "decoder": plain_json(&spec.decoder),
         "data": data,
         "train": train_identity(spec, input_px),
@@ -70,21 +70,38 @@ fn model_identity(model: model::Config) -> Value {
     fields.insert("size".to_owned(), plain_json(&model.size));
     if model.dino_type == DinoType::Dinov2 {
         fields.insert("registers".to_owned(), json!(model.registers));
+    } else {
+        since(&mut fields, "pretraining", plain_json(&model.pretraining), &json!("lvd1689m"));
     }
     fields.into()
 }
 
-fn tune_identity(tune: &TuneConfig) -> Value {
-    match tune {
+fn tune_identity(spec: &RunSpec) -> Value {
+    match &spec.tune {
         TuneConfig::Frozen {} => json!({ "kind": "frozen" }),
         TuneConfig::Full {} => json!({ "kind": "full" }),
-        TuneConfig::Lora(lora) => {
-            let alpha = lora.alpha.unwrap_or_else(|| f64::from(lora.rank.get()));
-            let mut targets: Vec<_> = lora.targets.iter().map(|target| name_of(*target)).collect();
-            targets.sort();
-            json!({ "kind": "lora", "rank": lora.rank, "alpha": alpha, "targets": targets })
-        }
+        TuneConfig::Lora(lora) => lora_identity(lora, spec.model),
     }
+}
+
+fn lora_identity(lora: &LoraConfig, model: model::Config) -> Value {
+    // Taken apart in full, so that a new key does not compile until its place here is decided.
+    let LoraConfig { rank, alpha, targets, scaling, dropout, blocks } = lora;
+    let arch = model::backbone::find(&model).map(|variant| variant.arch);
+    // A cell of a size that does not exist is refused; until then its targets stay as written.
+    let targets = arch.map_or_else(|| targets.clone(), |arch| lora.targets_in(&arch));
+    let mut targets: Vec<_> = targets.into_iter().map(name_of).collect();
+    targets.sort();
+    let mut fields = Map::new();
+    fields.insert("kind".to_owned(), json!("lora"));
+    fields.insert("rank".to_owned(), json!(rank));
+    fields.insert("alpha".to_owned(), json!(alpha.unwrap_or_else(|| f64::from(rank.get()))));
+    fields.insert("targets".to_owned(), json!(targets));
+    since(&mut fields, "scaling", json!(scaling), &json!("standard"));
+    since(&mut fields, "dropout", json!(dropout), &json!(0.0));
+    let all = arch.and_then(|arch| u32::try_from(arch.depth).ok()).map(|depth| [0, depth - 1]);
+    since(&mut fields, "blocks", json!(blocks.or(all)), &json!(all));
+    fields.into()
 }
 
 fn train_identity(spec: &RunSpec, input_px: [u32; 2]) -> Value {
@@ -141,7 +158,6 @@ fn precision_name(precision: Precision) -> &'static str {
 
 /// Writes a field that came after the first ids, unless it has the value that was the only one
 /// before: old runs keep their ids.
-#[cfg_attr(not(test), expect(dead_code, reason = "the first ids are not given yet"))]
 fn since(fields: &mut Map<String, Value>, name: &str, value: Value, before: &Value) {
     if value != *before {
         fields.insert(name.to_owned(), value);
@@ -324,12 +340,21 @@ mod tests {
         insta::assert_snapshot!(identity.replace(&"ab".repeat(32), "<sha256>"), @r#"{"data":{"kind":"voc","train":"train-1"},"decoder":{"channels":128,"kind":"fpn"},"model":{"dino_type":"dinov2","registers":true,"size":"base"},"numerics":1,"seed":7,"train":{"batch_size":16,"dev":{"fraction":0.25,"seed":0,"validate_every":1},"epochs":50,"flip":0.5,"input_px":[448,448],"lr":0.001,"lr_encoder":0.0002,"normalise":"backbone","precision":"f32","schedule":{"kind":"cosine","warmup_percent":4},"void_label":"ignore","weight_decay":0.05},"tune":{"alpha":4,"kind":"lora","rank":4,"targets":["q","v"]},"weights":"<sha256>"}"#);
     }
 
+    #[test]
+    fn other_pretraining_is_another_run() {
+        let id = |set: &str| id_of(&spec_with("backbone = 'dinov3_vitl16'", &[set]));
+        assert_eq!(id("pretraining=lvd1689m"), id("seed=0"));
+        assert_ne!(id("pretraining=sat493m"), id("seed=0"));
+    }
+
     /// (`--set` on [`FULL`], whether the run's id changes); every key of a run is here.
     const CHANGES: &[(&str, bool)] = &[
         ("seed=8", true),
         ("model.dino_type=dinov3", true),
         ("model.size=large", true),
         ("model.registers=false", true),
+        // Without effect for DINOv2, which has one only.
+        ("model.pretraining=lvd1689m", false),
         ("weights.kind=random", true),
         ("weights.kind=pretrained", false),
         ("weights.path=b.pth", false),
@@ -339,6 +364,13 @@ mod tests {
         ("tune.alpha=4", false),
         ("tune.targets=['q']", true),
         ("tune.targets=['v', 'q']", false),
+        ("tune.targets=['all']", true),
+        ("tune.scaling=rslora", true),
+        ("tune.scaling=standard", false),
+        ("tune.dropout=0.1", true),
+        ("tune.dropout=0", false),
+        ("tune.blocks=[0, 11]", false),
+        ("tune.blocks=[6, 11]", true),
         ("decoder.kind=linear", true),
         ("decoder.channels=64", true),
         ("decoder.channels=128", false),
@@ -409,6 +441,9 @@ mod tests {
         check("", "train.validate_every=7");
         check("dino_type = 'dinov3'", "registers=false");
         check("train.schedule = 'constant'", "recipe=modern");
+        let all = "lora_rank = 2\nlora_targets = ['q', 'k', 'v', 'proj', 'fc1', 'fc2']";
+        check(all, "tune.targets=['all']");
+        check(all, "tune.targets=['fc1', 'all']");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::problem::{nearest, quoted};
 use super::tree::{label_of, shortened};
-use crate::model::{DinoType, Size};
+use crate::model::{DinoType, Size, backbone};
 
 /// Corruption suites by name; `none` scores clean images only.
 pub const SUITE_NAMES: &[&str] = &["imagenet-c-first8", "none"];
@@ -47,6 +47,10 @@ pub enum Type {
     Devices,
     /// Not empty, nothing twice.
     List(&'static Type),
+    /// First and last.
+    Range {
+        max: u64,
+    },
     /// One side, or height and width.
     Px {
         min: u64,
@@ -77,7 +81,8 @@ const RATE: Type = Type::Positive { max: 10.0 };
 const TEXT_NAME: Type = Type::Name;
 const PATH: Type = Type::Path;
 const SEVERITY: Type = Type::Int { min: 1, max: 5 };
-const LORA_TARGET: Type = Type::Choice(&["q", "v"]);
+const LORA_TARGET: Type =
+    Type::Choice(&["q", "k", "v", "proj", "fc1", "fc2", "w1", "w2", "w12", "w3", "all"]);
 /// Seeds are TOML integers, so 63 bits.
 const SEED: Type = Type::Int { min: 0, max: i64::MAX as u64 };
 
@@ -85,21 +90,40 @@ const LORA: (&str, &[&str]) = ("tune.kind", &["lora"]);
 const LINEAR_BN: (&str, &[&str]) = ("decoder.kind", &["linear_bn"]);
 const SHAPES: (&str, &[&str]) = ("data.kind", &["shapes"]);
 
-const SIZES: &[&str] =
-    &["tiny", "small", "small_plus", "base", "large", "huge_plus", "giant", "7b"];
+const SIZES: &[&str] = &[
+    "tiny",
+    "small",
+    "small_plus",
+    "base",
+    "large",
+    "large_plus",
+    "huge_plus",
+    "giant",
+    "7b",
+    "custom",
+];
 
 /// The table, in the order of `sweep recipes` and of the documentation.
 pub const KEYS: &[Key] = &[
     key("seed", SEED, "Seed of all of a run's randomness; several seeds are replicates."),
     key("model.dino_type", Type::Choice(&["dinov2", "dinov3"]), "Family of the encoder."),
-    key("model.size", Type::Choice(SIZES), "Size of the encoder."),
+    key(
+        "model.size",
+        Type::Choice(SIZES),
+        "Size of the encoder; `custom`: what the Hugging Face folder of `weights.path` says.",
+    ),
     key("model.registers", Type::Bool, "DINOv2 with register tokens; DINOv3 always has them."),
+    key(
+        "model.pretraining",
+        Type::Choice(&["lvd1689m", "sat493m"]),
+        "Images that DINOv3 was trained on: from the web or from satellites.",
+    ),
     key(
         "weights.kind",
         Type::Choice(&["pretrained", "random", "file"]),
         "Where the encoder's weights come from.",
     ),
-    key("weights.path", Type::Path, "Weight file; relative to the current folder.")
+    key("weights.path", Type::Path, "Weight file or folder; relative to the current folder.")
         .of(("weights.kind", &["file"]))
         .required(),
     key("tune.kind", Type::Choice(&["frozen", "lora", "full"]), "What of the encoder is trained."),
@@ -109,10 +133,19 @@ pub const KEYS: &[Key] = &[
     key(
         "tune.alpha",
         Type::Positive { max: 1e6 },
-        "The update is scaled by alpha / rank; default: the rank.",
+        "The update is scaled by alpha / rank or alpha / √rank; default: the rank.",
     )
     .of(LORA),
-    key("tune.targets", Type::List(&LORA_TARGET), "Projections that get an adapter.").of(LORA),
+    key("tune.targets", Type::List(&LORA_TARGET), "Linear layers that get an update.").of(LORA),
+    key("tune.scaling", Type::Choice(&["standard", "rslora"]), "alpha / rank, or alpha / √rank.")
+        .of(LORA),
+    key("tune.dropout", Type::Float { min: 0.0, max: 0.9 }, "Dropout of LoRA's input.").of(LORA),
+    key(
+        "tune.blocks",
+        Type::Range { max: 1023 },
+        "First and last block that get an update, from 0; default: all.",
+    )
+    .of(LORA),
     key(
         "decoder.kind",
         Type::Choice(&["linear", "linear_bn", "fpn", "fpn_reference"]),
@@ -223,8 +256,12 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("size", "model.size"),
     ("dino_type", "model.dino_type"),
     ("registers", "model.registers"),
+    ("pretraining", "model.pretraining"),
     ("lora_alpha", "tune.alpha"),
     ("lora_targets", "tune.targets"),
+    ("lora_scaling", "tune.scaling"),
+    ("lora_dropout", "tune.dropout"),
+    ("lora_blocks", "tune.blocks"),
     ("dataset", "data"),
     ("recipe", "train.recipe"),
     ("epochs", "train.epochs"),
@@ -314,24 +351,25 @@ pub(super) fn excluded_by(name: &str) -> Option<&'static str> {
 
 /// Pixels of a patch's side.
 pub fn patch_px(dino_type: DinoType) -> u32 {
-    match dino_type {
-        DinoType::Dinov2 => 14,
-        DinoType::Dinov3 => 16,
-    }
+    backbone::patch_px(dino_type)
 }
 
 /// The sizes that exist.
 pub fn sizes(dino_type: DinoType) -> &'static [Size] {
     match dino_type {
-        DinoType::Dinov2 => &[Size::Tiny, Size::Small, Size::Base, Size::Large, Size::Giant],
+        DinoType::Dinov2 => {
+            &[Size::Tiny, Size::Small, Size::Base, Size::Large, Size::Giant, Size::Custom]
+        }
         DinoType::Dinov3 => &[
             Size::Tiny,
             Size::Small,
             Size::SmallPlus,
             Size::Base,
             Size::Large,
+            Size::LargePlus,
             Size::HugePlus,
             Size::SevenB,
+            Size::Custom,
         ],
     }
 }
@@ -341,6 +379,7 @@ fn size_named(text: &str) -> &str {
     match text {
         "h_plus" | "h+" | "huge+" => "huge_plus",
         "s_plus" | "s+" | "small+" => "small_plus",
+        "l_plus" | "l+" | "large+" => "large_plus",
         other => other,
     }
 }
@@ -363,6 +402,9 @@ impl Type {
                 "`auto`, `cpu`, `cuda:N`, or several of them separated by commas".to_owned()
             }
             Self::List(item) => format!("a list, each item: {}", item.allowed()),
+            Self::Range { max } => {
+                format!("[first, last], whole numbers from 0 to {max}, first not above last")
+            }
             Self::Px { min, max } => {
                 format!("a side, or [height, width], in pixels from {min} to {max}")
             }
@@ -384,6 +426,7 @@ impl Type {
             Self::Path => self.accept_text(value, |text| !text.contains('\0')),
             Self::Devices => self.accept_text(value, is_devices),
             Self::List(item) => self.accept_list(value, item),
+            Self::Range { max } => self.accept_range(value, *max),
             Self::Px { min, max } => self.accept_px(value, *min..=*max),
             Self::Bool => Err(self.wrong_type(value)),
         }
@@ -451,6 +494,16 @@ impl Type {
             return Err(Refusal { message, nearest: None });
         }
         Ok(Value::from(accepted))
+    }
+
+    fn accept_range(&self, value: &Value, max: u64) -> Result<Value, Refusal> {
+        let Value::Array(ends) = value else { return Err(self.wrong_type(value)) };
+        let numbers: Option<Vec<_>> = ends.iter().map(Value::as_u64).collect();
+        match numbers.as_deref() {
+            Some([first, last]) if first <= last && *last <= max => Ok(value.clone()),
+            Some([_, _]) => Err(self.out_of_range(value)),
+            _ => Err(self.wrong_type(value)),
+        }
     }
 
     fn accept_px(

@@ -20,6 +20,7 @@ static DEFAULTS: LazyLock<Vec<Assign>> = LazyLock::new(|| {
         ("model.dino_type", json!("dinov2")),
         ("model.size", json!("small")),
         ("model.registers", json!(true)),
+        ("model.pretraining", json!("lvd1689m")),
         ("weights.kind", json!("pretrained")),
         ("tune.kind", json!("frozen")),
         ("decoder.kind", json!("linear")),

@@ -12,12 +12,10 @@ use super::optimizer::{AdamW, Moments};
 use crate::files::{hash::sha256_bytes, write_atomic};
 use crate::id::RunId;
 use crate::model::Network;
+use crate::model::adapter::{About, KEY, VERSION};
 
-const VERSION: u32 = 1;
 /// Checkpoints kept: the newest, and the one to fall back to if it is damaged.
 const KEPT: usize = 2;
-/// Metadata key; one key only, because the header's order of several is not fixed.
-const KEY: &str = "sweep";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,7 +45,7 @@ pub struct Position {
     pub journal: (u32, u64),
 }
 
-/// The JSON in a file's metadata.
+/// The JSON in a file's metadata. Version 2 adds `about`, which [`crate::model::adapter`] reads.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -57,6 +55,9 @@ struct Header {
     /// Absent in adapter files.
     position: Option<Position>,
     adam_time: usize,
+    /// What an adapter's network is made of; absent in checkpoints, and before version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    about: Option<About>,
 }
 
 /// A written file.
@@ -96,6 +97,7 @@ pub fn save(
         step: position.step,
         position: Some(position.clone()),
         adam_time,
+        about: None,
     };
     let bytes = encode(network, moments, &header);
     let name = format!("step-{:08}.safetensors", position.step);
@@ -108,13 +110,22 @@ pub fn save(
 
 /// Writes the trained parameters and statistics alone: what scoring needs and users take away.
 ///
-/// `step` is the number of optimiser steps behind it.
+/// `step` is the number of optimiser steps behind it; `about` is what makes the file of use
+/// elsewhere.
 pub fn save_adapter(
     path: &Path,
     (run, step): (&RunId, u64),
+    about: &About,
     network: &mut Network,
 ) -> Result<Saved, Error> {
-    let header = Header { version: VERSION, run: run.clone(), step, position: None, adam_time: 0 };
+    let header = Header {
+        version: VERSION,
+        run: run.clone(),
+        step,
+        position: None,
+        adam_time: 0,
+        about: Some(about.clone()),
+    };
     write(path, &encode(network, BTreeMap::new(), &header))
 }
 
@@ -309,3 +320,6 @@ fn apply(path: &Path, params: &mut Named, network: &mut Network) -> Result<(), E
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use crate::event::{Event, Metrics, TrainStep};
 use crate::id::RunId;
 use crate::kernel::dropout::Draw;
 use crate::model::Network;
+use crate::model::adapter::About;
 
 /// Rows of the loss curve that are kept of a long run.
 const STEPS_LOGGED: u64 = 2000;
@@ -36,6 +37,8 @@ pub enum Error {
 /// Everything one training run works on.
 pub struct Job<'a> {
     pub run: RunId,
+    /// What the network is made of, for adapter files.
+    pub about: About,
     /// Of all of the run's randomness.
     pub seed: u64,
     pub config: &'a Config,
@@ -171,7 +174,7 @@ impl Job<'_> {
 
     fn validate(&mut self, at: &mut Position, sink: &mut dyn Sink) -> Result<End, Error> {
         let Some(validate) = &mut self.validate else { return Ok(End::Finished) };
-        let Some(metrics) = (validate.score)(&mut self.network.without_gradients())? else {
+        let Some(metrics) = (validate.score)(&mut self.network.merged())? else {
             return Ok(End::Interrupted);
         };
         let miou = metrics.miou;
@@ -179,7 +182,8 @@ impl Job<'_> {
         sink.emit(Event::Validated { epoch: at.epoch, step: at.step, split, metrics })?;
         let better = at.best.is_none_or(|(best, _)| miou > best);
         if let (Some(path), true) = (&self.best, better) {
-            checkpoint::save_adapter(path, (&self.run, at.step), &mut self.network)?;
+            let named = (&self.run, at.step);
+            checkpoint::save_adapter(path, named, &self.about, &mut self.network)?;
             at.best = Some((miou, at.step));
         }
         Ok(End::Finished)

@@ -1,6 +1,6 @@
 //! DINOv2 (facebookresearch/dinov2 b8931f7; Apache-2.0): patch 14, learned positions.
 
-use super::super::config::{DinoType, Size};
+use super::super::config::{DinoType, Pretraining, Size};
 use super::super::vit::{Arch, AttentionBias, Ffn, Position, pos_embed::Resize};
 use super::{IMAGENET, INIT_STD, INIT_STD_TINY, Variant};
 
@@ -32,6 +32,7 @@ struct Row {
     ffn: Ffn,
     files: [&'static [&'static str]; 2],
     folders: [&'static [&'static str]; 2],
+    timm: [&'static [&'static str]; 2],
     sha256: &'static str,
     params: [u64; 2],
 }
@@ -44,9 +45,11 @@ const fn variant(row: &Row, with: usize) -> Variant {
         dino_type: DinoType::Dinov2,
         size: row.size,
         registers: with == 1,
+        pretraining: Pretraining::Lvd1689m,
         arch: arch(row.dims, row.ffn, if with == 1 { 4 } else { 0 }),
         files: row.files[with],
         folders: row.folders[with],
+        timm: row.timm[with],
         // No sha256 of the register files is published; theirs is recorded when first used.
         sha256: if with == 0 { row.sha256 } else { "" },
         source: "https://dl.fbaipublicfiles.com/dinov2/ (Apache-2.0)",
@@ -64,6 +67,7 @@ const TINY: Row = Row {
     ffn: Ffn::Mlp { hidden: 256 },
     files: [&[], &[]],
     folders: [&[], &[]],
+    timm: [&[], &[]],
     sha256: "",
     params: [0, 0],
 };
@@ -76,6 +80,7 @@ const SMALL: Row = Row {
     ffn: Ffn::Mlp { hidden: 1536 },
     files: [&["dinov2_vits14_pretrain.pth"], &["dinov2_vits14_reg4_pretrain.pth"]],
     folders: [&["dinov2-small"], &["dinov2-with-registers-small"]],
+    timm: [&["vit_small_patch14_dinov2.lvd142m"], &["vit_small_patch14_reg4_dinov2.lvd142m"]],
     sha256: "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
     params: [22_056_576, 22_058_112],
 };
@@ -88,6 +93,7 @@ const BASE: Row = Row {
     ffn: Ffn::Mlp { hidden: 3072 },
     files: [&["dinov2_vitb14_pretrain.pth"], &["dinov2_vitb14_reg4_pretrain.pth"]],
     folders: [&["dinov2-base"], &["dinov2-with-registers-base"]],
+    timm: [&["vit_base_patch14_dinov2.lvd142m"], &["vit_base_patch14_reg4_dinov2.lvd142m"]],
     sha256: "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
     params: [86_580_480, 86_583_552],
 };
@@ -100,6 +106,7 @@ const LARGE: Row = Row {
     ffn: Ffn::Mlp { hidden: 4096 },
     files: [&["dinov2_vitl14_pretrain.pth"], &["dinov2_vitl14_reg4_pretrain.pth"]],
     folders: [&["dinov2-large"], &["dinov2-with-registers-large"]],
+    timm: [&["vit_large_patch14_dinov2.lvd142m"], &["vit_large_patch14_reg4_dinov2.lvd142m"]],
     sha256: "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
     params: [304_368_640, 304_372_736],
 };
@@ -112,6 +119,7 @@ const GIANT: Row = Row {
     ffn: Ffn::SwiGlu { hidden: 4096 },
     files: [&["dinov2_vitg14_pretrain.pth"], &["dinov2_vitg14_reg4_pretrain.pth"]],
     folders: [&["dinov2-giant"], &["dinov2-with-registers-giant"]],
+    timm: [&["vit_giant_patch14_dinov2.lvd142m"], &["vit_giant_patch14_reg4_dinov2.lvd142m"]],
     sha256: "",
     params: [1_136_480_768, 1_136_486_912],
 };

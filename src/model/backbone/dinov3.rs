@@ -1,16 +1,20 @@
 //! DINOv3 (facebookresearch/dinov3 6876159; gated, under its own licence): patch 16, RoPE, four
 //! storage tokens.
 
-use super::super::config::{DinoType, Size};
+use super::super::config::{DinoType, Pretraining, Size};
 use super::super::vit::{Arch, AttentionBias, Ffn, Position};
-use super::{IMAGENET, INIT_STD, INIT_STD_TINY, Variant};
+use super::{IMAGENET, INIT_STD, INIT_STD_TINY, SAT_493M, Variant};
 
-const BASE_PERIOD: f64 = 100.0;
+/// Base of RoPE's periods.
+pub const BASE_PERIOD: f64 = 100.0;
+/// Channels of ViT-L.
+pub const LARGE_DIM: usize = LARGE.dims[0];
 
 struct Row {
     name: &'static str,
     label: &'static str,
     size: Size,
+    pretraining: Pretraining,
     dims: [usize; 3],
     ffn: Ffn,
     bias: AttentionBias,
@@ -19,17 +23,23 @@ struct Row {
     init_std: f64,
     files: &'static [&'static str],
     folders: &'static [&'static str],
+    timm: &'static [&'static str],
     sha256: &'static str,
     params: u64,
 }
 
 const fn variant(row: &Row) -> Variant {
+    let (mean, std) = match row.pretraining {
+        Pretraining::Lvd1689m => IMAGENET,
+        Pretraining::Sat493m => SAT_493M,
+    };
     Variant {
         name: row.name,
         label: row.label,
         dino_type: DinoType::Dinov3,
         size: row.size,
         registers: true,
+        pretraining: row.pretraining,
         arch: Arch {
             patch: 16,
             dim: row.dims[0],
@@ -45,11 +55,12 @@ const fn variant(row: &Row) -> Variant {
         },
         files: row.files,
         folders: row.folders,
+        timm: row.timm,
         sha256: row.sha256,
         source: "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/ \
                  (gated: DINOv3 License)",
-        mean: IMAGENET.0,
-        std: IMAGENET.1,
+        mean,
+        std,
         params: row.params,
     }
 }
@@ -58,6 +69,7 @@ const TINY: Row = Row {
     name: "dinov3_tiny16",
     label: "ViT-tiny/16",
     size: Size::Tiny,
+    pretraining: Pretraining::Lvd1689m,
     dims: [64, 4, 4],
     ffn: Ffn::Mlp { hidden: 256 },
     bias: AttentionBias::QueryValue,
@@ -65,6 +77,7 @@ const TINY: Row = Row {
     init_std: INIT_STD_TINY,
     files: &[],
     folders: &[],
+    timm: &[],
     sha256: "",
     params: 0,
 };
@@ -73,6 +86,7 @@ const SMALL: Row = Row {
     name: "dinov3_vits16",
     label: "ViT-S/16",
     size: Size::Small,
+    pretraining: Pretraining::Lvd1689m,
     dims: [384, 12, 6],
     ffn: Ffn::Mlp { hidden: 1536 },
     bias: AttentionBias::QueryValue,
@@ -80,6 +94,7 @@ const SMALL: Row = Row {
     init_std: INIT_STD,
     files: &["dinov3_vits16_pretrain_lvd1689m-08c60483.pth"],
     folders: &["dinov3-vits16-pretrain-lvd1689m"],
+    timm: &["vit_small_patch16_dinov3_qkvb.lvd1689m", "vit_small_patch16_dinov3.lvd1689m"],
     sha256: "08c60483",
     params: 21_601_152,
 };
@@ -91,6 +106,10 @@ const SMALL_PLUS: Row = Row {
     ffn: Ffn::SwiGlu { hidden: 1536 },
     files: &["dinov3_vits16plus_pretrain_lvd1689m-4057cbaa.pth"],
     folders: &["dinov3-vits16plus-pretrain-lvd1689m"],
+    timm: &[
+        "vit_small_plus_patch16_dinov3_qkvb.lvd1689m",
+        "vit_small_plus_patch16_dinov3.lvd1689m",
+    ],
     sha256: "4057cbaa",
     params: 28_697_472,
     ..SMALL
@@ -104,6 +123,7 @@ const BASE: Row = Row {
     ffn: Ffn::Mlp { hidden: 3072 },
     files: &["dinov3_vitb16_pretrain_lvd1689m-73cec8be.pth"],
     folders: &["dinov3-vitb16-pretrain-lvd1689m"],
+    timm: &["vit_base_patch16_dinov3_qkvb.lvd1689m", "vit_base_patch16_dinov3.lvd1689m"],
     sha256: "73cec8be",
     params: 85_669_632,
     ..SMALL
@@ -117,9 +137,36 @@ const LARGE: Row = Row {
     ffn: Ffn::Mlp { hidden: 4096 },
     files: &["dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth"],
     folders: &["dinov3-vitl16-pretrain-lvd1689m"],
+    timm: &["vit_large_patch16_dinov3_qkvb.lvd1689m", "vit_large_patch16_dinov3.lvd1689m"],
     sha256: "8aa4cbdd",
     params: 303_154_176,
     ..SMALL
+};
+
+const LARGE_SAT: Row = Row {
+    name: "dinov3_vitl16_sat493m",
+    label: "ViT-L/16 SAT",
+    pretraining: Pretraining::Sat493m,
+    files: &["dinov3_vitl16_pretrain_sat493m-eadcf0ff.pth"],
+    folders: &["dinov3-vitl16-pretrain-sat493m"],
+    timm: &["vit_large_patch16_dinov3_qkvb.sat493m", "vit_large_patch16_dinov3.sat493m"],
+    sha256: "eadcf0ff",
+    params: 303_156_224,
+    ..LARGE
+};
+
+const LARGE_PLUS: Row = Row {
+    name: "dinov3_vitl16plus",
+    label: "ViT-L+/16",
+    size: Size::LargePlus,
+    ffn: Ffn::SwiGlu { hidden: 4096 },
+    files: &["dinov3_vitl16plus_pretrain_lvd1689m-46503df0.pth"],
+    // Neither has it.
+    folders: &[],
+    timm: &[],
+    sha256: "46503df0",
+    params: 403_915_776,
+    ..LARGE
 };
 
 const HUGE_PLUS: Row = Row {
@@ -130,6 +177,7 @@ const HUGE_PLUS: Row = Row {
     ffn: Ffn::SwiGlu { hidden: 5120 },
     files: &["dinov3_vith16plus_pretrain_lvd1689m-7c1da9a5.pth"],
     folders: &["dinov3-vith16plus-pretrain-lvd1689m"],
+    timm: &["vit_huge_plus_patch16_dinov3_qkvb.lvd1689m", "vit_huge_plus_patch16_dinov3.lvd1689m"],
     sha256: "7c1da9a5",
     params: 840_633_600,
     ..SMALL
@@ -144,9 +192,21 @@ const SEVEN_B: Row = Row {
     bias: AttentionBias::None,
     files: &["dinov3_vit7b16_pretrain_lvd1689m-a955f4ea.pth"],
     folders: &["dinov3-vit7b16-pretrain-lvd1689m"],
+    timm: &["vit_7b_patch16_dinov3.lvd1689m"],
     sha256: "a955f4ea",
     params: 6_716_043_264,
     ..SMALL
+};
+
+const SEVEN_B_SAT: Row = Row {
+    name: "dinov3_vit7b16_sat493m",
+    label: "ViT-7B/16 SAT",
+    pretraining: Pretraining::Sat493m,
+    files: &["dinov3_vit7b16_pretrain_sat493m-a6675841.pth"],
+    folders: &["dinov3-vit7b16-pretrain-sat493m"],
+    timm: &["vit_7b_patch16_dinov3.sat493m"],
+    sha256: "a6675841",
+    ..SEVEN_B
 };
 
 pub const VARIANTS: &[Variant] = &[
@@ -155,6 +215,9 @@ pub const VARIANTS: &[Variant] = &[
     variant(&SMALL_PLUS),
     variant(&BASE),
     variant(&LARGE),
+    variant(&LARGE_SAT),
+    variant(&LARGE_PLUS),
     variant(&HUGE_PLUS),
     variant(&SEVEN_B),
+    variant(&SEVEN_B_SAT),
 ];

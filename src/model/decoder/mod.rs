@@ -20,7 +20,7 @@ pub use linear_bn::LinearBn;
 #[derive(Debug, Clone)]
 pub enum Decoder {
     Linear(Linear),
-    LinearBn(LinearBn),
+    LinearBn(Box<LinearBn>),
     Fpn(Fpn),
     FpnReference(Box<FpnReference>),
 }
@@ -39,7 +39,7 @@ impl Decoder {
             DecoderConfig::Linear {} => Self::Linear(Linear::new(dim, n_classes, seed, device)),
             DecoderConfig::LinearBn { layers, dropout } => {
                 let sizes = linear_bn::Sizes { dim, layers: layers as usize, n_classes, dropout };
-                Self::LinearBn(LinearBn::new(sizes, seed, device))
+                Self::LinearBn(Box::new(LinearBn::new(sizes, seed, device)))
             }
             DecoderConfig::Fpn { channels } => Self::Fpn(Fpn::new(pyramid(channels), seed, device)),
             DecoderConfig::FpnReference { channels } => {

@@ -45,12 +45,21 @@ enum Positions {
 /// What a forward pass gives.
 #[derive(Debug, Clone)]
 pub struct Features {
-    /// Normed patch tokens `[batch, n_patches, dim]` of the layers asked for, in that order.
+    /// Patch tokens `[batch, n_patches, dim]` of the layers asked for, in that order; normed but for
+    /// [`FinalNorm::LeftOut`].
     pub patches: Vec<Tensor<3>>,
-    /// Normed class tokens `[batch, 1, dim]` of the same layers.
+    /// Class tokens `[batch, 1, dim]` of the same layers.
     pub class: Vec<Tensor<3>>,
     /// Patch grid, rows and columns.
     pub grid: [usize; 2],
+}
+
+/// Whether tokens pass the encoder's last layer normalisation, whichever block they come from: the
+/// `norm` of the official `get_intermediate_layers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinalNorm {
+    Applied,
+    LeftOut,
 }
 
 impl Encoder {
@@ -168,18 +177,41 @@ impl Encoder {
     /// # Panics
     /// If [`Self::prepare`] was not called for this size.
     pub fn forward(&self, images: Tensor<4>, layers: &[usize], mode: Mode) -> Features {
+        self.features(&self.hidden(images, layers, mode), FinalNorm::Applied)
+    }
+
+    /// As [`Self::forward`], all tokens `[batch, prefix + n_patches, dim]` as the blocks leave them.
+    ///
+    /// # Panics
+    /// If [`Self::prepare`] was not called for this size.
+    pub fn hidden(&self, images: Tensor<4>, layers: &[usize], mode: Mode) -> Vec<Tensor<3>> {
         let layout = self.layout.as_ref().expect("`prepare` comes before `forward`");
         let mut x = self.embed(images, layout);
-        let mut features = Features { patches: vec![], class: vec![], grid: layout.grid };
+        let mut hidden = vec![];
         let last = layers.iter().max().map_or(0, |layer| layer + 1);
         for (i, block) in self.blocks.iter().enumerate().take(last) {
             x = block.forward(x, layout.rope.as_ref(), mode);
             if layers.contains(&i) {
-                let normed = self.norm.forward(x.clone());
-                let n_patches = layout.grid[0] * layout.grid[1];
-                features.class.push(normed.clone().narrow(1, 0, 1));
-                features.patches.push(normed.narrow(1, self.arch.prefix(), n_patches));
+                hidden.push(x.clone());
             }
+        }
+        hidden
+    }
+
+    /// Patch and class tokens of what [`Self::hidden`] gave.
+    ///
+    /// # Panics
+    /// If [`Self::prepare`] was not called for this size.
+    pub fn features(&self, hidden: &[Tensor<3>], norm: FinalNorm) -> Features {
+        let grid = self.layout.as_ref().expect("`prepare` comes before `forward`").grid;
+        let mut features = Features { patches: vec![], class: vec![], grid };
+        for x in hidden {
+            let x = match norm {
+                FinalNorm::Applied => self.norm.forward(x.clone()),
+                FinalNorm::LeftOut => x.clone(),
+            };
+            features.class.push(x.clone().narrow(1, 0, 1));
+            features.patches.push(x.narrow(1, self.arch.prefix(), grid[0] * grid[1]));
         }
         features
     }

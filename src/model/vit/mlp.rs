@@ -46,7 +46,8 @@ impl Mlp {
         match self {
             Self::Gelu { fc1, fc2 } => fc2.forward(gelu(fc1.forward(x, mode)), mode),
             Self::SwiGlu { w1, w2, w12, w3 } => {
-                let (mut gate, mut value) = (w1.forward(x.clone(), mode), w2.forward(x.clone(), mode));
+                let (mut gate, mut value) =
+                    (w1.forward(x.clone(), mode), w2.forward(x.clone(), mode));
                 if let Some(lora) = w12 {
                     let low = lora.down(x, mode);
                     let [first, second] = halves(&lora.b);

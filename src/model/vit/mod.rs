@@ -8,7 +8,7 @@ pub mod mlp;
 pub mod pos_embed;
 pub mod rope;
 
-pub use encoder::{Encoder, Features};
+pub use encoder::{Encoder, Features, FinalNorm};
 
 /// The dimensions of one encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]

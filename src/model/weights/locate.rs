@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::{Error, folder};
 use crate::model::backbone::Variant;
 use crate::model::config::WeightsConfig;
 
-/// The encoder's weight file; `None` for random weights.
+/// The encoder's weight file, or the index of a sharded one; `None` for random weights.
 ///
 /// `caches` are folders of torch hub or Hugging Face; see [`caches`].
 pub fn locate(
@@ -17,18 +17,25 @@ pub fn locate(
     match config {
         WeightsConfig::Random {} => Ok(None),
         WeightsConfig::File { path } => {
-            let file = if path.is_dir() { path.join("model.safetensors") } else { path.clone() };
-            if file.is_file() {
-                return Ok(Some(file));
+            if path.exists() {
+                return folder::weight_file(path).map(Some);
             }
-            Err(Error::NotFound {
-                variant: variant.name.to_owned(),
-                looked: format!("`{}`", file.display()),
-                advice: "check `weights.path` (relative paths start at the current folder)"
-                    .to_owned(),
-            })
+            Err(absent(variant.name, path))
         }
         WeightsConfig::Pretrained {} => pretrained(variant, folders, caches).map(Some),
+    }
+}
+
+/// The folder of `size = "custom"`: all of it counts, `config.json` included.
+pub fn locate_custom(path: &Path) -> Result<PathBuf, Error> {
+    if path.is_dir() { Ok(path.to_owned()) } else { Err(absent("a custom size", path)) }
+}
+
+fn absent(variant: &str, path: &Path) -> Error {
+    Error::NotFound {
+        variant: variant.to_owned(),
+        looked: format!("`{}`", path.display()),
+        advice: "check `weights.path` (relative paths start at the current folder)".to_owned(),
     }
 }
 
@@ -70,21 +77,91 @@ fn pretrained(
 }
 
 fn find_in(variant: &Variant, folder: &Path) -> Option<PathBuf> {
-    let files = variant.files.iter().map(|name| folder.join(name));
-    let folders = variant.folders.iter().flat_map(|name| {
-        let plain = folder.join(name).join("model.safetensors");
-        let snapshots = folder.join(format!("models--facebook--{name}")).join("snapshots");
-        std::iter::once(plain).chain(snapshot_files(&snapshots))
-    });
-    files.chain(folders).find(|path| path.is_file())
+    let file = variant.files.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let hubs = [("facebook", variant.folders), ("timm", variant.timm)];
+    let repositories =
+        || hubs.into_iter().flat_map(|(owner, names)| names.iter().map(move |name| (owner, *name)));
+    file.or_else(|| repositories().find_map(|(_, name)| folder::find(&folder.join(name))))
+        .or_else(|| repositories().find_map(|(owner, name)| cached(folder, owner, name)))
 }
 
-/// `model.safetensors` of each snapshot of a Hugging Face cache entry, sorted.
-fn snapshot_files(snapshots: &Path) -> Vec<PathBuf> {
-    // A cache that is not there or cannot be listed holds nothing for us.
-    let Ok(entries) = fs_err::read_dir(snapshots) else { return vec![] };
-    let mut files: Vec<_> =
-        entries.flatten().map(|entry| entry.path().join("model.safetensors")).collect();
-    files.sort();
-    files
+/// The weights of a repository in Hugging Face's cache: of the revision that `main` was when it
+/// was last fetched, else of any, sorted.
+fn cached(cache: &Path, owner: &str, name: &str) -> Option<PathBuf> {
+    let repository = cache.join(format!("models--{owner}--{name}"));
+    let snapshots = repository.join("snapshots");
+    // A cache that is not there or cannot be read holds nothing for us.
+    let main = fs_err::read_to_string(repository.join("refs").join("main")).unwrap_or_default();
+    let Ok(entries) = fs_err::read_dir(&snapshots) else { return None };
+    let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    folders.sort_by_key(|folder| (!folder.ends_with(main.trim()), folder.clone()));
+    folders.iter().find_map(|folder| folder::find(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::backbone::variants;
+
+    fn row(name: &str) -> &'static Variant {
+        variants().find(|v| v.name == name).unwrap()
+    }
+
+    fn touch(path: &Path) -> PathBuf {
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, b"x").unwrap();
+        path.to_owned()
+    }
+
+    /// Looks for `name` where `file` alone is, in a weight folder or a cache.
+    fn check(name: &str, file: &str) {
+        let temp = tempfile::tempdir().unwrap();
+        let folders = [temp.path().to_owned()];
+        let found = || locate(row(name), &WeightsConfig::Pretrained {}, (&[], &folders));
+        assert!(matches!(found(), Err(Error::NotFound { .. })));
+        let path = touch(&temp.path().join(file));
+        assert_eq!(found().unwrap(), Some(path), "{name}");
+    }
+
+    #[test]
+    fn files_and_folders_of_every_hub_are_found() {
+        check("dinov2_vits14", "dinov2_vits14_pretrain.pth");
+        check("dinov2_vits14_reg", "dinov2-with-registers-small/model.safetensors");
+        check("dinov2_vitb14", "dinov2-base/pytorch_model.bin");
+        check("dinov3_vit7b16", "dinov3-vit7b16-pretrain-lvd1689m/model.safetensors.index.json");
+        check("dinov3_vitl16_sat493m", "dinov3_vitl16_pretrain_sat493m-eadcf0ff.pth");
+        check("dinov3_vitb16", "vit_base_patch16_dinov3.lvd1689m/model.safetensors");
+        check(
+            "dinov3_vitl16_sat493m",
+            "models--facebook--dinov3-vitl16-pretrain-sat493m/snapshots/a1/model.safetensors",
+        );
+        check(
+            "dinov2_vitl14_reg",
+            "models--timm--vit_large_patch14_reg4_dinov2.lvd142m/snapshots/a1/model.safetensors",
+        );
+    }
+
+    #[test]
+    fn the_snapshot_that_main_names_comes_first() {
+        let temp = tempfile::tempdir().unwrap();
+        let cache = temp.path().join("models--facebook--dinov2-small");
+        let [_, b] = ["a", "b"]
+            .map(|commit| touch(&cache.join(format!("snapshots/{commit}/model.safetensors"))));
+        fs_err::create_dir_all(cache.join("refs")).unwrap();
+        fs_err::write(cache.join("refs/main"), "b\n").unwrap();
+        let caches = [temp.path().to_owned()];
+        let found = locate(row("dinov2_vits14"), &WeightsConfig::Pretrained {}, (&[], &caches));
+        assert_eq!(found.unwrap(), Some(b));
+    }
+
+    #[test]
+    fn a_folder_given_by_path_is_its_weight_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("mine");
+        let config = WeightsConfig::File { path: path.clone() };
+        let found = || locate(row("dinov2_vits14"), &config, (&[], &[]));
+        assert!(found().unwrap_err().to_string().contains("check `weights.path`"));
+        let index = touch(&path.join("model.safetensors.index.json"));
+        assert_eq!(found().unwrap(), Some(index));
+    }
 }

@@ -3,20 +3,31 @@
 //! Every tensor of the file and of the encoder is accounted for: what is missing, unexpected or
 //! of another shape is an error that names it.
 
+pub mod folder;
 pub mod file;
-pub mod locate;
 pub mod names;
+pub mod hf_config;
+pub mod plan;
+pub mod identify;
+pub mod digest;
+pub mod inspect;
+pub mod locate;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 
-use super::params::Params;
+use super::params::{Params, Slot};
 use super::vit::{Arch, Encoder};
+pub use digest::{check_release, digest};
 pub use file::TensorFile;
+pub use identify::{Identified, custom, identify};
+pub use inspect::{Inspection, inspect};
 pub use locate::locate;
-use names::Source;
+pub use names::Naming;
+use names::{Named, Source};
+use plan::Plan;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -28,93 +39,80 @@ pub enum Error {
     Mismatch { path: PathBuf, variant: String, problems: String },
     #[error("weights of {variant} not found; looked in {looked}; {advice}")]
     NotFound { variant: String, looked: String, advice: String },
+    #[error(
+        "`{path}` is not the released file: its sha256 is {found}, it should begin with {expected}; \
+         fetch it again, or, if it is meant, name it with \
+         weights = {{ kind = \"file\", path = \"…\" }}"
+    )]
+    Checksum { path: PathBuf, expected: String, found: String },
 }
 
 /// An encoder of the given architecture with the weights of `path`.
 ///
-/// `path` is an official `.pth`, a safetensors file in Hugging Face or official names, or a
-/// folder with a `model.safetensors`.
+/// `path` is an official `.pth`, a safetensors file in official, Hugging Face's or timm's names,
+/// the index of a sharded one, or a folder with one of them. One tensor at a time is in memory
+/// beside the encoder.
 pub fn load(path: &Path, (name, arch): (&str, Arch), device: &Device) -> Result<Encoder, Error> {
-    let file = TensorFile::open(path)?;
-    let naming = names::detect(&file).ok_or_else(|| Error::Format {
-        path: file.path().to_owned(),
-        reason: format!(
-            "its names are neither the official ones nor Hugging Face's (first: {})",
-            file.names().into_iter().next().unwrap_or_else(|| "none".to_owned())
-        ),
-    })?;
+    let named = Named::open(path)?;
+    let plan = Plan::new(&named, path, &arch)?;
+    if !plan.problems.is_empty() {
+        return Err(Error::Mismatch {
+            path: named.file.path().to_owned(),
+            variant: name.to_owned(),
+            problems: plan.problems.to_string(),
+        });
+    }
     let mut encoder = Encoder::zeros(arch, device);
-    let mut problems = Problems::default();
-    let mut used = BTreeSet::new();
+    let mut reader = Reader::new(&named);
     let mut failed = None;
-    encoder.each("", &mut |internal, mut slot| {
-        let Some(source) = naming.source(&file, internal) else {
-            problems.missing.push(naming.expected(internal));
-            return;
-        };
-        used.extend(source.names().map(str::to_owned));
-        if matches!(source, Source::Default) {
+    encoder.each("", &mut |internal, mut slot: Slot<'_>| {
+        let Some(source) = plan.sources.get(internal) else { return };
+        if failed.is_some() {
             return;
         }
-        let shape = slot.file_shape();
-        let found = source.shape(&file);
-        let same = found == shape || squeezed(&found) == squeezed(&shape);
-        if !same {
-            let name = source.names().next().unwrap_or(internal);
-            problems.shaped.push(format!("{name} is {found:?}, not {shape:?}"));
-            return;
-        }
-        match source.read(&file) {
+        match reader.read(source) {
             Ok(values) => slot.set_from_file(values, device),
-            Err(error) => failed = failed.take().or(Some(error)),
+            Err(error) => failed = Some(error),
         }
     });
-    if let Some(error) = failed {
-        return Err(error);
+    failed.map_or(Ok(encoder), Err)
+}
+
+/// Reads sources, a tensor that is taken apart only once.
+struct Reader<'a> {
+    named: &'a Named,
+    shared: BTreeMap<String, Vec<f32>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(named: &'a Named) -> Self {
+        Self { named, shared: BTreeMap::new() }
     }
-    problems.unexpected =
-        file.names().into_iter().filter(|n| !used.contains(n) && !names::is_unused(n)).collect();
-    if problems.is_empty() {
-        return Ok(encoder);
-    }
-    Err(Error::Mismatch {
-        path: file.path().to_owned(),
-        variant: name.to_owned(),
-        problems: problems.to_string(),
-    })
-}
 
-fn squeezed(shape: &[usize]) -> Vec<usize> {
-    shape.iter().copied().filter(|n| *n != 1).collect()
-}
-
-#[derive(Debug, Default)]
-struct Problems {
-    missing: Vec<String>,
-    unexpected: Vec<String>,
-    shaped: Vec<String>,
-}
-
-impl Problems {
-    fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.shaped.is_empty()
-    }
-}
-
-impl std::fmt::Display for Problems {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const SHOWN: usize = 8;
-        for (what, names) in [
-            ("missing", &self.missing),
-            ("unexpected", &self.unexpected),
-            ("of another shape", &self.shaped),
-        ] {
-            if names.is_empty() {
-                continue;
+    fn read(&mut self, source: &Source) -> Result<Vec<f32>, Error> {
+        match source {
+            Source::Whole(name) => self.named.read(name),
+            Source::AfterZeros(name) => {
+                let stored = self.named.read(name)?;
+                let shape = self.named.shape(name).unwrap_or_default();
+                let mut values = vec![0.0; shape.last().copied().unwrap_or(0)];
+                values.extend_from_slice(&stored);
+                Ok(values)
             }
-            write!(f, " {} {what} ({}", names.len(), names[..names.len().min(SHOWN)].join(", "))?;
-            f.write_str(if names.len() > SHOWN { ", …);" } else { ");" })?;
+            Source::Part { name, index, of } => {
+                // The last part is always asked for last, so that nothing stays behind.
+                let all = match self.shared.remove(name) {
+                    Some(all) => all,
+                    None => self.named.read(name)?,
+                };
+                let n = all.len() / of;
+                let part = all[index * n..(index + 1) * n].to_vec();
+                if index + 1 < *of {
+                    self.shared.insert(name.clone(), all);
+                }
+                Ok(part)
+            }
+            Source::Default(_) => Ok(vec![]),
         }
-        Ok(())
     }
 }

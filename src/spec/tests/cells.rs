@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
-use crate::model::{DecoderConfig, TuneConfig};
+use crate::model::{DecoderConfig, Pretraining, TuneConfig};
 use crate::train::{Input, Schedule};
 
 #[test]
@@ -97,13 +97,33 @@ fn axes_may_hold_tables_kinds_and_lists() {
     tune=lora rank=9 targets=v eval.sets=val,train px=448
     tune=lora rank=9 targets=v eval.sets=val,train px=308x616
     ");
-    let backbones = load("[grid]\nbackbone = ['dinov2_vitl14', 'dinov3_vith16plus']");
+    let backbones =
+        load("[grid]\nbackbone = ['dinov2_vitl14', 'dinov3_vith16plus', 'dinov3_vitl16_sat493m']");
     insta::assert_snapshot!(table(&backbones), @"
     backbone=dinov2_vitl14
     backbone=dinov3_vith16plus
+    backbone=dinov3_vitl16_sat493m
     ");
     assert_eq!(backbones.cells[0].spec.model.size, crate::model::Size::Large);
+    let pretraining = |i: usize| backbones.cells[i].spec.model.pretraining;
+    assert_eq!([pretraining(1), pretraining(2)], [Pretraining::Lvd1689m, Pretraining::Sat493m]);
     assert!(!backbones.cells[0].spec.model.registers && backbones.cells[1].spec.model.registers);
+}
+
+#[test]
+fn lora_can_be_an_axis_in_all_its_keys() {
+    let toml = "lora_rank = 4\n[grid]\nlora_targets = [['q', 'v'], ['all']]\n\
+                lora_blocks = [[0, 11], [6, 11]]\nlora_scaling = ['standard', 'rslora']\n\
+                lora_dropout = [0.1]";
+    let experiment = load(toml);
+    insta::assert_snapshot!(table(&experiment).lines().take(3).collect::<Vec<_>>().join("\n"), @"
+    lora_targets=q,v lora_blocks=0-11 lora_scaling=standard lora_dropout=0.1
+    lora_targets=q,v lora_blocks=0-11 lora_scaling=rslora lora_dropout=0.1
+    lora_targets=q,v lora_blocks=6-11 lora_scaling=standard lora_dropout=0.1
+    ");
+    assert_eq!(experiment.cells.len(), 8);
+    let TuneConfig::Lora(lora) = &experiment.cells[7].spec.tune else { panic!("not LoRA") };
+    assert_eq!((lora.blocks, lora.dropout, lora.scale()), (Some([6, 11]), 0.1, 2.0));
 }
 
 #[test]
@@ -253,7 +273,7 @@ fn what_never_has_an_effect_is_said() {
     let toml = "data = { kind = 'voc', root = '/v' }\n[grid]\ndataset = ['ade20k']";
     insta::assert_snapshot!(warnings(toml, &[]), @"data.root in line 1 has no effect: no cell with it has data.kind = `voc` or `ade20k`");
     let toml = "decoder = { kind = 'fpn', channels = 64 }";
-    insta::assert_snapshot!(warnings(toml, &["decoder=linear"]), @"decoder.channels in line 1 has no effect: no cell with it has decoder.kind = `fpn`, `fpn_reference`");
+    insta::assert_snapshot!(warnings(toml, &["decoder=linear"]), @"decoder.channels in line 1 has no effect: no cell with it has decoder.kind = `fpn` or `fpn_reference`");
     let toml = "[grid]\nsize = ['small']\nseed = [0, 1]\n[[exclude]]\nseed = 2";
     insta::assert_snapshot!(warnings(toml, &[]), @"[[exclude]] in line 4 matches no cell");
     let toml = "[grid]\nseed = [0, 1]\n[[override]]\nwhen = { seed = 2 }\nset = { lr = 1 }";
@@ -287,8 +307,8 @@ fn the_experiments_load_and_have_as_many_cells_as_they_say() {
     dino_type=dinov3 lora_rank=3 decoder=linear dataset=ade20k
     dino_type=dinov2 lora_rank=3 decoder=linear dataset=voc
     dino_type=dinov2 lora_rank=3 decoder=linear dataset=ade20k
-    dino_type=dinov2 lora_rank=3 decoder=fpn dataset=voc
-    dino_type=dinov2 lora_rank=3 decoder=fpn dataset=ade20k
+    dino_type=dinov2 lora_rank=3 decoder=fpn_reference dataset=voc
+    dino_type=dinov2 lora_rank=3 decoder=fpn_reference dataset=ade20k
     ");
     insta::assert_snapshot!(reference.warnings.join("\n"), @"train.input.px: 490x490 is lowered to 480x480 for dinov3, whose patches are 16 pixels");
 }
@@ -337,7 +357,8 @@ fn the_key_table_is_the_fields_of_a_run_a_schedule_and_a_machine() {
     let specs = [
         "",
         "weights = { kind = 'file', path = 'a' }\nlora_rank = 3\ndecoder = 'fpn'\npx = 448",
-        "data = 'shapes'\nsteps = 3\ntrain.schedule = 'constant'",
+        "decoder = 'linear_bn'\ndata = 'shapes'\nsteps = 3\ntrain.schedule = 'constant'",
+        "backbone = 'dinov3_vitl16_sat493m'",
     ];
     let mut fields = BTreeSet::new();
     for toml in specs {

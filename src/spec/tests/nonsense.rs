@@ -13,12 +13,12 @@ fn names_and_values_that_do_not_exist_are_answered_with_the_nearest() {
     insta::assert_snapshot!(refused("rank = 4"), @"x.toml:1: rank: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `tune.rank`?");
     insta::assert_snapshot!(refused("[gird]\nsize = ['small']"), @"x.toml:1: gird: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `grid`?");
     insta::assert_snapshot!(refused("[grid]\nsise = ['small']"), @"x.toml:2: sise: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?");
-    insta::assert_snapshot!(refused("[grid]\nsize = ['smal']"), @"x.toml:2: size: `smal` is not known; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `huge_plus`, `giant`, `7b`; did you mean `small`?");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['smal']"), @"x.toml:2: size: `smal` is not known; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `large_plus`, `huge_plus`, `giant`, `7b`, `custom`; did you mean `small`?");
     insta::assert_snapshot!(refused("decoder = 'fnp'"), @"x.toml:1: decoder: `fnp` is not known; allowed: `linear`, `linear_bn`, `fpn`, `fpn_reference`; did you mean `fpn`?");
     insta::assert_snapshot!(refused("[decoder]\nkind = 'mask2former'"), @"x.toml:2: decoder.kind: `mask2former` is not known; allowed: `linear`, `linear_bn`, `fpn`, `fpn_reference`");
     insta::assert_snapshot!(refused("suite = 'imagenet-c-firts8'"), @"x.toml:1: suite: `imagenet-c-firts8` is not known; allowed: `imagenet-c-first8`, `none`; did you mean `imagenet-c-first8`?");
-    insta::assert_snapshot!(refused("backbone = 'dinov2_vitl16'"), @"x.toml:1: backbone: `dinov2_vitl16` is not known; allowed: `dinov2_vits14`, `dinov2_vits14_reg`, `dinov2_vitb14`, `dinov2_vitb14_reg`, `dinov2_vitl14`, `dinov2_vitl14_reg`, `dinov2_vitg14`, `dinov2_vitg14_reg`, `dinov3_vits16`, `dinov3_vits16plus`, `dinov3_vitb16`, `dinov3_vitl16`, `dinov3_vith16plus`, `dinov3_vit7b16`; did you mean `dinov2_vitl14`?");
-    insta::assert_snapshot!(refused("[grid]\ntune = ['frozen', { kind = 'lora', rnak = 3 }]"), @"x.toml:2: tune.rnak: unknown key; allowed in `tune`: `kind`, `rank`, `alpha`, `targets`; did you mean `tune.rank`?");
+    insta::assert_snapshot!(refused("backbone = 'dinov2_vitl16'"), @"x.toml:1: backbone: `dinov2_vitl16` is not known; allowed: `dinov2_vits14`, `dinov2_vits14_reg`, `dinov2_vitb14`, `dinov2_vitb14_reg`, `dinov2_vitl14`, `dinov2_vitl14_reg`, `dinov2_vitg14`, `dinov2_vitg14_reg`, `dinov3_vits16`, `dinov3_vits16plus`, `dinov3_vitb16`, `dinov3_vitl16`, `dinov3_vitl16plus`, `dinov3_vith16plus`, `dinov3_vit7b16`, `dinov3_vitl16_sat493m`, `dinov3_vit7b16_sat493m`; did you mean `dinov2_vitl14`?");
+    insta::assert_snapshot!(refused("[grid]\ntune = ['frozen', { kind = 'lora', rnak = 3 }]"), @"x.toml:2: tune.rnak: unknown key; allowed in `tune`: `kind`, `rank`, `alpha`, `targets`, `scaling`, `dropout`, `blocks`; did you mean `tune.rank`?");
     insta::assert_snapshot!(refused("a.b.c = 1"), @"x.toml:1: a: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`");
 }
 
@@ -35,12 +35,16 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
     insta::assert_snapshot!(refused("seed = -1"), @"x.toml:1: seed: `-1` is out of range; allowed: a whole number, 0 or more");
     insta::assert_snapshot!(refused("seed = [0, 1]"), @"x.toml:1: seed: found the list `[0,1]`; allowed: a whole number, 0 or more; a list of choices belongs under [grid]");
     insta::assert_snapshot!(refused("train = 3"), @"x.toml:1: train: found a whole number; allowed: a table of `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `flip`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`");
-    insta::assert_snapshot!(refused("tune = 4"), @"x.toml:1: tune: found a whole number; allowed: `frozen`, `lora`, `full`, or a table of `kind`, `rank`, `alpha`, `targets`");
+    insta::assert_snapshot!(refused("tune = 4"), @"x.toml:1: tune: found a whole number; allowed: `frozen`, `lora`, `full`, or a table of `kind`, `rank`, `alpha`, `targets`, `scaling`, `dropout`, `blocks`");
     insta::assert_snapshot!(refused("lora_rank = -3"), @"x.toml:1: lora_rank: `-3` is out of range; allowed: a whole number from 0 to 1024 (0: frozen encoder)");
     insta::assert_snapshot!(refused("registers = 'yes'"), @"x.toml:1: registers: found the text `yes`; allowed: true or false");
     insta::assert_snapshot!(refused("registers = 2020-01-01"), @"x.toml:1: registers: `2020-01-01` is a date, which no key takes; allowed: true or false");
     insta::assert_snapshot!(refused("px = [308, 308, 3]"), @"x.toml:1: px: found the list `[308,308,3]`; allowed: a side, or [height, width], in pixels from 14 to 8192; a list of choices belongs under [grid]");
     insta::assert_snapshot!(refused("px = 8"), @"x.toml:1: px: `8` is out of range; allowed: a side, or [height, width], in pixels from 14 to 8192");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_blocks = [6, 3]"), @"x.toml:2: lora_blocks: `[6,3]` is out of range; allowed: [first, last], whole numbers from 0 to 1023, first not above last");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_blocks = 6"), @"x.toml:2: lora_blocks: found the number `6`; allowed: [first, last], whole numbers from 0 to 1023, first not above last");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_dropout = 1.0"), @"x.toml:2: lora_dropout: `1.0` is out of range; allowed: a number from 0 to 0.9");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_scaling = 'rs_lora'"), @"x.toml:2: lora_scaling: `rs_lora` is not known; allowed: `standard`, `rslora`; did you mean `rslora`?");
     insta::assert_snapshot!(refused("eval.sets = []"), @"x.toml:1: eval.sets: the list is empty; allowed: a list, each item: a file name without folder, ending or white space");
     insta::assert_snapshot!(refused("eval.sets = ['val', 'val']"), @"x.toml:1: eval.sets: `val` is listed twice");
     insta::assert_snapshot!(refused("eval.sets = ['../val']"), @"x.toml:1: eval.sets: `../val` does not fit; allowed: a file name without folder, ending or white space");
@@ -67,7 +71,7 @@ fn a_grid_that_makes_no_sense_is_refused() {
     insta::assert_snapshot!(refused("[grid]\nresults = ['a', 'b']"), @"x.toml:2: results: is about this machine; set it in the machine file (~/.config/sweep/config.toml), in the environment or with `--set`");
     insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]\nsise = 'small'"), @"x.toml:4: sise: no axis sets it; allowed: `size`; did you mean `size`?");
     insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]\ndecoder = 'fpn'"), @"x.toml:4: decoder: no axis sets it; allowed: `size`");
-    insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]\nsize = 'smal'"), @"x.toml:4: size: `smal` is not known; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `huge_plus`, `giant`, `7b`; did you mean `small`?");
+    insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]\nsize = 'smal'"), @"x.toml:4: size: `smal` is not known; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `large_plus`, `huge_plus`, `giant`, `7b`, `custom`; did you mean `small`?");
     insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]"), @"x.toml:3: exclude: no condition: it would match every cell");
     insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]\nsize = 'small'"), @"x.toml:3: grid: no cell is left: [[exclude]] drops them all");
     insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[override]]\nwhen = { size = 'small' }"), @"x.toml:3: override: both `when` and `set` are needed");
@@ -79,11 +83,18 @@ fn a_grid_that_makes_no_sense_is_refused() {
 #[test]
 fn combinations_that_do_not_exist_are_refused() {
     insta::assert_snapshot!(refused("[grid]\ndino_type = ['dinov2', 'dinov3']\nsize = ['giant', '7b']"), @"
-    x.toml:3: model.size: there is no `7b` of dinov2; allowed: `tiny`, `small`, `base`, `large`, `giant` (in a grid, leave the cell out with [[exclude]])
-    x.toml:3: model.size: there is no `giant` of dinov3; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `huge_plus`, `7b` (in a grid, leave the cell out with [[exclude]])
+    x.toml:3: model.size: there is no `7b` of dinov2; allowed: `tiny`, `small`, `base`, `large`, `giant`, `custom` (in a grid, leave the cell out with [[exclude]])
+    x.toml:3: model.size: there is no `giant` of dinov3; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `large_plus`, `huge_plus`, `7b`, `custom` (in a grid, leave the cell out with [[exclude]])
     ");
-    insta::assert_snapshot!(refused("size = 'h+'"), @"x.toml:1: model.size: there is no `huge_plus` of dinov2; allowed: `tiny`, `small`, `base`, `large`, `giant` (in a grid, leave the cell out with [[exclude]])");
+    insta::assert_snapshot!(refused("size = 'h+'"), @"x.toml:1: model.size: there is no `huge_plus` of dinov2; allowed: `tiny`, `small`, `base`, `large`, `giant`, `custom` (in a grid, leave the cell out with [[exclude]])");
+    insta::assert_snapshot!(refused("dino_type = 'dinov3'\npretraining = 'sat493m'"), @"x.toml:2: model.pretraining: there is no `sat493m` of size `small` of dinov3; it exists for `large of dinov3`, `7b of dinov3`");
+    insta::assert_snapshot!(refused("size = 'large'\npretraining = 'sat493m'"), @"x.toml:2: model.pretraining: there is no `sat493m` of size `large` of dinov2; it exists for `large of dinov3`, `7b of dinov3`");
+    insta::assert_snapshot!(refused("size = 'custom'"), @r#"x.toml:1: model.size: size `custom` is what a Hugging Face folder with a `config.json` says; it needs `weights = { kind = "file", path = "…" }`"#);
     insta::assert_snapshot!(refused("size = 'tiny'"), @"x.toml:1: weights.kind: no pretrained weights exist for size `tiny`; allowed: `random`, `file`");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_targets = ['q', 'w1']"), @"x.toml:2: tune.targets: the blocks of dinov2_vits14_reg have no layer `w1`; allowed: `q`, `k`, `v`, `proj`, `fc1`, `fc2`, or `all` for every one");
+    insta::assert_snapshot!(refused("backbone = 'dinov2_vitg14'\nlora_rank = 2\nlora_targets = ['fc1', 'all']"), @"x.toml:3: tune.targets: the blocks of dinov2_vitg14 have no layer `fc1`; allowed: `q`, `k`, `v`, `proj`, `w12`, `w3`, or `all` for every one");
+    insta::assert_snapshot!(refused("backbone = 'dinov3_vith16plus'\nlora_rank = 2\nlora_targets = ['w12']"), @"x.toml:3: tune.targets: the blocks of dinov3_vith16plus have no layer `w12`; allowed: `q`, `k`, `v`, `proj`, `w1`, `w2`, `w3`, or `all` for every one");
+    insta::assert_snapshot!(refused("lora_rank = 2\nlora_blocks = [6, 12]"), @"x.toml:2: tune.blocks: dinov2_vits14_reg has blocks 0 to 11; allowed: [first, last] within them");
     insta::assert_snapshot!(refused("select = 'best'"), @"x.toml:1: eval.select: `best` is chosen on a held-out part of the train split, and there is none; allowed: `last`, or set `train.dev.fraction` above 0");
     insta::assert_snapshot!(refused("dino_type = 'dinov3'\npx = 15"), @"x.toml:2: train.input.px: `15x15` is less than one patch of dinov3; allowed: 16 and more");
     insta::assert_snapshot!(refused("epochs = 3\nsteps = 40"), @"x.toml:2: train.steps: set together with `train.epochs`, first in line 1; give one of them");
@@ -92,13 +103,13 @@ fn combinations_that_do_not_exist_are_refused() {
     insta::assert_snapshot!(refused("tune = 'lora'"), @r#"x.toml:1: tune.rank: missing: `tune.kind = "lora"` needs it; allowed: a whole number from 1 to 1024"#);
     insta::assert_snapshot!(refused("weights = 'file'"), @r#"x.toml:1: weights.path: missing: `weights.kind = "file"` needs it; allowed: a path"#);
     insta::assert_snapshot!(refused("[tune]\nrank = 4"), @"x.toml:2: tune.rank: has no effect: no cell with it has tune.kind = `lora`");
-    insta::assert_snapshot!(refused("decoder = { kind = 'linear', channels = 64 }"), @"x.toml:1: decoder.channels: has no effect: no cell with it has decoder.kind = `fpn`, `fpn_reference`");
+    insta::assert_snapshot!(refused("decoder = { kind = 'linear', channels = 64 }"), @"x.toml:1: decoder.channels: has no effect: no cell with it has decoder.kind = `fpn` or `fpn_reference`");
     insta::assert_snapshot!(refused("decoder = { kind = 'linear_bn', layers = 5, dropout = 1.0 }"), @"
     x.toml:1: decoder.layers: `5` is out of range; allowed: a whole number from 1 to 4
     x.toml:1: decoder.dropout: `1.0` is out of range; allowed: a number from 0 to 0.9
     ");
-    insta::assert_snapshot!(refused("decoder = 'fpn_reference'\npx = 97"), @"");
-    insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'fpn_reference']\ninput.tokens = [6, 7]"), @"");
+    insta::assert_snapshot!(refused("decoder = 'fpn_reference'\npx = 97"), @"x.toml:2: train.input.px: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) and more, or another decoder");
+    insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'fpn_reference']\ntokens = [6, 7]"), @"x.toml:3: train.input.tokens: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) and more, or another decoder");
     insta::assert_snapshot!(refused("[train]\nrecipe = 'reference'\nschedule = 'cosine'"), @r#"x.toml:3: train.schedule.warmup_percent: missing: `train.schedule.kind = "cosine"` needs it; allowed: a whole number from 0 to 100"#);
 }
 

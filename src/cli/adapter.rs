@@ -1,0 +1,188 @@
+//! `sweep adapter`: what adapter files hold, and the same in another format.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::fault::{Exit, OrExit, fault};
+use super::{printer, words};
+use crate::model::adapter::{self, AdapterFile, Kind, Normalise};
+use crate::model::backbone;
+
+/// Version of the output of `--json`.
+const JSON_VERSION: u32 = 1;
+
+/// Look into adapter files, and convert between formats.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Show what an adapter is for and what is in it
+    Inspect {
+        /// Our safetensors, the reference project's `.pt`, or a PEFT folder
+        file: PathBuf,
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write an adapter in another format
+    Convert {
+        /// Our safetensors, the reference project's `.pt`, or a PEFT folder
+        file: PathBuf,
+        /// Format to write
+        #[arg(long, value_enum)]
+        to: Format,
+        /// File to write; for `peft` a folder
+        #[arg(long, value_name = "OUT")]
+        output: PathBuf,
+        /// Encoder it is for, where the file does not say, e.g. `dinov2_vitl14_reg`
+        #[arg(long, value_name = "NAME")]
+        backbone: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Sweep,
+    Reference,
+    Peft,
+}
+
+impl Format {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Sweep => Kind::Sweep,
+            Self::Reference => Kind::Reference,
+            Self::Peft => Kind::Peft,
+        }
+    }
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    match &args.task {
+        Task::Inspect { file, json } => {
+            let adapter = open(file)?;
+            printer::data(&if *json { as_json(&adapter) } else { as_text(&adapter) });
+        }
+        Task::Convert { file, to, output, backbone } => {
+            let mut adapter = open(file)?;
+            if let Some(name) = backbone {
+                let known = backbone::variants().find(|variant| variant.name == name);
+                let variant = known.ok_or_else(|| unknown_backbone(name))?;
+                adapter.set_variant(variant).or_exit(Exit::Usage)?;
+            }
+            for note in adapter.write(to.kind(), output).map_err(with_exit)? {
+                printer::note(&format_args!("note: {note}"));
+            }
+            printer::data(&format!("{}\n", output.display()));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn open(file: &Path) -> anyhow::Result<AdapterFile> {
+    AdapterFile::open(file).map_err(with_exit)
+}
+
+/// Files and folders are the environment's, what is in them is the user's.
+fn with_exit(error: adapter::Error) -> anyhow::Error {
+    let exit = match error {
+        adapter::Error::Read { .. } | adapter::Error::Write { .. } => Exit::Environment,
+        adapter::Error::Format { .. }
+        | adapter::Error::Misfit { .. }
+        | adapter::Error::Inexpressible { .. } => Exit::Usage,
+    };
+    match Err::<(), _>(error).or_exit(exit) {
+        Err(error) => error,
+        Ok(()) => unreachable!("an error stays one"),
+    }
+}
+
+fn unknown_backbone(name: &str) -> anyhow::Error {
+    let names: Vec<_> = backbone::variants().map(|variant| variant.name).collect();
+    fault(
+        Exit::Usage,
+        format_args!("no encoder is called `{name}`; there are: {}", names.join(", ")),
+    )
+}
+
+fn as_text(adapter: &AdapterFile) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        writeln!(text, "{name:<11} {value}").expect("a string takes everything");
+    };
+    let about = &adapter.about;
+    line("file", adapter.path.display().to_string());
+    line(
+        "format",
+        match adapter.kind {
+            Kind::Sweep => "sweep".to_owned(),
+            Kind::Reference => "reference project (.pt)".to_owned(),
+            Kind::Peft => "PEFT".to_owned(),
+        },
+    );
+    line("encoder", adapter.meant());
+    if let Some(sha256) = &about.encoder.weights_sha256 {
+        line("weights", format!("sha256 {sha256}"));
+    }
+    line("tune", plain(&about.tune));
+    line("decoder", about.decoder.as_ref().map_or_else(|| "none".to_owned(), plain));
+    if let Some(n) = about.n_classes {
+        let names = about
+            .class_names
+            .as_ref()
+            .map_or_else(String::new, |names| format!(": {}", names.join(", ")));
+        line("classes", format!("{n}{names}"));
+    }
+    if let Some([height, width]) = about.input_px {
+        line("input", format!("{height}x{width}"));
+    }
+    line(
+        "normalise",
+        match about.normalise {
+            Normalise::Unknown {} => "not said".to_owned(),
+            Normalise::None {} => "none: values in 0 to 1".to_owned(),
+            Normalise::MeanStd { mean, std } => format!("mean {mean:?}, std {std:?}"),
+        },
+    );
+    if let Some(run) = &adapter.run {
+        line("run", run.to_string());
+    }
+    if let Some(step) = adapter.step {
+        line("step", step.to_string());
+    }
+    let n = adapter.tensors().count();
+    line(
+        "tensors",
+        format!("{}, {} parameters", words::count(n, "tensor"), adapter.n_parameters()),
+    );
+    text
+}
+
+fn plain(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("plain data")
+}
+
+fn as_json(adapter: &AdapterFile) -> String {
+    let tensors: Vec<_> =
+        adapter.tensors().map(|(name, shape)| json!({ "name": name, "shape": shape })).collect();
+    let value = json!({
+        "version": JSON_VERSION,
+        "path": adapter.path,
+        "format": adapter.kind,
+        "fits": adapter.meant(),
+        "about": adapter.about,
+        "run": adapter.run,
+        "step": adapter.step,
+        "parameters": adapter.n_parameters(),
+        "tensors": tensors,
+    });
+    let text = serde_json::to_string_pretty(&value).expect("plain data");
+    text + "\n"
+}

@@ -1,0 +1,271 @@
+//! `sweep features`: an encoder's tokens, and a decoder's logits, of images or of a tensor.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::fault::{Exit, OrExit, fault};
+use super::{device, printer, words};
+use crate::eval::features::{self, Error, Images, Input, Model, Wanted};
+use crate::files::hash::sha256_file;
+use crate::model::adapter::{AdapterFile, Normalise};
+use crate::model::backbone::{self, Backbone};
+use crate::model::decoder;
+use crate::model::vit::FinalNorm;
+use crate::model::weights;
+
+/// Format of the file that is written.
+const VERSION: u32 = 1;
+/// Longest side of an input; attention over more than this is a slip.
+const SIDE_PX_MAX: u32 = 8192;
+
+/// Write an encoder's tokens of images, and a decoder's logits, to a safetensors file
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = CONTENT)]
+pub struct Args {
+    /// JPEG or PNG images, squashed to --px and normalised as the weights want it; or one
+    /// safetensors file, whose tensor `input` [batch, 3, height, width] is fed as it is
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    /// Weights of the encoder: a file, the index of a sharded one, or a folder
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// The encoder in it, such as `dinov2_vits14_reg`, instead of finding out
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+    /// LoRA and decoder: of a run, of the reference project (`.pt`), or a PEFT folder
+    #[arg(long, value_name = "FILE")]
+    adapter: Option<PathBuf>,
+    /// Layers to write as well, counted from 1
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    layers: Vec<usize>,
+    /// Leave the final norm out of --layers
+    #[arg(long, requires = "layers")]
+    no_norm: bool,
+    /// Side of the network's input, or height and width, in pixels [default: what the adapter was
+    /// trained at, else 518 for patches of 14, 512 for patches of 16]
+    #[arg(long, value_name = "N|H,W", value_parser = parse_px)]
+    px: Option<[u32; 2]>,
+    /// `auto`, `cpu` or `cuda:N`
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+    /// Images of one forward pass; fewer take less memory
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch_size: u16,
+    /// The file to write
+    #[arg(short, long, value_name = "OUT.safetensors")]
+    output: PathBuf,
+}
+
+const CONTENT: &str = "\
+The file, all f32, n images in the order given:
+  patch_tokens  [n, n_patches, dim]           last layer, after the final norm; row by row
+  class_token   [n, dim]                      last layer, after the final norm
+  layer.N       [n, n_patches, dim]           patch tokens after layer N of --layers, through the final
+                                              norm (as `get_intermediate_layers` of the official code)
+                                              unless --no-norm
+  logits        [n, n_classes, rows, columns] where --adapter has a decoder; not resized to the image
+Its metadata: variant, weights_sha256, px, grid, mean, std, layers_norm, inputs, adapter_sha256,
+program, version.";
+
+pub fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
+    let device = device::open(&args.device)?;
+    let backbone = find_backbone(args)?;
+    let adapter = args.adapter.as_deref().map(AdapterFile::open).transpose()?;
+    let wanted = wanted(args, &backbone)?;
+    let input = Arc::new(input(args, &backbone, adapter.as_ref())?);
+    let metadata = metadata(args, &backbone, &input)?;
+    let encoder = weights::load(&args.weights, (&backbone.name, backbone.arch), &device)?;
+    let px = input.px();
+    let mut model = match &adapter {
+        None => Model::bare(encoder, px),
+        Some(file) if file.decoder().is_none() => Model::bare(file.adapt(encoder)?, px),
+        Some(file) => Model::Network(Box::new(file.build(encoder, px)?.without_gradients())),
+    };
+    let mut progress = |done: usize, n: usize| {
+        if !quiet && n > wanted.batch {
+            printer::note(&format_args!("{done}/{n} images"));
+        }
+    };
+    features::write(&args.output, (&mut model, &input), &wanted, &metadata, &mut progress)
+        .map_err(|error| failed(error, &args.output))?;
+    if !quiet {
+        let n = words::count(input.len(), "image");
+        printer::note(&format_args!("{n} of {} -> {}", backbone.name, args.output.display()));
+    }
+    Ok(Exit::Done)
+}
+
+fn failed(error: Error, output: &Path) -> anyhow::Error {
+    let is_write = matches!(error, Error::Write(_));
+    let error = anyhow::Error::new(error);
+    if is_write { error.context(format!("`{}`", output.display())) } else { error }
+}
+
+/// The encoder that is asked for, or the one that the file shows.
+fn find_backbone(args: &Args) -> anyhow::Result<Backbone> {
+    let Some(name) = &args.variant else {
+        let found = weights::identify(&args.weights)?;
+        let (mean, std) = (found.mean, found.std);
+        return Ok(Backbone { name: found.name, arch: found.arch, mean, std });
+    };
+    let variant = backbone::variants().find(|variant| variant.name == name);
+    variant.map(Backbone::from).ok_or_else(|| {
+        let names: Vec<_> = backbone::variants().map(|variant| variant.name).collect();
+        let names = names.join("`, `");
+        fault(Exit::Usage, format!("no variant is called `{name}`; there are `{names}`"))
+    })
+}
+
+fn wanted(args: &Args, backbone: &Backbone) -> anyhow::Result<Wanted> {
+    let depth = backbone.arch.depth;
+    if let Some(layer) = args.layers.iter().find(|layer| **layer == 0 || **layer > depth) {
+        let words = format!("there is no layer {layer} of {}; it has 1 to {depth}", backbone.name);
+        return Err(fault(Exit::Usage, words));
+    }
+    let mut layers = args.layers.clone();
+    layers.sort_unstable();
+    layers.dedup();
+    let norm = if args.no_norm { FinalNorm::LeftOut } else { FinalNorm::Applied };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(Wanted { layers, norm, batch: usize::from(args.batch_size), threads })
+}
+
+fn input(args: &Args, backbone: &Backbone, adapter: Option<&AdapterFile>) -> anyhow::Result<Input> {
+    let patch = backbone.arch.patch;
+    let is_tensor = |path: &&PathBuf| path.extension().is_some_and(|end| end == "safetensors");
+    let input = match (args.inputs.iter().find(is_tensor), args.inputs.len()) {
+        (Some(path), 1) => {
+            if args.px.is_some() {
+                let words = "--px is for images; a tensor is fed in its own size";
+                return Err(fault(Exit::Usage, words));
+            }
+            Input::tensor(path, patch).or_exit(Exit::Usage)?
+        }
+        (Some(path), _) => {
+            let words = format!("`{}` must be the only input, or all be images", path.display());
+            return Err(fault(Exit::Usage, words));
+        }
+        (None, _) => Input::Images(images(args, backbone, adapter)?),
+    };
+    let needed = adapter.and_then(AdapterFile::decoder).map_or(1, decoder::grid_min);
+    let [rows, columns] = input.px().map(|side| side / patch);
+    if rows.min(columns) < needed {
+        let words = format!(
+            "an input of {rows}x{columns} patches is too small for the adapter's decoder: it needs \
+             {needed}x{needed}, {} pixels",
+            needed * patch
+        );
+        return Err(fault(Exit::Usage, words));
+    }
+    Ok(input)
+}
+
+fn images(
+    args: &Args,
+    backbone: &Backbone,
+    adapter: Option<&AdapterFile>,
+) -> anyhow::Result<Images> {
+    if let Some(path) = args.inputs.iter().find(|path| !path.is_file()) {
+        let reason = if path.is_dir() { "is a folder; name its images" } else { "is not there" };
+        return Err(fault(Exit::Usage, format!("input `{}` {reason}", path.display())));
+    }
+    let patch = backbone.arch.patch as u32;
+    let trained = adapter.and_then(|file| file.about.input_px);
+    let trained = trained.map(|px| px.map(|side| side as u32));
+    let asked = args.px.or(trained).unwrap_or([side_px(patch); 2]);
+    let px = asked.map(|side| side / patch * patch);
+    if px.contains(&0) {
+        let [height, width] = asked;
+        let words = format!("--px: {height}x{width} is less than one patch of {patch} pixels");
+        return Err(fault(Exit::Usage, words));
+    }
+    if px != asked {
+        printer::note(&format_args!(
+            "warning: {}x{} is lowered to {}x{}, multiples of the patch of {patch} pixels",
+            asked[0], asked[1], px[0], px[1]
+        ));
+    }
+    let (mean, std) = match adapter.map(AdapterFile::normalise) {
+        None | Some(Normalise::Unknown {}) => (backbone.mean, backbone.std),
+        Some(Normalise::None {}) => ([0.0; 3], [1.0; 3]),
+        Some(Normalise::MeanStd { mean, std }) => (mean, std),
+    };
+    Ok(Images { paths: args.inputs.clone(), px, mean, std })
+}
+
+/// Side of the images that the encoders were made for: 37 patches of 14, 32 of 16.
+fn side_px(patch: u32) -> u32 {
+    if patch == 14 { 518 } else { 512 / patch * patch }
+}
+
+fn metadata(
+    args: &Args,
+    backbone: &Backbone,
+    input: &Input,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let [height, width] = input.px();
+    let [rows, columns] = input.px().map(|side| side / backbone.arch.patch);
+    let (mean, std) = match input {
+        Input::Images(images) => (listed(images.mean), listed(images.std)),
+        Input::Tensor { .. } => ("as given".to_owned(), "as given".to_owned()),
+    };
+    let inputs: Vec<_> = args.inputs.iter().map(|path| path.to_string_lossy()).collect();
+    let mut metadata = vec![
+        ("version", VERSION.to_string()),
+        ("program", format!("sweep {}", env!("CARGO_PKG_VERSION"))),
+        ("variant", backbone.name.clone()),
+        ("weights_sha256", weights::digest(&args.weights, &mut |file| sha256_file(file))?),
+        ("px", format!("{height}x{width}")),
+        ("grid", format!("{rows}x{columns}")),
+        ("mean", mean),
+        ("std", std),
+        ("layers_norm", if args.no_norm { "none" } else { "final" }.to_owned()),
+        ("inputs", json!(inputs).to_string()),
+    ];
+    if let Some(path) = args.adapter.as_ref().filter(|path| path.is_file()) {
+        metadata.push(("adapter_sha256", sha256_file(path)?));
+    }
+    Ok(metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+fn listed(values: [f32; 3]) -> String {
+    values.map(|value| value.to_string()).join(",")
+}
+
+/// `518`, `308,616` or `308x616`: height and width.
+fn parse_px(text: &str) -> Result<[u32; 2], String> {
+    let sides: Result<Vec<u32>, _> =
+        text.split([',', 'x']).map(|side| side.trim().parse()).collect();
+    let sides = match sides.as_deref() {
+        Ok([side]) => [*side; 2],
+        Ok([height, width]) => [*height, *width],
+        _ => return Err("write one side, or height,width, in pixels".to_owned()),
+    };
+    if sides.iter().any(|side| *side == 0 || *side > SIDE_PX_MAX) {
+        return Err(format!("sides are 1 to {SIDE_PX_MAX} pixels"));
+    }
+    Ok(sides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_one_side_or_two() {
+        assert_eq!(parse_px("518"), Ok([518, 518]));
+        assert_eq!(parse_px("308,616"), Ok([308, 616]));
+        assert_eq!(parse_px("308x616"), Ok([308, 616]));
+        for nonsense in ["", "0", "a", "1,2,3", "-1", "9000", "14,0"] {
+            assert!(parse_px(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn sides_are_those_the_encoders_were_made_for() {
+        assert_eq!([14, 16, 8].map(side_px), [518, 512, 512]);
+    }
+}

@@ -1,0 +1,148 @@
+//! Features of images, written to a safetensors file batch by batch: patch and class tokens,
+//! layers, logits.
+
+mod input;
+mod output;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::data::loader::ordered_map;
+use crate::files::write_atomic_with;
+use crate::model::vit::{Encoder, FinalNorm};
+use crate::model::{Mode, Network, weights};
+pub use input::{Images, Input, Ready};
+use output::{Layout, Part};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot load an image")]
+    Image(#[from] crate::data::Error),
+    #[error(transparent)]
+    File(#[from] weights::Error),
+    #[error("`{path}` has no usable `{}`: {reason}", input::TENSOR)]
+    Input { path: PathBuf, reason: String },
+    #[error("cannot write the features")]
+    Write(#[from] io::Error),
+}
+
+/// What is run.
+pub enum Model {
+    /// Tokens only.
+    Encoder(Box<Encoder>),
+    /// With an adapter's LoRA and decoder, which gives logits.
+    Network(Box<Network>),
+}
+
+/// What is asked for beside the last layer's tokens.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Layers, counted from 1, ascending; those of the encoder's depth and less.
+    pub layers: Vec<usize>,
+    /// Of those layers; the last layer's own tokens are normed always.
+    pub norm: FinalNorm,
+    /// Images of one forward pass.
+    pub batch: usize,
+    /// Threads that load images.
+    pub threads: usize,
+}
+
+/// Runs `model`, prepared for the input's size, over `input` and writes `path`.
+///
+/// `patch_tokens` `[n, n_patches, dim]` and `class_token` `[n, dim]` are the last layer's after the
+/// final norm; `layer.N` `[n, n_patches, dim]` are the layers asked for; `logits`
+/// `[n, n_classes, rows, columns]` come from a decoder, before they are resized to the image.
+pub fn write(
+    path: &Path,
+    (model, input): (&mut Model, &Arc<Input>),
+    wanted: &Wanted,
+    metadata: &BTreeMap<String, String>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(), Error> {
+    let n = input.len();
+    let load = {
+        let input = Arc::clone(input);
+        move |i: usize| input.load(i)
+    };
+    let mut images = ordered_map(n, wanted.threads, 2 * wanted.batch, load);
+    write_atomic_with(path, |file| {
+        let mut layout: Option<Layout> = None;
+        let mut done = 0;
+        while done < n {
+            let batch: Vec<Ready> =
+                images.by_ref().take(wanted.batch).collect::<Result<_, Error>>()?;
+            let parts = model.run(to_tensor(&batch, input.px(), &model.device()), wanted);
+            let layout = match &mut layout {
+                Some(layout) => layout,
+                none => none.insert(Layout::start(file, n, &parts, metadata)?),
+            };
+            layout.put(file, done, &parts)?;
+            done += batch.len();
+            progress(done, n);
+        }
+        Ok(())
+    })
+}
+
+fn to_tensor(batch: &[Ready], [height, width]: [usize; 2], device: &Device) -> Tensor<4> {
+    let values: Vec<f32> = batch.iter().flat_map(|image| image.iter().copied()).collect();
+    Tensor::from_data(TensorData::new(values, [batch.len(), 3, height, width]), device)
+}
+
+impl Model {
+    /// An encoder alone, for inputs of `px` (height, width).
+    pub fn bare(mut encoder: Encoder, px: [usize; 2]) -> Self {
+        encoder.prepare(px);
+        Self::Encoder(Box::new(encoder))
+    }
+
+    pub fn encoder(&self) -> &Encoder {
+        match self {
+            Self::Encoder(encoder) => encoder,
+            Self::Network(network) => network.encoder(),
+        }
+    }
+
+    fn device(&self) -> Device {
+        self.encoder().device()
+    }
+
+    /// All that is written of one batch; `images` `[batch, 3, height, width]`.
+    fn run(&mut self, images: Tensor<4>, wanted: &Wanted) -> Vec<Part> {
+        let decoded = match self {
+            Self::Encoder(_) => vec![],
+            Self::Network(network) => network.layers().to_vec(),
+        };
+        let encoder = self.encoder();
+        let last = encoder.arch.depth - 1;
+        let asked = wanted.layers.iter().map(|layer| layer - 1);
+        let mut layers: Vec<usize> = asked.chain(decoded.iter().copied()).chain([last]).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        let hidden = encoder.hidden(images, &layers, Mode::Eval);
+        let after = |layer: usize| {
+            let i = layers.binary_search(&layer).expect("it was asked for");
+            hidden[i].clone()
+        };
+        let end = encoder.features(&[after(last)], FinalNorm::Applied);
+        let [batch, _, dim] = end.class[0].dims();
+        let mut parts = vec![
+            Part::new("patch_tokens", end.patches[0].clone()),
+            Part::new("class_token", end.class[0].clone().reshape([batch, dim])),
+        ];
+        for layer in &wanted.layers {
+            let features = encoder.features(&[after(layer - 1)], wanted.norm);
+            parts.push(Part::new(&format!("layer.{layer}"), features.patches[0].clone()));
+        }
+        let hidden: Vec<_> = decoded.iter().map(|layer| after(*layer)).collect();
+        let features = encoder.features(&hidden, FinalNorm::Applied);
+        if let Self::Network(network) = self {
+            parts.push(Part::new("logits", network.decode(&features, Mode::Eval)));
+        }
+        parts
+    }
+}

@@ -1,0 +1,121 @@
+//! A safetensors file whose tensors grow together, image by image, so that only a batch is in
+//! memory. The format: <https://github.com/huggingface/safetensors#format>.
+
+use std::collections::BTreeMap;
+use std::io::{self, Seek, SeekFrom, Write};
+
+use burn::tensor::Tensor;
+use serde_json::{Map, Value, json};
+
+/// Headers are padded to this many bytes, so that tensors are aligned.
+const ALIGNED: usize = 8;
+
+/// One tensor of a batch.
+pub(super) struct Part {
+    name: String,
+    /// Of one image.
+    shape: Vec<usize>,
+    /// Of the batch, row-major.
+    values: Vec<f32>,
+}
+
+impl Part {
+    /// `tensor` `[batch, ..]`.
+    pub(super) fn new<const D: usize>(name: &str, tensor: Tensor<D>) -> Self {
+        let shape = tensor.dims()[1..].to_vec();
+        let values = tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32");
+        Self { name: name.to_owned(), shape, values }
+    }
+
+    fn bytes_per_image(&self) -> u64 {
+        4 * self.shape.iter().product::<usize>() as u64
+    }
+}
+
+/// Where the tensors lie in the file.
+pub(super) struct Layout {
+    /// First byte of each, in the order of the parts.
+    starts: Vec<u64>,
+}
+
+impl Layout {
+    /// Writes the header for `n` images of which `parts` are the first; bytes not yet written are
+    /// zeros.
+    pub(super) fn start(
+        file: &mut fs_err::File,
+        n: usize,
+        parts: &[Part],
+        metadata: &BTreeMap<String, String>,
+    ) -> io::Result<Self> {
+        let mut header = Map::new();
+        header.insert("__metadata__".to_owned(), json!(metadata));
+        let (mut offsets, mut end) = (vec![], 0);
+        for part in parts {
+            let begin = end;
+            end += n as u64 * part.bytes_per_image();
+            let shape: Vec<usize> = [n].iter().chain(&part.shape).copied().collect();
+            let entry = json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] });
+            header.insert(part.name.clone(), entry);
+            offsets.push(begin);
+        }
+        let mut header = Value::from(header).to_string().into_bytes();
+        header.resize(header.len().next_multiple_of(ALIGNED), b' ');
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        let data = 8 + header.len() as u64;
+        file.set_len(data + end)?;
+        Ok(Self { starts: offsets.into_iter().map(|offset| data + offset).collect() })
+    }
+
+    /// Writes the parts of a batch whose first image is number `first`.
+    pub(super) fn put(
+        &self,
+        file: &mut fs_err::File,
+        first: usize,
+        parts: &[Part],
+    ) -> io::Result<()> {
+        for (part, start) in parts.iter().zip(&self.starts) {
+            file.seek(SeekFrom::Start(start + first as u64 * part.bytes_per_image()))?;
+            let bytes: Vec<u8> = part.values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            file.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use safetensors::SafeTensors;
+
+    use super::*;
+
+    #[test]
+    fn batches_make_one_file_that_safetensors_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.safetensors");
+        let device = Device::flex();
+        let batch = |values: [[f32; 2]; 2]| {
+            let tensor = Tensor::<2>::from_data(values, &device);
+            vec![Part::new("b", tensor.clone()), Part::new("a", tensor.mul_scalar(10.0).sum_dim(1))]
+        };
+        let mut file = fs_err::File::create(&path).unwrap();
+        let metadata = BTreeMap::from([("é".to_owned(), "\"x\"\n".to_owned())]);
+        let first = batch([[1.0, 2.0], [3.0, 4.0]]);
+        let layout = Layout::start(&mut file, 4, &first, &metadata).unwrap();
+        layout.put(&mut file, 2, &batch([[5.0, 6.0], [7.0, 8.0]])).unwrap();
+        layout.put(&mut file, 0, &first).unwrap();
+        drop(file);
+        let bytes = fs_err::read(&path).unwrap();
+        let read = SafeTensors::deserialize(&bytes).unwrap();
+        let floats = |name: &str| -> Vec<f32> {
+            let data = read.tensor(name).unwrap().data();
+            data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+        };
+        assert_eq!(floats("b"), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        assert_eq!(floats("a"), [30.0, 70.0, 110.0, 150.0]);
+        assert_eq!(read.tensor("b").unwrap().shape(), [4, 2]);
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(header.metadata().as_ref().unwrap()["é"], "\"x\"\n");
+    }
+}

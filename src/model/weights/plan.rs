@@ -1,0 +1,148 @@
+//! Which tensor of a file goes where in an encoder, and all that does not fit; nothing is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::hf_config::HfConfig;
+use super::names::{Default, Named, Source, is_unused};
+use super::{Error, TensorFile, folder};
+use crate::model::params::Params;
+use crate::model::vit::{Arch, Encoder};
+
+/// How an encoder is filled.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// By our names; only what can be read.
+    pub sources: BTreeMap<String, Source>,
+    /// What is not stored and has its value by definition.
+    pub defaults: BTreeSet<Default>,
+    /// Tensors that an encoder in eval mode has no use for, under the file's names.
+    pub unused: Vec<String>,
+    pub problems: Problems,
+}
+
+/// All that does not fit.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Problems {
+    pub missing: Vec<String>,
+    pub unexpected: Vec<String>,
+    pub shaped: Vec<String>,
+    /// Of a type that cannot be read.
+    pub typed: Vec<String>,
+    /// What `config.json` says otherwise.
+    pub config: Vec<String>,
+}
+
+impl Plan {
+    /// `path` is what was opened as `named`: a folder's `config.json` is held against `arch`.
+    pub fn new(named: &Named, path: &Path, arch: &Arch) -> Result<Self, Error> {
+        let mut plan = Self::default();
+        let mut used = BTreeSet::new();
+        for (internal, shape) in expected(arch) {
+            plan.place(named, &internal, &shape, &mut used);
+        }
+        for name in named.names().filter(|name| !used.contains(name)) {
+            if is_unused(&name) {
+                plan.unused.push(format!("{}{name}", named.prefix));
+            } else {
+                plan.problems.unexpected.push(format!("{}{name}", named.prefix));
+            }
+        }
+        plan.problems.unexpected.extend(named.outside.iter().cloned());
+        let config = folder::config(path).map(|path| HfConfig::read(&path)).transpose()?.flatten();
+        plan.problems.config = config.map_or_else(Vec::new, |c| c.contradictions(arch));
+        Ok(plan)
+    }
+
+    fn place(
+        &mut self,
+        named: &Named,
+        internal: &str,
+        shape: &[usize],
+        used: &mut BTreeSet<String>,
+    ) {
+        let source = named.source(internal);
+        if let Source::Default(default) = source {
+            self.defaults.insert(default);
+            return;
+        }
+        let name = source.name().unwrap_or(internal);
+        let Some(stored) = named.shape(name) else {
+            self.problems.missing.push(name.to_owned());
+            return;
+        };
+        used.insert(name.to_owned());
+        let found = source.shape(&stored);
+        // mask and class tokens come with and without an axis of 1.
+        if found.is_none_or(|found| squeezed(&found) != squeezed(shape)) {
+            self.problems.shaped.push(format!("{name} is {stored:?}, {internal} is {shape:?}"));
+            return;
+        }
+        let dtype = named.dtype(name).unwrap_or_default();
+        if !TensorFile::is_readable(&dtype) {
+            self.problems.typed.push(format!("{name} is {dtype}"));
+            return;
+        }
+        self.sources.insert(internal.to_owned(), source);
+    }
+}
+
+/// Our names and shapes of every tensor of an encoder, without making one: all blocks are alike.
+fn expected(arch: &Arch) -> Vec<(String, Vec<usize>)> {
+    const FIRST: &str = "blocks.0.";
+    let mut names = Vec::new();
+    let mut encoder = Encoder::zeros(Arch { depth: 1, ..*arch }, &Device::flex());
+    encoder.each("", &mut |name, slot| {
+        let shape = slot.file_shape();
+        match name.strip_prefix(FIRST) {
+            Some(rest) => {
+                let blocks = (0..arch.depth).map(|i| (format!("blocks.{i}.{rest}"), shape.clone()));
+                names.extend(blocks);
+            }
+            None => names.push((name.to_owned(), shape)),
+        }
+    });
+    names
+}
+
+fn squeezed(shape: &[usize]) -> Vec<usize> {
+    shape.iter().copied().filter(|n| *n != 1).collect()
+}
+
+impl Problems {
+    pub fn is_empty(&self) -> bool {
+        self.lists().iter().all(|(_, names)| names.is_empty())
+    }
+
+    /// One line for each kind of problem.
+    pub fn lines(&self) -> Vec<String> {
+        const SHOWN: usize = 8;
+        let kinds = self.lists().into_iter().filter(|(_, names)| !names.is_empty());
+        kinds
+            .map(|(what, names)| {
+                let more = if names.len() > SHOWN { ", …" } else { "" };
+                let shown = names[..names.len().min(SHOWN)].join(", ");
+                format!("{} {what} ({shown}{more})", names.len())
+            })
+            .collect()
+    }
+
+    fn lists(&self) -> [(&'static str, &Vec<String>); 5] {
+        [
+            ("missing", &self.missing),
+            ("unexpected", &self.unexpected),
+            ("of another shape", &self.shaped),
+            ("of a type that cannot be read", &self.typed),
+            ("otherwise in config.json", &self.config),
+        ]
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines().iter().try_for_each(|line| write!(f, " {line};"))
+    }
+}
