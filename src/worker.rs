@@ -26,7 +26,7 @@ use crate::model::adapter::{self, About, EncoderInfo};
 use crate::model::backbone::{self, Backbone};
 use crate::model::network::Parts;
 use crate::model::vit::Encoder;
-use crate::model::{Network, Size, init, weights};
+use crate::model::{Network, Size, TuneConfig, init, weights};
 use crate::spec::{Facts, Order, RunFile, RunSpec, ScoreRequest};
 use crate::train::checkpoint;
 use crate::train::run::{End, Job, Sink, Validate, with_sources};
@@ -175,6 +175,9 @@ impl<'a> Work<'a> {
             init::encoder(&mut encoder, spec.seed);
             encoder
         };
+        if let TuneConfig::Lora(lora) = &spec.tune {
+            lora.check((&self.backbone.name, &self.backbone.arch)).map_err(Error::Unknown)?;
+        }
         let parts = Parts {
             tune: &spec.tune,
             decoder: &spec.decoder,

@@ -127,7 +127,8 @@ fn as_text(adapter: &AdapterFile) -> String {
             Kind::Peft => "PEFT".to_owned(),
         },
     );
-    line("encoder", adapter.meant());
+    let name = about.encoder.name.as_ref().map_or_else(String::new, |name| format!("{name}: "));
+    line("encoder", format!("{name}{}", adapter.meant()));
     if let Some(sha256) = &about.encoder.weights_sha256 {
         line("weights", format!("sha256 {sha256}"));
     }
@@ -185,4 +186,60 @@ fn as_json(adapter: &AdapterFile) -> String {
     });
     let text = serde_json::to_string_pretty(&value).expect("plain data");
     text + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn golden() -> PathBuf {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models");
+        fixtures.join("v2_reg/adapter_linear.pt")
+    }
+
+    fn convert(file: PathBuf, to: Format, output: PathBuf, backbone: Option<&str>) -> Exit {
+        let backbone = backbone.map(str::to_owned);
+        let args = Args { task: Task::Convert { file, to, output, backbone } };
+        run(&args).unwrap_or_else(|error| Exit::of(&error))
+    }
+
+    #[test]
+    fn an_adapter_is_described_in_words_and_for_machines() {
+        let mut adapter = open(&golden()).unwrap();
+        adapter.path = PathBuf::from("adapter.pt");
+        insta::assert_snapshot!(as_text(&adapter), @r#"
+        file        adapter.pt
+        format      reference project (.pt)
+        encoder     an encoder of DINO (dim 30, 4 blocks)
+        tune        {"kind":"lora","rank":3,"alpha":null,"targets":["q","v"]}
+        decoder     {"kind":"linear"}
+        classes     6
+        normalise   none: values in 0 to 1
+        tensors     18 tensors, 1626 parameters
+        "#);
+        let json: Value = serde_json::from_str(&as_json(&adapter)).unwrap();
+        assert_eq!((&json["version"], &json["format"]), (&1.into(), &"reference".into()));
+        assert_eq!(json["about"]["n_classes"], 6);
+        assert_eq!(json["tensors"].as_array().unwrap().len(), 18);
+    }
+
+    #[test]
+    fn converting_ends_as_the_manual_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("a.safetensors");
+        assert_eq!(convert(golden(), Format::Sweep, out.clone(), None), Exit::Done);
+        assert_eq!(open(&out).unwrap().kind, Kind::Sweep);
+        let peft = folder.path().join("peft");
+        // Which DINO it is for is not known, and it is for no ViT-S.
+        assert_eq!(convert(out.clone(), Format::Peft, peft.clone(), None), Exit::Usage);
+        assert_eq!(
+            convert(out.clone(), Format::Peft, peft.clone(), Some("dinov2_vits14")),
+            Exit::Usage
+        );
+        assert_eq!(convert(out, Format::Peft, peft, Some("vit")), Exit::Usage);
+        let absent = folder.path().join("absent.pt");
+        assert_eq!(convert(absent, Format::Sweep, golden(), None), Exit::Environment);
+    }
 }

@@ -11,7 +11,7 @@ use crate::data::dataset::{self, Dataset};
 use crate::event::{Planned, PlannedCell, PlannedScore};
 use crate::files::{HashCache, ResultsDir};
 use crate::id::RunId;
-use crate::model::{Size, WeightsConfig, backbone, weights};
+use crate::model::{Size, TuneConfig, WeightsConfig, backbone, weights};
 use crate::plan::{self, Wanted};
 use crate::schedule::Job;
 use crate::spec::{
@@ -166,7 +166,10 @@ impl<'a> World<'a> {
         let text = |error: weights::Error| with_sources(&error);
         if let (Size::Custom, WeightsConfig::File { path }) = (spec.model.size, &spec.weights) {
             let path = weights::locate::locate_custom(path).map_err(text)?;
-            weights::custom(&spec.model, &path).map_err(text)?;
+            let custom = weights::custom(&spec.model, &path).map_err(text)?;
+            if let TuneConfig::Lora(lora) = &spec.tune {
+                lora.check((&custom.name, &custom.arch))?;
+            }
             return self.hashed(&path).map(Some);
         }
         let variant =

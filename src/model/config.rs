@@ -200,6 +200,36 @@ impl LoraConfig {
         targets
     }
 
+    /// A target that the encoder called `name` does not have, and what is to be said about it.
+    pub fn unknown_target(&self, (name, arch): (&str, &Arch)) -> Option<(LoraTarget, String)> {
+        let known = LoraTarget::of(arch);
+        let unknown = self.targets_in(arch).into_iter().find(|target| !known.contains(target))?;
+        let names: Vec<_> = known.iter().map(|target| format!("`{}`", target.name())).collect();
+        let message = format!(
+            "the blocks of {name} have no layer `{}`; allowed: {}, or `all` for every one",
+            unknown.name(),
+            names.join(", ")
+        );
+        Some((unknown, message))
+    }
+
+    /// What is to be said if the encoder called `name` does not have the blocks.
+    pub fn unknown_blocks(&self, (name, arch): (&str, &Arch)) -> Option<String> {
+        let [first, last] = self.blocks?;
+        (first > last || last as usize >= arch.depth).then(|| {
+            let depth = arch.depth - 1;
+            format!("{name} has blocks 0 to {depth}; allowed: [first, last] within them")
+        })
+    }
+
+    /// Whether the encoder called `name` has all that is to be adapted; if not, what it lacks.
+    pub fn check(&self, encoder: (&str, &Arch)) -> Result<(), String> {
+        let target =
+            self.unknown_target(encoder).map(|(_, message)| format!("tune.targets: {message}"));
+        let blocks = self.unknown_blocks(encoder).map(|message| format!("tune.blocks: {message}"));
+        target.or(blocks).map_or(Ok(()), Err)
+    }
+
     /// The blocks to adapt.
     pub fn blocks_in(&self, arch: &Arch) -> RangeInclusive<usize> {
         match self.blocks {

@@ -1,7 +1,8 @@
 //! How a table names what a run is made of.
 
 use crate::model::{
-    Config, DecoderConfig, DinoType, Pretraining, Size, TuneConfig, WeightsConfig, backbone,
+    Config, DecoderConfig, DinoType, LoraConfig, Pretraining, Scaling, Size, TuneConfig,
+    WeightsConfig, backbone,
 };
 use crate::spec::RunSpec;
 
@@ -10,8 +11,30 @@ pub(super) fn finetuned(spec: &RunSpec) -> String {
     let decoder = decoder(&spec.decoder);
     match &spec.tune {
         TuneConfig::Frozen {} => decoder,
-        TuneConfig::Lora(lora) => format!("LoRA r={} + {decoder}", lora.rank),
+        TuneConfig::Lora(config) => format!("{} + {decoder}", lora(config)),
         TuneConfig::Full {} => format!("full + {decoder}"),
+    }
+}
+
+/// `LoRA r=4`, and in brackets what is not as usual: `rsLoRA r=16 (all, blocks 6-11)`.
+fn lora(config: &LoraConfig) -> String {
+    let LoraConfig { rank, alpha, targets, scaling, dropout, blocks } = config;
+    let name = match scaling {
+        Scaling::Standard => "LoRA",
+        Scaling::Rslora => "rsLoRA",
+    };
+    let mut unusual = vec![];
+    if *targets != LoraConfig::reference(*rank).targets {
+        let targets: Vec<_> = targets.iter().map(|target| target.name()).collect();
+        unusual.push(targets.join(" "));
+    }
+    unusual.extend(blocks.map(|[first, last]| format!("blocks {first}-{last}")));
+    let alpha = alpha.filter(|alpha| (alpha - f64::from(rank.get())).abs() > 0.0);
+    unusual.extend(alpha.map(|alpha| format!("alpha {alpha}")));
+    unusual.extend((*dropout > 0.0).then(|| format!("dropout {dropout}")));
+    match unusual.as_slice() {
+        [] => format!("{name} r={rank}"),
+        _ => format!("{name} r={rank} ({})", unusual.join(", ")),
     }
 }
 
@@ -81,6 +104,23 @@ pub(super) fn size(hw: [u32; 2]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::LoraTarget;
+
+    #[test]
+    fn lora_names_what_is_unusual() {
+        let usual = LoraConfig::reference(4.try_into().unwrap());
+        assert_eq!(lora(&usual), "LoRA r=4");
+        assert_eq!(lora(&LoraConfig { alpha: Some(4.0), ..usual.clone() }), "LoRA r=4");
+        let other = LoraConfig {
+            alpha: Some(8.0),
+            targets: vec![LoraTarget::Q, LoraTarget::Fc1],
+            scaling: Scaling::Rslora,
+            dropout: 0.1,
+            blocks: Some([6, 11]),
+            ..usual
+        };
+        assert_eq!(lora(&other), "rsLoRA r=4 (q fc1, blocks 6-11, alpha 8, dropout 0.1)");
+    }
 
     #[test]
     fn parameters_keep_one_decimal() {

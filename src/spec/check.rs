@@ -8,9 +8,7 @@ use super::problem::{Problem, quoted};
 use crate::eval::Select;
 use crate::model::backbone::{self, Variant};
 use crate::model::decoder;
-use crate::model::{
-    DinoType, LoraConfig, LoraTarget, Pretraining, Size, TuneConfig, WeightsConfig,
-};
+use crate::model::{DinoType, LoraConfig, Pretraining, Size, TuneConfig, WeightsConfig};
 use crate::train::Input;
 
 /// A combination that does not work, and the keys that make it.
@@ -133,36 +131,21 @@ fn weights_exist(spec: &RunSpec) -> Option<Finding> {
 
 fn lora_targets_exist(spec: &RunSpec) -> Option<Finding> {
     let (lora, variant) = lora_of(spec)?;
-    let known = LoraTarget::of(&variant.arch);
-    let unknown = lora.targets_in(&variant.arch).into_iter().find(|t| !known.contains(t))?;
-    let names = quoted(known.iter().map(|target| target.name()));
-    Some(Finding {
-        keys: &["tune.targets", "model.size", "model.dino_type"],
-        value: unknown.name().to_owned(),
-        message: format!(
-            "the blocks of {} have no layer `{}`; allowed: {names}, or `all` for every one",
-            variant.name,
-            unknown.name()
-        ),
-    })
+    let (unknown, message) = lora.unknown_target((variant.name, &variant.arch))?;
+    let keys = &["tune.targets", "model.size", "model.dino_type"];
+    Some(Finding { keys, value: unknown.name().to_owned(), message })
 }
 
 fn lora_blocks_exist(spec: &RunSpec) -> Option<Finding> {
     let (lora, variant) = lora_of(spec)?;
+    let message = lora.unknown_blocks((variant.name, &variant.arch))?;
     let [first, last] = lora.blocks?;
-    let depth = variant.arch.depth;
-    (first > last || last as usize >= depth).then(|| Finding {
-        keys: &["tune.blocks", "model.size", "model.dino_type"],
-        value: format!("[{first}, {last}]"),
-        message: format!(
-            "{} has blocks 0 to {}; allowed: [first, last] within them",
-            variant.name,
-            depth - 1
-        ),
-    })
+    let keys = &["tune.blocks", "model.size", "model.dino_type"];
+    Some(Finding { keys, value: format!("[{first}, {last}]"), message })
 }
 
-/// The LoRA of a run and its encoder, where it has both.
+/// The LoRA of a run and its encoder, where it has both; sizes that only a file knows are checked
+/// when that is looked at.
 fn lora_of(spec: &RunSpec) -> Option<(&LoraConfig, &'static Variant)> {
     let TuneConfig::Lora(lora) = &spec.tune else { return None };
     Some((lora, backbone::find(&spec.model)?))

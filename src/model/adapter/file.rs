@@ -8,11 +8,11 @@ use burn::tensor::Device;
 
 use super::{AdapterFile, EncoderInfo, Error, Kind, Normalise, Stored, peft, reference, sweep};
 use crate::model::backbone::{self, Variant};
-use crate::model::config::{DecoderConfig, LoraConfig, LoraTarget, TuneConfig};
+use crate::model::config::{DecoderConfig, DinoType, LoraConfig, LoraTarget, TuneConfig};
 use crate::model::init;
 use crate::model::network::{Network, Parts, is_buffer, is_lora};
 use crate::model::params::{Params, Slot};
-use crate::model::vit::{Arch, Encoder, Ffn};
+use crate::model::vit::{Arch, Encoder, Ffn, Position};
 use crate::model::weights::{self, TensorFile};
 
 /// Called with a name and its slot.
@@ -151,10 +151,13 @@ impl AdapterFile {
     fn fits(&self, arch: &Arch) -> Result<(), Error> {
         let info = &self.about.encoder;
         let differs = |theirs: Option<usize>, ours| theirs.is_some_and(|theirs| theirs != ours);
-        if differs(info.dim, arch.dim) || differs(info.depth, arch.depth) {
+        let ours = EncoderInfo::of("", arch).dino_type;
+        let other_family = info.dino_type.is_some() && info.dino_type != ours;
+        if differs(info.dim, arch.dim) || differs(info.depth, arch.depth) || other_family {
             return Err(self.misfit(format!(
-                "is for {}; this encoder has dim {} and {} blocks",
+                "is for {}; this {} encoder has dim {} and {} blocks",
                 self.meant(),
+                family(ours),
                 arch.dim,
                 arch.depth
             )));
@@ -190,12 +193,13 @@ impl AdapterFile {
         let fits = |variant: &&Variant| {
             info.dim.is_none_or(|dim| dim == variant.arch.dim)
                 && info.depth.is_none_or(|depth| depth == variant.arch.depth)
+                && info.dino_type.is_none_or(|dino_type| dino_type == variant.dino_type)
                 && info.name.as_ref().is_none_or(|name| name == variant.name)
         };
         let labels: BTreeSet<_> =
             backbone::variants().filter(fits).map(|variant| variant.label).collect();
         let label = match labels.len() {
-            0 => "an encoder".to_owned(),
+            0 => format!("an encoder of {}", family(info.dino_type)),
             _ => labels.into_iter().collect::<Vec<_>>().join(" or "),
         };
         let sizes =
@@ -236,6 +240,14 @@ impl AdapterFile {
     }
 }
 
+fn family(dino_type: Option<DinoType>) -> &'static str {
+    match dino_type {
+        Some(DinoType::Dinov2) => "DINOv2",
+        Some(DinoType::Dinov3) => "DINOv3",
+        None => "DINO",
+    }
+}
+
 /// All layers that may carry an update; DINOv2's gates may have one each, though its specs have one
 /// for both.
 fn places(arch: &Arch) -> BTreeSet<LoraTarget> {
@@ -252,6 +264,10 @@ impl EncoderInfo {
         let (Ffn::Mlp { hidden } | Ffn::SwiGlu { hidden }) = arch.ffn;
         Self {
             name: Some(name.to_owned()),
+            dino_type: Some(match arch.position {
+                Position::Learned { .. } => DinoType::Dinov2,
+                Position::Rotary { .. } => DinoType::Dinov3,
+            }),
             patch: Some(arch.patch),
             dim: Some(arch.dim),
             depth: Some(arch.depth),

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{DecoderConfig, TuneConfig};
+use super::config::{DecoderConfig, DinoType, TuneConfig};
 use crate::id::RunId;
 pub(crate) use sweep::{KEY, VERSION};
 
@@ -65,6 +65,7 @@ pub struct About {
 pub struct EncoderInfo {
     /// Official name, e.g. `dinov2_vits14_reg`.
     pub name: Option<String>,
+    pub dino_type: Option<DinoType>,
     pub patch: Option<usize>,
     pub dim: Option<usize>,
     pub depth: Option<usize>,

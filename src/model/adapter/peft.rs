@@ -104,6 +104,7 @@ pub(super) fn read(folder: &Path) -> Result<AdapterFile, Error> {
             EncoderInfo::of(variant.name, &variant.arch)
         }
         _ => EncoderInfo {
+            dino_type: Some(family),
             dim: layers.dim,
             depth: everywhere.then_some(last + 1),
             ..EncoderInfo::default()
@@ -311,8 +312,7 @@ pub(super) fn write(adapter: &AdapterFile, folder: &Path) -> Result<Vec<String>,
         TuneConfig::Full {} => return refuse("it has LoRA only, this is a whole encoder"),
     };
     let info = &adapter.about.encoder;
-    let variant = backbone::variants().find(|v| Some(v.name) == info.name.as_deref());
-    let Some(variant) = variant else {
+    let Some(dino_type) = info.dino_type else {
         return refuse(
             "modules are named differently in DINOv2 and DINOv3, and the adapter does not say which \
              it is for: name it with `--backbone`",
@@ -322,30 +322,34 @@ pub(super) fn write(adapter: &AdapterFile, folder: &Path) -> Result<Vec<String>,
     let mut target_modules = BTreeSet::new();
     for (name, stored) in &adapter.tensors {
         let Some((block, target, letter)) = parts(name) else { continue };
-        let layer = match variant.dino_type {
+        let layer = match dino_type {
             DinoType::Dinov2 => "encoder.layer",
             DinoType::Dinov3 => "model.layer",
         };
         let letter_up = letter.to_ascii_uppercase();
-        for (module, part) in modules_of(target, variant.dino_type, (letter, stored)) {
+        for (module, part) in modules_of(target, dino_type, (letter, stored)) {
             target_modules.insert(module.rsplit('.').next().unwrap_or(module));
             let name = format!("{PREFIX}{layer}.{block}.{module}.lora_{letter_up}.weight");
             out.insert(name, part);
         }
     }
-    let blocks = lora.blocks_in(&variant.arch);
-    let some = lora.blocks.is_some() && blocks != (0..=variant.arch.depth - 1);
+    let variant = backbone::variants().find(|v| Some(v.name) == info.name.as_deref());
+    let folder_name = variant.and_then(|variant| variant.folders.first());
+    let is_part = |[first, last]: &[u32; 2]| {
+        *first > 0 || info.depth.is_none_or(|depth| *last as usize + 1 < depth)
+    };
+    let blocks = lora.blocks.filter(is_part);
     let config = Config {
         peft_type: "LORA".to_owned(),
         task_type: None,
-        base_model_name_or_path: variant.folders.first().map(|name| format!("facebook/{name}")),
+        base_model_name_or_path: folder_name.map(|name| format!("facebook/{name}")),
         r: lora.rank,
         lora_alpha: lora.alpha.unwrap_or_else(|| f64::from(lora.rank.get())),
         lora_dropout: lora.dropout,
         use_rslora: lora.scaling == Scaling::Rslora,
         target_modules: serde_json::to_value(target_modules).expect("plain data"),
-        layers_to_transform: some.then(|| blocks.collect::<Vec<_>>().into()),
-        layers_pattern: some.then(|| Value::from("layer")),
+        layers_to_transform: blocks.map(|[first, last]| (first..=last).collect::<Vec<_>>().into()),
+        layers_pattern: blocks.map(|_| Value::from("layer")),
         bias: none(),
         inference_mode: true,
     };

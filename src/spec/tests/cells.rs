@@ -356,7 +356,8 @@ fn leaves(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 fn the_key_table_is_the_fields_of_a_run_a_schedule_and_a_machine() {
     let specs = [
         "",
-        "weights = { kind = 'file', path = 'a' }\nlora_rank = 3\ndecoder = 'fpn'\npx = 448",
+        "weights = { kind = 'file', path = 'a' }\nlora_rank = 3\ndecoder = 'fpn'\npx = 448\n\
+         lora_scaling = 'rslora'\nlora_dropout = 0.1\nlora_blocks = [0, 1]",
         "decoder = 'linear_bn'\ndata = 'shapes'\nsteps = 3\ntrain.schedule = 'constant'",
         "backbone = 'dinov3_vitl16_sat493m'",
     ];

@@ -111,7 +111,7 @@ fn what_an_adapter_is_made_of_is_written_like_this() {
     let expect = json!({
         "sweep": null,
         "encoder": {
-            "name": "dinov2_tiny14", "patch": 14, "dim": 64, "depth": 4, "heads": 4, "hidden": 256,
+            "name": "dinov2_tiny14", "dino_type": "dinov2", "patch": 14, "dim": 64, "depth": 4, "heads": 4, "hidden": 256,
             "registers": 0, "weights_sha256": null
         },
         "tune": {
