@@ -141,8 +141,10 @@ def lay_out(args: argparse.Namespace) -> Path:
         write_split(data, f"val.{draw}", [f"val.{draw}/{stem}" for stem in stems])
 
     jobs = []
-    for corruption in args.corruptions:
-        for draw in draws(corruption, args):
+    for draw in range(args.draws):
+        for corruption in args.corruptions:
+            if draw not in draws(corruption, args):
+                continue
             name = f"{corruption}.{draw}"
             (data / "JPEGImages" / name).mkdir(exist_ok=True)
             for i, stem in enumerate(stems):
@@ -183,15 +185,14 @@ def scores(args: argparse.Namespace, data: Path, name: str, sets: list[str], sui
     table = subprocess.run(
         [*sweep, "table", name, "--format", "json"], check=True, capture_output=True, text=True
     )
-    (row,) = json.loads(table.stdout)["rows"]
-    (run,) = row["runs"]
+    (run,) = {run for row in json.loads(table.stdout)["rows"] for run in row["runs"]}
     shown = subprocess.run(
         [*sweep, "show", run, "--json"], check=True, capture_output=True, text=True
     )
     found = {}
     for score in json.loads(shown.stdout)["details"]["scores"]:
-        corruption = score["corruption"]
-        found[score["set"], corruption and corruption["name"]] = 100 * score["metrics"]["miou"]
+        split = score["set"].split("/")[1]
+        found[split, score["corruption"]] = 100 * score["metrics"]["miou"]
     return found
 
 
