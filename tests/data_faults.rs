@@ -318,3 +318,47 @@ fn the_seeds_are_sound() {
         assert_eq!((image.width, image.height), (mutate::WIDTH, mutate::HEIGHT));
     }
 }
+
+fn sweep_check(root: &Path, args: &[&str]) -> (Option<i32>, Vec<u8>, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sweep"));
+    command.args(["data", "check"]).args(args).current_dir(root);
+    command.env("SWEEP_DATA_DIRS", root.join("none")).env("XDG_CONFIG_HOME", root);
+    let output = command.output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), output.stdout, words)
+}
+
+#[test]
+fn the_program_says_the_same_on_any_number_of_threads_and_ends_as_the_manual_says() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pairs(&mut rng::keyed(7, "fuzz data", &[]), &seeds(), dir.path());
+    let faulty = ["voc", "--root", "."];
+    let (code, text, _) = sweep_check(dir.path(), &[&faulty[..], &["--jobs", "1"]].concat());
+    assert_eq!(code, Some(1));
+    let (_, other, _) = sweep_check(dir.path(), &[&faulty[..], &["--jobs", "7"]].concat());
+    assert!(text == other, "the order depends on the threads");
+    let (code, text, _) = sweep_check(dir.path(), &[&faulty[..], &["--json"]].concat());
+    let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!((code, &value["version"]), (Some(1), &json!(1)));
+    let findings = value["datasets"][0]["report"]["findings"].as_array().unwrap();
+    assert_eq!(findings.len() as u64, value["n_faults"].as_u64().unwrap());
+
+    fs_err::write(dir.path().join("ImageSets/Segmentation/val.txt"), "sound\n").unwrap();
+    for (part, seed) in [("JPEGImages", mutate::images()), ("SegmentationClass", mutate::masks())] {
+        fs_err::write(dir.path().join(part).join("sound.png"), &seed[0]).unwrap();
+    }
+    let check = |args: &[&str], code: i32, expect: &str| {
+        let (found, _, words) = sweep_check(dir.path(), args);
+        assert!(found == Some(code) && words.contains(expect), "{args:?}: {found:?} {words}");
+    };
+    check(&[&faulty[..], &["--split", "val"]].concat(), 0, "");
+    check(&[&faulty[..], &["--split", "other"]].concat(), 3, "splits there: train, val");
+    check(&["cityscapes"], 3, "https://www.cityscapes-dataset.com");
+    check(&["vox"], 2, "neither a kind of dataset");
+    check(&["voc", "--set", "data.images=a.png"], 2, "data.images");
+    check(&["folder", "--root", "."], 2, "data.classes: missing");
+    fs_err::write(dir.path().join("x.toml"), "data.root = '.'\n").unwrap();
+    check(&["x.toml"], 1, "");
+    check(&["x.toml", "--split", "val"], 0, "");
+    check(&["x.toml", "--root", "."], 2, "`--root` is for a kind of dataset");
+}

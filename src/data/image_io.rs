@@ -6,6 +6,7 @@
 mod container;
 
 use std::io::{Cursor, ErrorKind};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -54,12 +55,13 @@ pub fn survey_rgb(path: &Path) -> Result<(Rgb, Storage), Error> {
     let image = decode_rgb(&bytes, path)?;
     let (format, header) = open(&bytes, path)?;
     // Only to be told of: damaged metadata is no reason to refuse a picture.
-    let turn = decoder(&bytes, format, header, path).and_then(|mut decoder| {
+    let turn = guarded(path, || {
+        let mut decoder = decoder(&bytes, format, header, path)?;
         decoder.orientation().map_err(|source| failed_to_decode(path, source))
     });
     let is_rotated = turn.is_ok_and(|turn| turn != Orientation::NoTransforms);
     let damage = match format {
-        Format::Jpeg => jpeg_damage(&bytes),
+        Format::Jpeg => guarded(path, || Ok(jpeg_damage(&bytes)))?,
         // Its checksums have held.
         Format::Png => None,
     };
@@ -91,6 +93,14 @@ pub fn read_raw_mask(path: &Path, form: Form) -> Result<RawMask, Error> {
 /// [`read_rgb`] of bytes in memory; `path` is named in errors.
 pub fn decode_rgb(bytes: &[u8], path: &Path) -> Result<Rgb, Error> {
     let (format, header) = open(bytes, path)?;
+    guarded(path, || decode_opened(bytes, (format, header), path))
+}
+
+fn decode_opened(
+    bytes: &[u8],
+    (format, header): (Format, Header),
+    path: &Path,
+) -> Result<Rgb, Error> {
     let decoder = decoder(bytes, format, header, path)?;
     let (width, height) = (header.width, header.height);
     if decoder.dimensions() != (width, height) {
@@ -114,16 +124,25 @@ pub fn decode_mask(bytes: &[u8], path: &Path) -> Result<Mask, Error> {
 /// [`read_raw_mask`] of bytes in memory; `path` is named in errors.
 pub fn decode_raw_mask(bytes: &[u8], form: Form, path: &Path) -> Result<RawMask, Error> {
     let format = sniff(bytes).map_err(|found| found.error(path, "PNG"))?;
+    if format == Format::Jpeg {
+        let found = "a JPEG (class indices do not survive its compression)".to_owned();
+        return Err(Error::MaskFormat { path: path.to_owned(), found, expected: expected(form) });
+    }
+    let header = container::open(bytes, format, path)?;
+    guarded(path, || decode_png_mask(bytes, header, form, path))
+}
+
+fn decode_png_mask(
+    bytes: &[u8],
+    header: Header,
+    form: Form,
+    path: &Path,
+) -> Result<RawMask, Error> {
     let refused = |found: String| Error::MaskFormat {
         path: path.to_owned(),
         found,
         expected: expected(form),
     };
-    if format == Format::Jpeg {
-        let found = "a JPEG (class indices do not survive its compression)".to_owned();
-        return Err(refused(found));
-    }
-    let header = container::open(bytes, format, path)?;
     let (width, height) = (header.width, header.height);
     let failed = |source| Error::DecodeMask { path: path.to_owned(), source };
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
@@ -185,6 +204,16 @@ fn decoder<'a>(
 
 fn failed_to_decode(path: &Path, source: image::ImageError) -> Error {
     Error::DecodeImage { path: path.to_owned(), source }
+}
+
+/// Decoders are made for damaged files too, and panic at some nevertheless: zune-jpeg 0.5.15 slices
+/// out of range where the channels of several scans do not fit each other.
+fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    // What was half decoded is dropped.
+    panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        let reason = "the decoder gives it up".to_owned();
+        Err(Error::Damaged { path: path.to_owned(), reason })
+    })
 }
 
 /// How a pixel of a mask is stored.

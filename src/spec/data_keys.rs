@@ -12,7 +12,7 @@ use crate::data::dataset::template::Template;
 use crate::data::dataset::{EvalSet, KINDS};
 use crate::data::labels::Raw;
 
-/// A form of value that has more than one spelling; [`Form::accept`] gives the one that is kept.
+/// A form of value that has more than one spelling; one of them is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// `images/{split}/{stem}.jpg`

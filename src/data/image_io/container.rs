@@ -147,11 +147,20 @@ fn jpeg(bytes: &[u8]) -> Result<Header, Fault> {
     }
 }
 
-/// Precision, height, width and the number of channels.
+/// Precision, height, width and the number of channels; then name, sampling and table of each.
 fn jpeg_frame(segment: &[u8]) -> Result<Header, Fault> {
-    let [_, h1, h0, w1, w0, n_channels, ..] = *segment else {
+    let [_, h1, h0, w1, w0, n_channels, ref channels @ ..] = *segment else {
         return Err(Fault::Damaged("its frame header is too short"));
     };
+    let (channels, rest) = channels.as_chunks::<3>();
+    if channels.len() != usize::from(n_channels) || !rest.is_empty() {
+        return Err(Fault::Damaged("its frame header is not as long as its channels need"));
+    }
+    // Decoders divide by these.
+    let is_sampling = |half: u8| (1..=4).contains(&half);
+    if !channels.iter().all(|[_, both, _]| is_sampling(both >> 4) && is_sampling(both & 15)) {
+        return Err(Fault::Damaged("the sampling of its channels is none that there is"));
+    }
     let stored = match n_channels {
         1 => Stored::Grey,
         3 => Stored::Colour,

@@ -191,6 +191,25 @@ fn a_size_that_no_camera_takes_is_refused() {
 }
 
 #[test]
+fn channels_sampled_as_none_can_be_are_refused() {
+    let mut bytes = jpeg(&rgb(40, 30));
+    let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    let refused = |bytes: &[u8]| decode_rgb(bytes, path()).unwrap_err().to_string();
+    // zune-jpeg 0.5.15 panics at some of these.
+    bytes[frame + 11] = 0x01;
+    insta::assert_snapshot!(refused(&bytes), @"`photo.bin` is damaged: the sampling of its channels is none that there is; fetch it again");
+    bytes[frame + 11] = 0x11;
+    bytes[frame + 9] = 2;
+    insta::assert_snapshot!(refused(&bytes), @"`photo.bin` is damaged: its frame header is not as long as its channels need; fetch it again");
+}
+
+#[test]
+fn a_decoder_that_panics_says_that_the_file_is_damaged() {
+    let image = guarded(path(), || -> Result<Rgb, Error> { panic!("as a decoder might") });
+    assert!(matches!(image, Err(Error::Damaged { .. })));
+}
+
+#[test]
 fn missing_files_are_named() {
     let error = read_rgb(Path::new("no/such.jpg")).unwrap_err();
     assert_eq!(
