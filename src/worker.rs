@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use burn::tensor::Device;
 
-use crate::data::corrupt::{Corruption, Severity};
+use crate::data::corrupt::{Corruptor, Effect, Severity};
 use crate::data::dataset::{self, Dataset};
 use crate::data::loader::{TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
@@ -316,7 +316,7 @@ impl<'a> Work<'a> {
     ) -> Result<End, Error> {
         let started = Instant::now();
         let split = Arc::new(self.dataset.split(&request.split)?);
-        let corruption = corruption(request)?;
+        let corruptor = self.corruptor(request)?;
         let mut reported = started;
         let mut progress = |done: usize, total: usize| {
             if reported.elapsed() < PROGRESS_EVERY {
@@ -330,7 +330,13 @@ impl<'a> Work<'a> {
             })
         };
         let protocol = self.protocol();
-        let scored = predict::score(network, (&split, corruption), &protocol, &mut progress, stop)?;
+        let scored = predict::score(
+            network,
+            (&split, corruptor.as_ref()),
+            &protocol,
+            &mut progress,
+            stop,
+        )?;
         let Some(metrics) = scored else { return Ok(End::Interrupted) };
         journal.emit(Event::ScoreEnded(ScoreEnded {
             score: request.score.clone(),
@@ -348,18 +354,20 @@ impl<'a> Work<'a> {
         journal.sync()?;
         Ok(End::Finished)
     }
-}
 
-fn corruption(request: &ScoreRequest) -> Result<Option<(Corruption, Severity)>, Error> {
-    let Some(name) = &request.corruption else { return Ok(None) };
-    let corruption = Corruption::parse(name);
-    let severity = request.severity.and_then(Severity::new);
-    match corruption.zip(severity) {
-        Some(both) => Ok(Some(both)),
-        None => Err(Error::Unknown(format!(
-            "this binary has no corruption {name} at level {:?}",
-            request.severity
-        ))),
+    fn corruptor(&self, request: &ScoreRequest) -> Result<Option<Corruptor>, Error> {
+        let Some(name) = &request.corruption else { return Ok(None) };
+        let severity = request.severity.and_then(Severity::new);
+        match Effect::parse(name).zip(severity) {
+            Some((effect, severity)) => {
+                let frost = self.order.facts.frost.as_deref();
+                Ok(Some(Corruptor::new(effect, severity, frost)?))
+            }
+            None => Err(Error::Unknown(format!(
+                "this binary has no corruption {name} at level {:?}",
+                request.severity
+            ))),
+        }
     }
 }
 
