@@ -1,5 +1,6 @@
 //! One file a verb; the only module that prints.
 
+pub mod corrupt;
 pub mod doctor;
 pub mod fault;
 pub mod grid;
@@ -68,6 +69,7 @@ enum Verb {
     Table(table::Args),
     Readme(readme::Args),
     Index(index::Args),
+    Corrupt(corrupt::Args),
     /// Check what works on this machine, and say what to do about what does not
     Doctor,
     /// List the training recipes key by key
@@ -100,6 +102,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Table(args) => return runtime()?.block_on(table::run(args, &machine()?)),
         Verb::Readme(args) => return runtime()?.block_on(readme::run(args, &machine()?)),
         Verb::Index(args) => return runtime()?.block_on(index::run(args, &machine()?)),
+        Verb::Corrupt(args) => corrupt::run(args, &machine()?)?,
         Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
         Verb::Worker(args) => worker::run(args),

@@ -76,14 +76,16 @@ fn slopes(grey: &Grey) -> Vec<Slope> {
     for y in 0..height {
         let row = |y: usize| &grey.levels[y * width..][..width];
         let rows = [row(y.saturating_sub(1)), row(y), row((y + 1).min(height - 1))];
-        for x in 0..width {
-            let columns = [x.saturating_sub(1), x, (x + 1).min(width - 1)];
-            let [above, here, below] =
-                rows.map(|row| columns.map(|column| i32::from(row[column])));
-            let right = above[2] - above[0] + 2 * (here[2] - here[0]) + below[2] - below[0];
-            let down = below[0] - above[0] + 2 * (below[1] - above[1]) + below[2] - above[2];
-            slopes[(y + 1) * (width + 2) + x + 1] =
-                Slope { right, down, size: right.abs() + down.abs() };
+        let out = &mut slopes[(y + 1) * (width + 2) + 1..][..width];
+        for (x, out) in out.iter_mut().enumerate() {
+            let (before, after) = (x.saturating_sub(1), (x + 1).min(width - 1));
+            let [above, here, below] = rows.map(|row| {
+                let [a, b, c] = [row[before], row[x], row[after]].map(i32::from);
+                (c - a, a + 2 * b + c)
+            });
+            let right = above.0 + 2 * here.0 + below.0;
+            let down = below.1 - above.1;
+            *out = Slope { right, down, size: right.abs() + down.abs() };
         }
     }
     slopes

@@ -42,8 +42,13 @@ pub enum Source {
 
 /// The five textures of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Textures {
-    images: [Rgb; N_TEXTURES],
+pub struct Textures(Images);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Images {
+    Originals(Box<[Rgb; N_TEXTURES]>),
+    /// Drawn when first used.
+    Procedural,
 }
 
 impl Source {
@@ -95,13 +100,20 @@ impl Textures {
     /// The originals in a folder that [`find`] found.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let [a, b, c, d, e] = ORIGINALS.map(|(file, _)| image_io::read_rgb(&dir.join(file)));
-        Ok(Self { images: [a?, b?, c?, d?, e?] })
+        Ok(Self(Images::Originals(Box::new([a?, b?, c?, d?, e?]))))
     }
 
-    /// Ice that is drawn, once a process.
-    pub fn procedural() -> &'static Self {
-        static TEXTURES: OnceLock<Textures> = OnceLock::new();
-        TEXTURES.get_or_init(|| Self { images: std::array::from_fn(ice::texture) })
+    /// Ice that is drawn, once a process, when it is first used.
+    pub fn procedural() -> Self {
+        Self(Images::Procedural)
+    }
+
+    fn image(&self, index: usize) -> &Rgb {
+        static DRAWN: [OnceLock<Rgb>; N_TEXTURES] = [const { OnceLock::new() }; N_TEXTURES];
+        match &self.0 {
+            Images::Originals(images) => &images[index],
+            Images::Procedural => DRAWN[index].get_or_init(|| ice::texture(index)),
+        }
     }
 }
 
@@ -113,7 +125,7 @@ pub(super) fn frost(
     rng: &mut ChaCha8Rng,
 ) -> Rgb {
     let (kept, laid) = severity.of(&FROST);
-    let texture = &textures.images[below(rng, N_TEXTURES as u64) as usize];
+    let texture = textures.image(below(rng, N_TEXTURES as u64) as usize);
     let crop = Crop::draw(texture, image, rng).cut(texture);
     let [kept, laid]: [[f64; 256]; 2] =
         [kept, laid].map(|weight| std::array::from_fn(|level| weight * level as f64));
@@ -217,7 +229,7 @@ mod tests {
         for (width, height) in [(1, 1), (500, 375), (1500, 20), (20, 900), (2000, 1500)] {
             let image = Rgb { width, height, pixels: vec![0; (width * height * 3) as usize] };
             let severity = Severity::new(5).unwrap();
-            let frosted = frost(&image, severity, Textures::procedural(), &mut keyed(0, "f", &[]));
+            let frosted = frost(&image, severity, &Textures::procedural(), &mut keyed(0, "f", &[]));
             assert_eq!(frosted.pixels.len(), image.pixels.len());
             let lit = frosted.pixels.iter().filter(|&&level| level > 0).count();
             assert!(lit * 10 > frosted.pixels.len() * 9, "{width}x{height}: {lit}");
@@ -252,6 +264,6 @@ mod tests {
     fn sources_have_names_of_their_own() {
         assert_ne!(Source::Originals.name(), Source::Procedural.name());
         assert_eq!(Source::Procedural.texture(), "procedural v1");
-        insta::assert_snapshot!(&Source::Originals.texture()[..16], @"");
+        assert!(Source::Originals.texture().starts_with("0000"));
     }
 }

@@ -10,6 +10,8 @@ mod blur;
 mod digital;
 mod draw;
 mod edges;
+pub mod figure;
+mod font;
 pub mod frost;
 mod gaussian;
 mod ice;
@@ -90,8 +92,7 @@ pub enum Effect {
 pub struct Corruptor {
     effect: Effect,
     severity: Severity,
-    /// The original textures; `None` where nothing needs them.
-    textures: Option<Textures>,
+    textures: Textures,
 }
 
 /// One row for each [`Corruption`], in the order of its variants.
@@ -223,29 +224,33 @@ impl Corruptor {
     /// `frost`: the folder of the original textures, which only frost itself needs.
     pub fn new(effect: Effect, severity: Severity, frost: Option<&Path>) -> Result<Self, Error> {
         let textures = match (effect, frost) {
-            (Effect::Corruption(Corruption::Frost), Some(dir)) => Some(Textures::load(dir)?),
+            (Effect::Corruption(Corruption::Frost), Some(dir)) => Textures::load(dir)?,
             (Effect::Corruption(Corruption::Frost), None) => return Err(Error::NoFrost),
-            _ => None,
+            _ => Textures::procedural(),
         };
         Ok(Self { effect, severity, textures })
     }
 
     /// The corrupted image; `mask` is changed only where the labels go with the pixels, which is in
     /// the reference project's pipeline. With seed 0 the picture is the one that is scored.
-    pub fn corrupt(&self, seed: u64, image_id: &str, (image, mask): (&Rgb, &mut Mask)) -> Rgb {
-        let name = self.effect.corruption().map_or_else(|| self.effect.name(), |c| c.name().into());
-        let mut rng = keyed(seed, image_id, &name, self.severity);
-        let textures = self.textures.as_ref();
-        match self.effect.corruption() {
-            Some(Corruption::Frost) => {
-                let textures = textures.unwrap_or_else(|| Textures::procedural());
-                frost::frost(image, self.severity, textures, &mut rng)
-            }
-            Some(corruption) => {
-                apply(corruption, self.severity, image, Textures::procedural(), &mut rng)
-            }
-            None => oneof::one_of(self.severity, (image, mask), &mut rng),
-        }
+    pub fn corrupt(&self, seed: u64, image_id: &str, pair: (&Rgb, &mut Mask)) -> Rgb {
+        self.corrupt_as(self.severity, seed, image_id, pair)
+    }
+
+    /// [`Self::corrupt`] with the random numbers of another level.
+    fn corrupt_as(
+        &self,
+        drawn: Severity,
+        seed: u64,
+        image_id: &str,
+        (image, mask): (&Rgb, &mut Mask),
+    ) -> Rgb {
+        let Some(corruption) = self.effect.corruption() else {
+            let mut rng = keyed(seed, image_id, &self.effect.name(), drawn);
+            return oneof::one_of(self.severity, (image, mask), &mut rng);
+        };
+        let mut rng = keyed(seed, image_id, corruption.name(), drawn);
+        apply(corruption, self.severity, image, &self.textures, &mut rng)
     }
 }
 
@@ -342,7 +347,7 @@ mod tests {
             for row in TABLE {
                 for severity in Severity::ALL {
                     let mut rng = rng_for("a", row.corruption, severity);
-                    let out = apply(row.corruption, severity, &image, Textures::procedural(), &mut rng);
+                    let out = apply(row.corruption, severity, &image, &Textures::procedural(), &mut rng);
                     assert_eq!((out.width, out.height), (width, height), "{}", row.name);
                     assert_eq!(out.pixels.len(), image.pixels.len(), "{}", row.name);
                 }
@@ -370,7 +375,7 @@ mod tests {
             let draw = |id: &str, level: u8| {
                 let severity = Severity::new(level).unwrap();
                 let mut rng = rng_for(id, corruption, severity);
-                apply(corruption, Severity::new(5).unwrap(), &image, Textures::procedural(), &mut rng)
+                apply(corruption, Severity::new(5).unwrap(), &image, &Textures::procedural(), &mut rng)
             };
             assert_eq!(draw("2007_000033", 5), draw("2007_000033", 5));
             assert_ne!(draw("2007_000033", 5), draw("2007_000042", 5));

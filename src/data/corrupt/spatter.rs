@@ -110,10 +110,18 @@ fn thickness(liquid: &Grey) -> Vec<f32> {
 fn box_mean<T>(values: &[f32], width: usize, finish: impl Fn(f32) -> T) -> Vec<T> {
     let height = values.len() / width;
     let mut out = Vec::with_capacity(values.len());
+    let mut columns = vec![0.0; width];
     for y in 0..height {
-        let rows = around(y, height).map(|y| &values[y * width..][..width]);
-        let column = |x: usize| rows[0][x] + rows[1][x] + rows[2][x];
-        out.extend((0..width).map(|x| finish(around(x, width).into_iter().map(column).sum())));
+        let [above, here, below] = around(y, height).map(|y| &values[y * width..][..width]);
+        for (x, sum) in columns.iter_mut().enumerate() {
+            *sum = above[x] + here[x] + below[x];
+        }
+        let mirrored = |x: usize| around(x, width).into_iter().map(|x| columns[x]).sum();
+        out.push(finish(mirrored(0)));
+        out.extend(columns.array_windows().map(|[a, b, c]| finish(a + b + c)));
+        if width > 1 {
+            out.push(finish(mirrored(width - 1)));
+        }
     }
     out
 }
@@ -144,18 +152,25 @@ fn equalised(grey: &Grey) -> Grey {
 fn lit(grey: &Grey) -> Grey {
     let (width, height) = (grey.width, grey.height);
     let mut levels = Vec::with_capacity(grey.levels.len());
+    let mut sums = vec![0i32; width];
     for y in 0..height {
         let rows = around(y, height).map(|y| &grey.levels[y * width..][..width]);
-        levels.extend((0..width).map(|x| {
-            let columns = around(x, width);
-            let mut sum = 0;
-            for (weights, row) in LIGHT.iter().zip(rows) {
-                for (weight, column) in weights.iter().zip(columns) {
-                    sum += weight * i32::from(row[column]);
-                }
+        sums.fill(0);
+        for ([left, middle, right], row) in LIGHT.into_iter().zip(rows) {
+            for (sum, &level) in sums.iter_mut().zip(row) {
+                *sum += middle * i32::from(level);
             }
-            sum.clamp(0, 255) as u8
-        }));
+            for (sum, &level) in sums.iter_mut().skip(1).zip(row) {
+                *sum += left * i32::from(level);
+            }
+            for (sum, &level) in sums.iter_mut().zip(&row[1..]) {
+                *sum += right * i32::from(level);
+            }
+            let ends = [around(0, width)[0], around(width - 1, width)[2]];
+            sums[0] += left * i32::from(row[ends[0]]);
+            sums[width - 1] += right * i32::from(row[ends[1]]);
+        }
+        levels.extend(sums.iter().map(|&sum| sum.clamp(0, 255) as u8));
     }
     Grey { levels, ..*grey }
 }
