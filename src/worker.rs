@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use burn::tensor::Device;
 
-use crate::data::corrupt::{Corruption, Severity};
+use crate::data::corrupt::{Corruptor, Effect, Severity};
 use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::loader::{TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
@@ -253,6 +253,21 @@ impl<'a> Work<'a> {
         })
     }
 
+    fn corruptor(&self, request: &ScoreRequest) -> Result<Option<Corruptor>, Error> {
+        let Some(name) = &request.corruption else { return Ok(None) };
+        let severity = request.severity.and_then(Severity::new);
+        match Effect::parse(name).zip(severity) {
+            Some((effect, severity)) => {
+                let frost = self.order.facts.frost.as_deref();
+                Ok(Some(Corruptor::new(effect, severity, frost)?))
+            }
+            None => Err(Error::Unknown(format!(
+                "this binary has no corruption {name} at level {:?}",
+                request.severity
+            ))),
+        }
+    }
+
     /// The split that a score is made on; a name that the facts do not have is one of the run's own
     /// dataset.
     fn scored_split(&self, request: &ScoreRequest) -> Result<Split, Error> {
@@ -377,7 +392,7 @@ impl<'a> Work<'a> {
     ) -> Result<End, Error> {
         let started = Instant::now();
         let split = Arc::new(self.scored_split(request)?);
-        let corruption = corruption(request)?;
+        let corruptor = self.corruptor(request)?;
         let mut reported = started;
         let mut progress = |done: usize, total: usize| {
             if reported.elapsed() < PROGRESS_EVERY {
@@ -391,7 +406,8 @@ impl<'a> Work<'a> {
             })
         };
         let protocol = self.protocol(request.mode, request.tta.clone());
-        let scored = predict::score(network, (&split, corruption), &protocol, &mut progress, stop)?;
+        let set = (&split, corruptor.as_ref());
+        let scored = predict::score(network, set, &protocol, &mut progress, stop)?;
         let Some(Scored { metrics, images }) = scored else { return Ok(End::Interrupted) };
         // On disk before the line that says the score is there.
         images.save(&self.dir.confusion(request.score.as_str()))?;
@@ -421,19 +437,6 @@ fn backbone(spec: &RunSpec, facts: &Facts) -> Result<Backbone, Error> {
         return Ok(weights::custom(&spec.model, &folder.path)?);
     }
     backbone::find(&spec.model).map(Backbone::from).ok_or_else(unchecked)
-}
-
-fn corruption(request: &ScoreRequest) -> Result<Option<(Corruption, Severity)>, Error> {
-    let Some(name) = &request.corruption else { return Ok(None) };
-    let corruption = Corruption::parse(name);
-    let severity = request.severity.and_then(Severity::new);
-    match corruption.zip(severity) {
-        Some(both) => Ok(Some(both)),
-        None => Err(Error::Unknown(format!(
-            "this binary has no corruption {name} at level {:?}",
-            request.severity
-        ))),
-    }
 }
 
 /// What earlier attempts have journalled.

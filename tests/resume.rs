@@ -49,6 +49,7 @@ impl Bench {
         let data = dataset::open(&spec.data, &[folder.path().join("data")]).unwrap();
         let patch = dino_sweep::model::backbone::find(&spec.model).unwrap().arch.patch as u32;
         let facts = Facts {
+            frost: None,
             data_root: data.root.clone(),
             n_classes: data.n_classes(),
             train_fingerprint: "t".into(),

@@ -11,15 +11,17 @@ use serde_json::json;
 
 use super::fault::{Exit, OrExit, fault};
 use super::{Globals, device, printer};
-use crate::data::corrupt::{self, Corruption, Severity};
+use crate::data::corrupt::frost::{self, Source};
+use crate::data::corrupt::{self, Corruption, Corruptor, Severity};
 use crate::data::dataset::{self, EvalSet};
+use crate::data::split::Split;
 use crate::eval::predict::{self, Protocol};
 use crate::eval::reference_metric::VoidIs;
 use crate::eval::robustness::{self, Scores};
 use crate::event::Metrics;
 use crate::files::{ResultsDir, write_atomic};
 use crate::model::adapter::{AdapterFile, Kind, Normalise};
-use crate::model::weights;
+use crate::model::{Network, weights};
 use crate::spec::RunSpec;
 
 /// What an adapter of the reference project was made with, which its files do not say: the input
@@ -52,7 +54,7 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct Row {
     set: String,
-    corruption: Option<&'static str>,
+    corruption: Option<String>,
     severity: Option<u8>,
     metrics: Metrics,
 }
@@ -99,6 +101,7 @@ pub fn run(
         .or_exit(Exit::SomeFailed)?;
     let input_px = protocol.input_px.map(|px| px as usize);
     let mut network = file.build(encoder, input_px).or_exit(Exit::SomeFailed)?.merged();
+    let corruptors = asked(spec, &machine.data_dirs)?;
     let mut rows = Vec::new();
     for wanted in &spec.eval.sets {
         let (data, dataset) = match wanted {
@@ -109,16 +112,8 @@ pub fn run(
         };
         let split = Arc::new(dataset.split(wanted.split()).or_exit(Exit::Environment)?);
         let set = format!("{}/{}", dataset::name(data, &dataset.root), wanted.split());
-        for corruption in asked(spec) {
-            let never = AtomicBool::new(false);
-            let silent = &mut |_, _| Ok(());
-            let scored =
-                predict::score(&mut network, (&split, corruption), &protocol, silent, &never)
-                    .or_exit(Exit::SomeFailed)?;
-            let metrics = scored.expect("nothing asks it to stop").metrics;
-            let corruption = corruption.map(|(corruption, level)| (corruption.name(), level.get()));
-            let (corruption, severity) = corruption.unzip();
-            let row = Row { set: set.clone(), corruption, severity, metrics };
+        for corruptor in &corruptors {
+            let row = score(&mut network, (&set, &split), corruptor.as_ref(), &protocol)?;
             if !globals.quiet && !args.json {
                 printer::note(&line(&row));
             }
@@ -135,16 +130,43 @@ pub fn run(
     Ok(Exit::Done)
 }
 
-/// Clean, then each corruption of the suite at each level.
-fn asked(spec: &RunSpec) -> Vec<Option<(Corruption, Severity)>> {
-    let suite = corrupt::suite::suite(&spec.eval.corruption.suite);
-    let levels = &spec.eval.corruption.severities;
-    let corruptions = suite.iter().flat_map(|suite| suite.corruptions.iter().copied());
-    let all = corruptions.flat_map(|corruption| {
-        let levels = levels.iter().filter_map(|level| Severity::new(*level));
-        levels.map(move |level| Some((corruption, level)))
-    });
-    std::iter::once(None).chain(all).collect()
+fn score(
+    network: &mut Network,
+    (set, split): (&str, &Arc<Split>),
+    corruptor: Option<&Named>,
+    protocol: &Protocol,
+) -> anyhow::Result<Row> {
+    let never = AtomicBool::new(false);
+    let silent = &mut |_, _| Ok(());
+    let effect = corruptor.map(|(_, corruptor)| corruptor);
+    let scored = predict::score(network, (split, effect), protocol, silent, &never)
+        .or_exit(Exit::SomeFailed)?;
+    let metrics = scored.expect("nothing asks it to stop").metrics;
+    let (corruption, severity) = corruptor.map(|(named, _)| named.clone()).unzip();
+    Ok(Row { set: set.to_owned(), corruption, severity, metrics })
+}
+
+/// A corruption at a level, by name and ready to be applied.
+type Named = ((String, u8), Corruptor);
+
+/// Clean (`None`), then each corruption of the suite at each level.
+fn asked(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Option<Named>>> {
+    let mut all = vec![None];
+    let Some(suite) = corrupt::suite::suite(&spec.eval.corruption.suite) else { return Ok(all) };
+    let frost = if suite.contains(Corruption::Frost) {
+        frost::find(data_dirs).or_exit(Exit::Environment)?
+    } else {
+        None
+    };
+    let source = if frost.is_some() { Source::Originals } else { Source::Procedural };
+    for effect in suite.effects(source) {
+        for level in spec.eval.corruption.severities.iter().filter_map(|l| Severity::new(*l)) {
+            let corruptor = Corruptor::new(effect, level, frost.as_deref());
+            let corruptor = corruptor.or_exit(Exit::Environment)?;
+            all.push(Some(((effect.name(), level.get()), corruptor)));
+        }
+    }
+    Ok(all)
 }
 
 fn protocol(
@@ -189,7 +211,7 @@ fn words_of(protocol: &Protocol, encoder: &str) -> String {
 }
 
 fn line(row: &Row) -> String {
-    let name = match (row.corruption, row.severity) {
+    let name = match (&row.corruption, row.severity) {
         (Some(name), Some(level)) => format!("{name} {level}"),
         _ => "clean".to_owned(),
     };
@@ -210,9 +232,9 @@ fn text(rows: &[Row], protocol: &str) -> String {
     let mut sets: BTreeMap<&str, Scores> = BTreeMap::new();
     for row in rows {
         let scores = sets.entry(&row.set).or_default();
-        match (row.corruption, row.severity) {
+        match (&row.corruption, row.severity) {
             (Some(name), Some(level)) => {
-                let levels = scores.corrupted.entry(name.to_owned()).or_default();
+                let levels = scores.corrupted.entry(name.clone()).or_default();
                 levels.insert(level, row.metrics.miou);
             }
             _ => scores.clean = Some(row.metrics.miou),

@@ -1,6 +1,7 @@
 //! One file a verb; the only module that prints.
 
 pub mod adapter;
+pub mod corrupt;
 pub mod data;
 pub mod device;
 pub mod diff;
@@ -87,6 +88,7 @@ enum Verb {
     Features(features::Args),
     Fetch(fetch::Args),
     Data(data::Args),
+    Corrupt(corrupt::Args),
     /// Check what works on this machine, and say what to do about what does not
     Doctor,
     /// List the training recipes key by key
@@ -127,6 +129,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Features(args) => features::run(args, globals.quiet)?,
         Verb::Fetch(args) => fetch::run(args, globals, &machine()?)?,
         Verb::Data(args) => data::run(args, globals)?,
+        Verb::Corrupt(args) => corrupt::run(args, &machine()?)?,
         Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
         Verb::Worker(args) => worker::run(args),

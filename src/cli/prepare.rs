@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::words;
-use crate::data::corrupt;
+use crate::data::corrupt::frost::{self, Source};
+use crate::data::corrupt::{self, Corruption, Effect};
 use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::event::{Planned, PlannedCell, PlannedScore};
 use crate::files::{HashCache, ResultsDir};
@@ -77,15 +78,16 @@ pub fn prepare(
 fn one(cell: &Cell, facts: Facts) -> Prepared {
     let identity = spec::run_identity(&cell.spec, &facts);
     let run = RunId::of(&identity);
-    let suite = suite(&cell.spec);
+    let suite = suite(&cell.spec, &facts);
     let requests = spec::score_requests(&cell.spec, &facts, &run, suite.as_ref());
     Prepared { cell: cell.clone(), facts, run, identity, requests }
 }
 
 /// The suite of a spec; `None` for clean images only.
-fn suite(spec: &RunSpec) -> Option<SuiteRef> {
+fn suite(spec: &RunSpec, facts: &Facts) -> Option<SuiteRef> {
     let suite = corrupt::suite::suite(&spec.eval.corruption.suite)?;
-    let corruptions = suite.corruptions.iter().map(|c| c.name().to_owned()).collect();
+    let source = if facts.frost.is_some() { Source::Originals } else { Source::Procedural };
+    let corruptions = suite.effects(source).into_iter().map(Effect::name).collect();
     Some(SuiteRef { label: suite.label(), corruptions })
 }
 
@@ -101,6 +103,8 @@ struct World<'a> {
     fingerprints: BTreeMap<(String, String), Result<String, String>>,
     sha256s: BTreeMap<PathBuf, Result<String, String>>,
     looked_into: BTreeSet<PathBuf>,
+    /// Folder of frost's original textures, once it was looked for.
+    frost: Option<Result<Option<PathBuf>, String>>,
 }
 
 impl<'a> World<'a> {
@@ -114,12 +118,14 @@ impl<'a> World<'a> {
             fingerprints: BTreeMap::new(),
             sha256s: BTreeMap::new(),
             looked_into: BTreeSet::new(),
+            frost: None,
         }
     }
 
     fn facts(&mut self, spec: &RunSpec) -> Result<Facts, BTreeSet<String>> {
         let mut problems = BTreeSet::new();
         let weights = keep(self.weights(spec), &mut problems).flatten();
+        let frost = keep(self.frost(spec), &mut problems).flatten();
         let dataset = keep(self.dataset(&spec.data), &mut problems);
         let Some(dataset) = dataset else { return Err(problems) };
         let train = self.fingerprint(&spec.data, &dataset, &dataset.train);
@@ -137,6 +143,7 @@ impl<'a> World<'a> {
                 sets,
                 weights,
                 input_px: spec::input_px(spec),
+                frost,
             }),
             _ => Err(problems),
         }
@@ -233,6 +240,17 @@ impl<'a> World<'a> {
         Ok(WeightsFile { path, sha256 })
     }
 
+    /// The original textures, where a suite has frost and a data folder has them.
+    fn frost(&mut self, spec: &RunSpec) -> Result<Option<PathBuf>, String> {
+        let suite = corrupt::suite::suite(&spec.eval.corruption.suite);
+        if !suite.is_some_and(|suite| suite.contains(Corruption::Frost)) {
+            return Ok(None);
+        }
+        let dirs = &self.machine.data_dirs;
+        let find = || frost::find(dirs).map_err(|error| with_sources(&error));
+        self.frost.get_or_insert_with(find).clone()
+    }
+
     fn sha256(&mut self, path: &Path) -> Result<String, String> {
         let hashes = &mut self.hashes;
         let take = || {
@@ -245,7 +263,7 @@ impl<'a> World<'a> {
 
 /// What the experiment's journal says of this plan.
 pub fn planned(experiment: &Experiment, cells: &[Prepared]) -> Planned {
-    let suite = cells.iter().find_map(|prepared| suite(&prepared.cell.spec));
+    let suite = cells.iter().find_map(|prepared| suite(&prepared.cell.spec, &prepared.facts));
     Planned {
         experiment: experiment.name.clone(),
         axes: experiment.axes.clone(),

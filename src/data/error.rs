@@ -141,6 +141,17 @@ pub enum Error {
     )]
     UnknownLabel { mask: PathBuf, raw: Raw, x: u32, y: u32 },
 
+    #[error(
+        "the frost textures in `{root}` are not those of ImageNet-C: {}; put frost1.png, \
+         frost2.png, frost3.png, frost4.jpg and frost5.jpg of imagecorruptions 1.1.2 there, or take \
+         the folder away for procedural ice",
+        problems.join(", ")
+    )]
+    Frost { root: PathBuf, problems: Vec<String> },
+
+    #[error("frost needs its original textures: put them into `frost/` in a data folder")]
+    NoFrost,
+
     /// From `fs_err`, whose messages name the path.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -18,3 +18,10 @@ pub struct Mask {
     pub height: u32,
     pub classes: Vec<u8>,
 }
+
+impl Mask {
+    /// A mask of nothing, for images without labels.
+    pub fn empty() -> Self {
+        Self { width: 0, height: 0, classes: Vec::new() }
+    }
+}

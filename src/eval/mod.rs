@@ -112,6 +112,6 @@ impl Tta {
 
 impl Default for CorruptionRequest {
     fn default() -> Self {
-        Self { suite: "imagenet-c-first8".to_owned(), severities: vec![5] }
+        Self { suite: "imagenet-c-15".to_owned(), severities: vec![5] }
     }
 }

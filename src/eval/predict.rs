@@ -10,7 +10,7 @@ use super::confusion::Confusion;
 use super::per_image::ImageCounts;
 use super::reference_metric::{ReferenceMetric, VoidIs};
 use super::{Mode, Tta, scores, views};
-use crate::data::corrupt::{self, Corruption, Severity};
+use crate::data::corrupt::Corruptor;
 use crate::data::loader::ordered_map;
 use crate::data::split::Split;
 use crate::data::{Mask, Rgb, transform};
@@ -82,7 +82,7 @@ struct Predicted {
 /// `progress` is called after each batch with (images done, images in all).
 pub fn score(
     network: &mut Network,
-    (split, corruption): (&Arc<Split>, Option<(Corruption, Severity)>),
+    (split, corruptor): (&Arc<Split>, Option<&Corruptor>),
     protocol: &Protocol,
     progress: &mut dyn FnMut(usize, usize) -> io::Result<()>,
     stop: &AtomicBool,
@@ -95,7 +95,8 @@ pub fn score(
         ReferenceMetric::new(protocol.reference_batch as usize, protocol.reference_void);
     let load = {
         let (split, protocol) = (Arc::clone(split), protocol.clone());
-        move |i: usize| prepare(&split, i, corruption, &protocol)
+        let corruptor = corruptor.cloned();
+        move |i: usize| prepare(&split, i, corruptor.as_ref(), &protocol)
     };
     let mut images = ordered_map(n, protocol.threads, 2 * BATCH, load);
     let mut done = 0;
@@ -119,17 +120,14 @@ pub fn score(
 fn prepare(
     split: &Split,
     i: usize,
-    corruption: Option<(Corruption, Severity)>,
+    corruptor: Option<&Corruptor>,
     protocol: &Protocol,
 ) -> Result<Prepared, crate::data::Error> {
-    let sample = split.load(i)?;
+    let mut sample = split.load(i)?;
     // Corrupted at native resolution, before any resize.
-    let image = match corruption {
+    let image = match corruptor {
         None => sample.image,
-        Some((corruption, severity)) => {
-            let mut rng = corrupt::rng_for(&sample.id, corruption, severity);
-            corrupt::apply(corruption, severity, &sample.image, &mut rng)
-        }
+        Some(corruptor) => corruptor.corrupt(0, &sample.id, (&sample.image, &mut sample.mask)),
     };
     let [height, width] = protocol.input_px;
     let image = if views::is_plain(protocol) {

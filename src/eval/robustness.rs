@@ -15,8 +15,9 @@ pub struct Scores {
     pub corrupted: BTreeMap<String, BTreeMap<u8, f64>>,
 }
 
-/// Means over the corruptions that were scored. Every corruption counts alike, whatever the number
-/// of its levels.
+/// Means over the corruptions of ImageNet-C that were scored; procedural frost and draws of the
+/// reference project's pipeline are none. Every corruption counts alike, whatever the number of its
+/// levels.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// Mean performance under corruption.
@@ -47,6 +48,7 @@ pub fn summary(scores: &Scores) -> Option<Summary> {
     let means: BTreeMap<&str, f64> = scores
         .corrupted
         .iter()
+        .filter(|(name, _)| Corruption::parse(name).is_some())
         .filter_map(|(name, levels)| Some((name.as_str(), mean(levels.values().copied())?)))
         .collect();
     let mpc = mean(means.values().copied())?;
@@ -57,7 +59,8 @@ pub fn summary(scores: &Scores) -> Option<Summary> {
         }
     }
     let mut levels: BTreeMap<u8, Vec<f64>> = BTreeMap::new();
-    for (level, value) in scores.corrupted.values().flatten() {
+    let benchmark = scores.corrupted.iter().filter(|(name, _)| Corruption::parse(name).is_some());
+    for (level, value) in benchmark.flat_map(|(_, values)| values) {
         levels.entry(*level).or_default().push(*value);
     }
     Some(Summary {
@@ -72,7 +75,8 @@ pub fn summary(scores: &Scores) -> Option<Summary> {
 pub fn degradation(scores: &Scores, reference: &Scores) -> Option<Degradation> {
     let mut per_corruption = BTreeMap::new();
     let mut relative = Vec::new();
-    for (name, levels) in &scores.corrupted {
+    let benchmark = scores.corrupted.iter().filter(|(name, _)| Corruption::parse(name).is_some());
+    for (name, levels) in benchmark {
         let Some(others) = reference.corrupted.get(name) else { continue };
         let shared: Vec<(f64, f64)> = levels
             .iter()
@@ -137,7 +141,9 @@ mod tests {
 
     #[test]
     fn corruptions_count_alike_whatever_their_levels() {
-        let scores = scores(0.8, &[("fog", 1, 0.6), ("fog", 5, 0.4), ("gaussian_noise", 5, 0.1)]);
+        let corrupted =
+            [("fog", 1, 0.6), ("fog", 5, 0.4), ("gaussian_noise", 5, 0.1), ("frost*", 5, 0.9)];
+        let scores = scores(0.8, &corrupted);
         let summary = summary(&scores).unwrap();
         close(summary.mpc, 0.3);
         close(summary.rpc.unwrap(), 0.375);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::report::columns::Sweep;
+use crate::report::suite::{self, Family};
 
 impl Sweep<'_> {
     pub(super) fn caption(&self) -> Vec<String> {
@@ -38,16 +39,41 @@ impl Sweep<'_> {
         let worst = self.severities.last()?;
         let levels: Vec<_> = self.severities.iter().map(u8::to_string).collect();
         let levels = levels.join(", ");
-        let corruptions = match self.experiment.suite_corruptions.len() {
+        let suite = self.experiment.suite.as_ref();
+        let suite = suite.map_or(String::new(), |suite| format!(" of {suite}"));
+        let names = &self.experiment.suite_corruptions;
+        let count = self.count(&self.parts[0]);
+        let drop = format!("drop: clean minus level {worst}{count}, in points.");
+        if self.family == Family::ReferenceDraws {
+            return Some(format!(
+                "One-of level {levels}: the reference project's pipeline, one random operation an \
+                 image: mean over the {} draws{suite} (over a part of them only where marked), no \
+                 ImageNet-C; ± draws: sample standard deviation over them; {drop}",
+                names.len()
+            ));
+        }
+        let corruptions = match names.len() {
             0 => "the corruptions asked for".to_owned(),
             n => format!("the {n} corruptions"),
         };
-        let suite = self.experiment.suite.as_ref();
-        let suite = suite.map_or(String::new(), |suite| format!(" of {suite}"));
-        Some(format!(
-            "Level {levels}: mean over {corruptions}{suite} (over a part of them only where marked); \
-             drop: clean minus level {worst}, in points."
-        ))
+        let mut sentence = format!(
+            "Level {levels}{count}: mean over {corruptions}{suite} (over a part of them only where \
+             marked)"
+        );
+        if self.parts[0].n_left_out > 0 {
+            sentence += " without frost*, which is procedural ice";
+        }
+        for part in &self.parts[1..] {
+            let count = part.count();
+            sentence += &match part.key {
+                "_of12" => format!("; ({count}): without {}", suite::moving(names).join(", ")),
+                _ => format!("; ({count}): over those of ImageNet-C"),
+            };
+        }
+        if !suite::moving(names).is_empty() {
+            sentence += ", which move pixels while labels stay";
+        }
+        Some(format!("{sentence}; {drop}"))
     }
 
     fn protocol_sentence(&self) -> String {

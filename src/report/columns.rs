@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Metrics;
 use crate::report::group::{Entry, Group, SEED};
-use crate::report::measure::{Measure, Missing, Parts};
+use crate::report::measure::{self, Measure, Missing, Parts};
+use crate::report::suite::{self, Family, Part};
 use crate::report::table::{Cell, Column, Data, Kind, NOTHING, short};
 use crate::report::{Columns, names};
 use crate::store::{CellRow, CellScore, CellState, ExperimentRows};
@@ -37,6 +38,9 @@ pub(super) struct Sweep<'a> {
     pub(super) protocols: BTreeSet<&'a str>,
     /// Levels asked for.
     pub(super) severities: BTreeSet<u8>,
+    /// What means over corruptions are over, the whole suite first.
+    pub(super) parts: Vec<Part>,
+    pub(super) family: Family,
     /// Classes (present in the ground truth, of all).
     pub(super) classes: BTreeSet<(u32, u32)>,
     /// Whether a checkpoint other than the last was scored.
@@ -58,6 +62,8 @@ impl<'a> Sweep<'a> {
             axes: Vec::new(),
             sets: groups.iter().map(|group| group.set).collect(),
             protocols: groups.iter().map(|group| group.protocol.as_str()).collect(),
+            parts: suite::parts(&experiment.suite_corruptions),
+            family: Family::of(&experiment.suite_corruptions),
             severities: scores().filter_map(|score| score.planned.severity).collect(),
             classes: classes.collect(),
             has_other_checkpoints: entries().any(|entry| checkpoint(entry).is_some()),
@@ -92,18 +98,7 @@ impl<'a> Sweep<'a> {
             columns.push(column("classes", "classes", Kind::Text));
         }
         columns.push(column("miou_clean", "mIoU clean", Kind::Score));
-        for level in &self.severities {
-            let head = format!("mIoU level {level}");
-            columns.push(column(&format!("miou_level{level}"), &head, Kind::SuiteScore));
-        }
-        if let Some(level) = self.severities.last() {
-            let head = if self.severities.len() > 1 {
-                format!("drop to level {level}")
-            } else {
-                "drop".to_owned()
-            };
-            columns.push(column(&format!("drop_level{level}"), &head, Kind::Score));
-        }
+        columns.extend(self.corrupted_columns());
         columns.push(column("n", "n", Kind::Replicates));
         columns.push(extra("reference_metric_clean", "ref. metric clean", Kind::Score));
         for level in &self.severities {
@@ -113,6 +108,43 @@ impl<'a> Sweep<'a> {
         }
         columns.push(column("runs", "directory", Kind::Runs));
         columns
+    }
+
+    /// Means over the suite and its parts, level by level, and the drop to the last level.
+    fn corrupted_columns(&self) -> Vec<Column> {
+        let mut columns = Vec::new();
+        let (prefix, words) = match self.family {
+            Family::Corruptions => ("", "mIoU level"),
+            Family::ReferenceDraws => ("reference_oneof_", "one-of level"),
+        };
+        for level in &self.severities {
+            for part in &self.parts {
+                let key = format!("{prefix}miou_level{level}{}", part.key);
+                let head = format!("{words} {level}{}", self.count(part));
+                columns.push(column(&key, &head, Kind::SuiteScore));
+            }
+            if self.family == Family::ReferenceDraws {
+                let key = format!("{prefix}miou_level{level}_draws_std");
+                columns.push(column(&key, "± draws", Kind::Score));
+            }
+        }
+        if let Some(level) = self.severities.last() {
+            let head = if self.severities.len() > 1 {
+                format!("drop to level {level}")
+            } else {
+                "drop".to_owned()
+            };
+            columns.push(column(&format!("{prefix}drop_level{level}"), &head, Kind::Score));
+        }
+        columns
+    }
+
+    /// ` (15)`, where it is not clear from the suite alone.
+    pub(super) fn count(&self, part: &Part) -> String {
+        if self.parts.len() == 1 && part.n_left_out == 0 {
+            return String::new();
+        }
+        format!(" ({})", part.count())
     }
 
     /// The cells of a row, in the order of [`Self::columns`].
@@ -146,36 +178,63 @@ impl<'a> Sweep<'a> {
             |measure: Measure| Cell { text: measure.text(n_row), data: Data::Score(measure) };
         let miou = |metrics: &Metrics| metrics.miou;
         let clean = clean_score(group, miou);
-        let levels: Vec<Measure> =
-            self.severities.iter().map(|&level| self.level(group, level, miou)).collect();
-        let drop = levels.last().map(|level| clean.minus(level));
+        let whole = |level: u8, value| self.level(group, level, &self.parts[0], value);
+        let drop = self.severities.last().map(|&level| clean.minus(&whole(level, miou)));
         let mut cells = vec![score(clean)];
-        cells.extend(levels.into_iter().map(score));
+        for &level in &self.severities {
+            let parts = self.parts.iter().map(|part| self.level(group, level, part, miou));
+            cells.extend(parts.map(score));
+            if self.family == Family::ReferenceDraws {
+                cells.push(score(self.spread(group, level)));
+            }
+        }
         cells.extend(drop.map(score));
         let n = if done == total { total.to_string() } else { format!("{done}/{total}") };
         cells.push(Cell { text: n, data: Data::Replicates { done, total } });
         let reference = |metrics: &Metrics| metrics.reference_metric;
         cells.push(score(clean_score(group, reference)));
-        let levels = self.severities.iter().map(|&level| self.level(group, level, reference));
-        cells.extend(levels.map(score));
+        cells.extend(self.severities.iter().map(|&level| score(whole(level, reference))));
         cells.push(directories(group));
         cells
     }
 
-    /// The mean over the suite's corruptions, or over those asked for where there is no suite.
-    fn level(&self, group: &Group<'_>, level: u8, value: fn(&Metrics) -> f64) -> Measure {
-        let suite = &self.experiment.suite_corruptions;
+    /// The mean over a part of the suite, or over the corruptions asked for where there is no
+    /// suite.
+    fn level(
+        &self,
+        group: &Group<'_>,
+        level: u8,
+        part: &Part,
+        value: fn(&Metrics) -> f64,
+    ) -> Measure {
+        let has_suite = !self.experiment.suite_corruptions.is_empty();
         let is_asked = |score: &CellScore| {
             let planned = &score.planned;
-            let is_listed = |name: &String| suite.is_empty() || suite.contains(name);
+            let is_listed = |name: &String| !has_suite || part.names.contains(name);
             planned.severity == Some(level) && planned.corruption.as_ref().is_some_and(is_listed)
         };
         let n_asked = |entry: &Entry<'_>| entry.scores.iter().filter(|s| is_asked(s)).count();
-        let total = match suite.len() {
-            0 => group.entries.iter().map(n_asked).max().unwrap_or(0),
-            n => n,
+        let total = if has_suite {
+            part.names.len()
+        } else {
+            group.entries.iter().map(n_asked).max().unwrap_or(0)
         };
         measure(group, total as u32, value, is_asked)
+    }
+
+    /// The sample standard deviation over the draws of a run.
+    fn spread(&self, group: &Group<'_>, level: u8) -> Measure {
+        let is_draw = |score: &CellScore| score.planned.severity == Some(level);
+        let draws = parts(group, self.parts[0].names.len() as u32, |m| m.miou, is_draw);
+        let spreads: Vec<_> = draws
+            .into_iter()
+            .map(|draws| {
+                let is_whole = draws.values.len() as u32 == draws.total;
+                let spread = measure::std(&draws.values).filter(|_| is_whole);
+                Parts { values: spread.into_iter().collect(), total: 1, ..draws }
+            })
+            .collect();
+        Measure::over(&spreads)
     }
 
     /// The axes that tell rows apart which the other columns do not, in the order of the spec.
@@ -253,6 +312,16 @@ fn measure(
     value: fn(&Metrics) -> f64,
     is_part: impl Fn(&CellScore) -> bool,
 ) -> Measure {
+    Measure::over(&parts(group, total, value, is_part))
+}
+
+/// What each replicate has of such a score.
+fn parts(
+    group: &Group<'_>,
+    total: u32,
+    value: fn(&Metrics) -> f64,
+    is_part: impl Fn(&CellScore) -> bool,
+) -> Vec<Parts> {
     let parts = |entry: &Entry<'_>| {
         let asked = || entry.scores.iter().filter(|score| is_part(score));
         let missing = match entry.cell.state {
@@ -268,7 +337,7 @@ fn measure(
             missing,
         }
     };
-    Measure::over(&group.entries.iter().map(parts).collect::<Vec<_>>())
+    group.entries.iter().map(parts).collect()
 }
 
 /// The scored checkpoint where it is not the last.
@@ -296,7 +365,8 @@ fn directories(group: &Group<'_>) -> Cell {
 }
 
 fn axis_column(axis: &str) -> Column {
-    let is_taken = KEYS.contains(&axis) || axis.starts_with("miou_");
+    let is_taken =
+        KEYS.contains(&axis) || axis.starts_with("miou_") || axis.starts_with("reference_oneof_");
     let key = if is_taken { format!("axis.{axis}") } else { axis.to_owned() };
     column(&key, axis, Kind::Text)
 }

@@ -88,10 +88,7 @@ impl Measure {
 
     /// Sample standard deviation over the replicates; `None` below two of them.
     pub fn std(&self) -> Option<f64> {
-        let mean = self.mean()?;
-        let n = self.values.len();
-        let sum: f64 = self.values.iter().map(|x| (x.value - mean).powi(2)).sum();
-        (n > 1).then(|| (sum / (n - 1) as f64).sqrt())
+        std(&self.numbers())
     }
 
     /// As the table shows it, in percent. `n_row`: what the row's column `n` counts, where there
@@ -124,6 +121,14 @@ impl Measure {
 fn percent(x: f64) -> String {
     let text = format!("{:.2}", 100.0 * x);
     if text == "-0.00" { "0.00".to_owned() } else { text }
+}
+
+/// Sample standard deviation; `None` below two values.
+pub(super) fn std(values: &[f64]) -> Option<f64> {
+    let n = values.len();
+    let mean = mean(values);
+    let sum: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
+    (n > 1).then(|| (sum / (n - 1) as f64).sqrt())
 }
 
 fn mean(values: &[f64]) -> f64 {

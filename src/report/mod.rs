@@ -3,7 +3,8 @@
 //! Everything here is pure: rows of the store come in, text goes out.
 
 pub mod readme;
-pub mod table;
+pub mod suite;
+mod table;
 
 mod caption;
 mod columns;

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::data::corrupt::frost::Source;
+use crate::data::corrupt::{self, Effect};
 use crate::id::RunId;
 use crate::spec::RunSpec;
 use crate::store::fake::{PROTOCOL, SUITE, metrics, score_id, spec_with};
@@ -258,6 +260,60 @@ fn levels_have_a_column_each_and_the_drop_is_to_the_worst() {
     assert_eq!(column(&table, "mIoU level 2"), ["62.50"]);
     assert_eq!(column(&table, "mIoU level 5"), ["50.00"]);
     assert_eq!(column(&table, "drop to level 5"), ["25.00"]);
+}
+
+/// One cell that is scored on all of a suite, in steps of 0.01 from 0.5 down.
+fn suite_table(name: &str, source: Source) -> Table {
+    let suite = corrupt::suite::suite(name).unwrap();
+    let names: Vec<_> = suite.effects(source).into_iter().map(Effect::name).collect();
+    let mut row = cell(&[("size", "tiny")], &spec_with(&json!({})), &[0.75, 0.5]);
+    let corrupted = row.scores.remove(1);
+    row.scores.truncate(1);
+    for (i, name) in names.iter().enumerate() {
+        let mut score = corrupted.clone();
+        score.planned.corruption = Some(name.clone());
+        score.made.as_mut().unwrap().metrics.miou = 0.5 - 0.01 * i as f64;
+        row.scores.push(score);
+    }
+    let mut experiment = experiment(&["size"], vec![row]);
+    experiment.suite = Some(suite.label());
+    experiment.suite_corruptions = names;
+    Table::new(&experiment)
+}
+
+#[test]
+fn the_mean_over_the_geometry_free_is_beside_the_mean_over_all() {
+    let table = suite_table("imagenet-c-15", Source::Originals);
+    assert_eq!(column(&table, "mIoU level 5 (15)"), ["43.00"]);
+    // Without places 4, 6 and 12.
+    assert_eq!(column(&table, "mIoU level 5 (12)"), ["43.08"]);
+    assert_eq!(column(&table, "drop"), ["32.00"]);
+    insta::assert_snapshot!(table.caption[1], @"");
+    let table = suite_table("imagenet-c-19", Source::Originals);
+    assert_eq!(column(&table, "mIoU level 5 (19)"), ["41.00"]);
+    assert_eq!(column(&table, "mIoU level 5 (15)"), ["43.00"]);
+    insta::assert_snapshot!(table.caption[1], @"");
+    assert!(csv(&table).contains("miou_level5,"));
+    assert!(csv(&table).contains("miou_level5_of15,"));
+}
+
+#[test]
+fn procedural_frost_is_left_out_and_said_to_be() {
+    let table = suite_table("imagenet-c-15", Source::Procedural);
+    // Without place 8.
+    assert_eq!(column(&table, "mIoU level 5 (14+1)"), ["43.07"]);
+    assert_eq!(column(&table, "mIoU level 5 (11+1)"), ["43.18"]);
+    insta::assert_snapshot!(table.caption[1], @"");
+}
+
+#[test]
+fn draws_of_the_reference_have_columns_of_their_own() {
+    let table = suite_table("reference_oneof", Source::Originals);
+    assert!(heads(&table).iter().all(|head| !head.starts_with("mIoU level")));
+    assert_eq!(column(&table, "one-of level 5"), ["45.50"]);
+    assert_eq!(column(&table, "± draws"), ["3.03"]);
+    insta::assert_snapshot!(table.caption[1], @"");
+    assert!(!csv(&table).contains(",miou_level5"));
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub(crate) fn job(n: u8) -> Job {
         n_classes: 6,
     };
     let facts = Facts {
+        frost: None,
         data_root: "data".into(),
         n_classes: 6,
         train_fingerprint: "f".to_owned(),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::check::{input_px, is_frozen, name_of};
 use super::{Facts, RunSpec, ScoreRequest, SetFacts, SuiteRef};
+use crate::data::corrupt::Effect;
 use crate::eval::{EVAL_NUMERICS, Mode, Tta};
 use crate::id::{RunId, ScoreId};
 use crate::model::{self, DinoType, LoraConfig, TuneConfig, WeightsConfig};
@@ -229,8 +230,16 @@ fn score_id(
     set_fingerprint: &str,
     corruption: Option<(&str, u8)>,
 ) -> ScoreId {
-    let corruption = corruption
-        .map_or(Value::Null, |(name, severity)| json!({ "name": name, "severity": severity }));
+    let corruption = corruption.map_or(Value::Null, |(name, severity)| {
+        let mut fields = Map::new();
+        fields.insert("name".to_owned(), json!(name));
+        fields.insert("severity".to_owned(), json!(severity));
+        // Frost's pictures are as its textures are.
+        if let Some(texture) = Effect::parse(name).and_then(Effect::texture) {
+            fields.insert("texture".to_owned(), json!(texture));
+        }
+        fields.into()
+    });
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     put("run", json!(run));
@@ -297,6 +306,7 @@ mod tests {
                 sha256: "ab".repeat(32),
             }),
             input_px: input_px(spec),
+            frost: None,
         }
     }
 
@@ -545,6 +555,19 @@ mod tests {
         assert_eq!(clean.len(), 2);
         assert_eq!(clean[0].score, requests[0].score);
         assert_eq!(score_requests(&spec, &facts, &run, None).len(), 2);
+    }
+
+    #[test]
+    fn frost_from_other_textures_is_another_score() {
+        let spec = spec_with("", &[]);
+        let facts = facts_of(&spec);
+        let run = run_id(&spec, &facts);
+        let id = |name: &str| {
+            let suite = SuiteRef { label: "s v1".to_owned(), corruptions: vec![name.to_owned()] };
+            score_requests(&spec, &facts, &run, Some(&suite)).remove(1).score.to_string()
+        };
+        insta::assert_snapshot!(id("frost"), @"");
+        insta::assert_snapshot!(id("frost*"), @"");
     }
 
     #[test]

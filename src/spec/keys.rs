@@ -10,7 +10,14 @@ use crate::data::dataset;
 use crate::model::{DinoType, Size, backbone};
 
 /// Corruption suites by name; `none` scores clean images only.
-pub const SUITE_NAMES: &[&str] = &["imagenet-c-first8", "none"];
+pub const SUITE_NAMES: &[&str] = &[
+    "imagenet-c-15",
+    "imagenet-c-12",
+    "imagenet-c-19",
+    "imagenet-c-first8",
+    "reference_oneof",
+    "none",
+];
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]

@@ -102,6 +102,10 @@ pub struct Facts {
     pub weights: Option<WeightsFile>,
     /// Network input after lowering to the patch size, height and width.
     pub input_px: [u32; 2],
+    /// Folder of frost's original textures; `None` where no score needs them, or for procedural
+    /// ice.
+    #[serde(default)]
+    pub frost: Option<PathBuf>,
 }
 
 /// A set to score.
@@ -181,9 +185,9 @@ pub struct ScoreRequest {
 /// A corruption suite, as far as scores need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SuiteRef {
-    /// Name and version, e.g. `imagenet-c-first8 v1`.
+    /// Name and version, e.g. `imagenet-c-15 v1`.
     pub label: String,
-    /// Corruption names, in the suite's order.
+    /// Names of its effects ([`crate::data::corrupt::Effect::name`]), in the suite's order.
     pub corruptions: Vec<String>,
 }
 

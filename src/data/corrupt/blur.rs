@@ -15,8 +15,12 @@ const CHANNELS: usize = 3;
 
 /// Convolves with a soft-edged disk; borders mirror without repeating the edge pixel.
 pub(super) fn defocus(image: &Rgb, severity: Severity) -> Rgb {
-    let (radius, sigma) = severity.of(&DEFOCUS);
-    Disk::new(radius, sigma).convolve(image)
+    defocus_by(image, severity.of(&DEFOCUS), 0.0)
+}
+
+/// With a disk of (radius, sigma); `bias` is added before a level is cut to a whole one.
+pub(super) fn defocus_by(image: &Rgb, (radius, sigma): (isize, f64), bias: f32) -> Rgb {
+    Disk::new(radius, sigma).convolve(image, bias)
 }
 
 /// A disk of ones softened by a small Gaussian, as `cv2.GaussianBlur` does it *on the kernel's own
@@ -95,7 +99,7 @@ impl Disk {
     }
 
     /// `soft_x * (soft_y * disk + edges_y) + soft_y * edges_x`, where `*` convolves.
-    fn convolve(&self, image: &Rgb) -> Rgb {
+    fn convolve(&self, image: &Rgb, bias: f32) -> Rgb {
         let (width, height) = (image.width as usize, signed(image.height));
         let soft = self.softness();
         let sums = Sums::new(image, self.reach.max(self.radius) + soft);
@@ -120,7 +124,7 @@ impl Disk {
                 add_scaled(&mut total, weight, row);
                 add_scaled(&mut total, weight, &column[tap * CHANNELS..]);
             }
-            pixels.extend(total.iter().map(|&sum| (sum * scale) as u8));
+            pixels.extend(total.iter().map(|&sum| (sum * scale + bias) as u8));
         }
         Rgb { pixels, ..*image }
     }

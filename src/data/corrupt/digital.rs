@@ -1,4 +1,4 @@
-//! Contrast and pixelate.
+//! Contrast, pixelate and saturate.
 
 use std::ops::Range;
 
@@ -9,6 +9,8 @@ use crate::data::Rgb;
 const CONTRAST: [f64; 5] = [0.4, 0.3, 0.2, 0.1, 0.05];
 /// Share of the side that is kept.
 const PIXELATE: [f64; 5] = [0.6, 0.5, 0.4, 0.3, 0.25];
+/// Factor of S of HSV, and what is added to it.
+const SATURATE: [(f64, f64); 5] = [(0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2)];
 
 const CHANNELS: usize = 3;
 
@@ -57,6 +59,55 @@ pub(super) fn pixelate(image: &Rgb, severity: Severity) -> Rgb {
         pixels.extend_from_slice(&row);
     }
     Rgb { pixels, ..*image }
+}
+
+/// Scales S of HSV with H and V kept.
+pub(super) fn saturate(image: &Rgb, severity: Severity) -> Rgb {
+    let change = severity.of(&SATURATE);
+    let (source, _) = image.pixels.as_chunks::<CHANNELS>();
+    let mut pixels = Vec::with_capacity(image.pixels.len());
+    // Neighbours are often equal, and a colour costs many divisions.
+    let (mut last, mut saturated) = ([0; CHANNELS], saturated([0; CHANNELS], change));
+    for &pixel in source {
+        if pixel != last {
+            (last, saturated) = (pixel, self::saturated(pixel, change));
+        }
+        pixels.extend(saturated);
+    }
+    Rgb { pixels, ..*image }
+}
+
+/// By way of HSV as scikit-image goes, every step rounded as there.
+fn saturated(pixel: [u8; CHANNELS], (factor, added): (f64, f64)) -> [u8; CHANNELS] {
+    let [red, green, blue] = pixel.map(|channel| f64::from(channel) / 255.0);
+    let value = red.max(green).max(blue);
+    let delta = value - red.min(green).min(blue);
+    // Grey has no hue and no saturation; what is added to its saturation makes it red.
+    let (hue, saturation) = if delta == 0.0 {
+        (0.0, 0.0)
+    } else {
+        let sixths = match value {
+            value if value == blue => 4.0 + (red - green) / delta,
+            value if value == green => 2.0 + (blue - red) / delta,
+            _ => (green - blue) / delta,
+        };
+        ((sixths / 6.0).rem_euclid(1.0), delta / value)
+    };
+    let saturation = (saturation * factor + added).clamp(0.0, 1.0);
+    let sector = (hue * 6.0).floor();
+    let within = hue * 6.0 - sector;
+    let low = value * (1.0 - saturation);
+    let falling = value * (1.0 - within * saturation);
+    let rising = value * (1.0 - (1.0 - within) * saturation);
+    let colour = match sector as u8 {
+        1 => [falling, value, low],
+        2 => [low, value, rising],
+        3 => [low, falling, value],
+        4 => [rising, low, value],
+        5 => [value, low, falling],
+        _ => [value, rising, low],
+    };
+    colour.map(|channel| (channel.min(1.0) * 255.0) as u8)
 }
 
 /// The windows `[first, last)` that Pillow's box filter averages (`precompute_coeffs` in
@@ -190,5 +241,17 @@ mod tests {
                 assert!(windows.windows(2).all(|pair| pair[0].end.abs_diff(pair[1].start) <= 1));
             }
         }
+    }
+
+    #[test]
+    fn saturate_pulls_towards_grey_or_away() {
+        let image = Rgb { width: 3, height: 1, pixels: vec![200, 100, 50, 80, 80, 80, 0, 0, 0] };
+        let level = |level: u8| saturate(&image, Severity::new(level).unwrap()).pixels;
+        // S is 0.75: a tenth of it is 0.075, so the lowest is 200 * 0.925.
+        assert_eq!(level(2)[..3], [200, 189, 185]);
+        assert_eq!(level(3)[..3], [200, 66, 0]);
+        // Grey turns red where something is added to its saturation.
+        assert_eq!(level(3)[3..], [80, 80, 80, 0, 0, 0]);
+        assert_eq!(level(5)[3..], [80, 64, 64, 0, 0, 0]);
     }
 }

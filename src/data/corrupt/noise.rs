@@ -1,4 +1,4 @@
-//! Noise that looks at one value at a time: gaussian, shot.
+//! Noise that looks at one value at a time: gaussian, shot, impulse, speckle.
 //!
 //! Input and output both have 256 levels, so such a noise *is* 256 distributions over 256 levels.
 //! Their exact probabilities are computed once per process and sampled by Walker's alias method
@@ -17,6 +17,11 @@ use crate::rng::ChaCha8Rng;
 const GAUSSIAN_SIGMA: [f64; 5] = [0.08, 0.12, 0.18, 0.26, 0.38];
 /// Photons that make full brightness.
 const SHOT_PHOTONS: [u32; 5] = [60, 25, 12, 5, 3];
+
+/// Share of values that turn black or white, half of them each.
+const IMPULSE_SHARE: [f64; 5] = [0.03, 0.06, 0.09, 0.17, 0.27];
+/// Standard deviation as a share of the value.
+const SPECKLE_SIGMA: [f64; 5] = [0.15, 0.2, 0.35, 0.45, 0.6];
 
 const LEVELS: usize = 256;
 /// A draw splits into 8 bits that pick a column and 24 that decide within it.
@@ -41,6 +46,22 @@ pub(super) fn shot(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb
     static TABLES: [OnceLock<LevelNoise>; 5] = [const { OnceLock::new() }; 5];
     TABLES[severity.index()]
         .get_or_init(|| LevelNoise::new(|level| shot_levels(severity.of(&SHOT_PHOTONS), level)))
+        .corrupt(image, rng)
+}
+
+/// Black or white in place of a value, each channel for itself.
+pub(super) fn impulse(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb {
+    static TABLES: [OnceLock<LevelNoise>; 5] = [const { OnceLock::new() }; 5];
+    TABLES[severity.index()]
+        .get_or_init(|| LevelNoise::new(|level| impulse_levels(severity.of(&IMPULSE_SHARE), level)))
+        .corrupt(image, rng)
+}
+
+/// `x + x * N(0, sigma)`, clipped.
+pub(super) fn speckle(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb {
+    static TABLES: [OnceLock<LevelNoise>; 5] = [const { OnceLock::new() }; 5];
+    TABLES[severity.index()]
+        .get_or_init(|| LevelNoise::new(|level| speckle_levels(severity.of(&SPECKLE_SIGMA), level)))
         .corrupt(image, rng)
 }
 
@@ -118,6 +139,30 @@ fn shot_levels(photons: u32, level: usize) -> Probabilities {
     levels
 }
 
+/// Probabilities of black, white and the level itself, as it comes back from a share of the range.
+fn impulse_levels(share: f64, level: usize) -> Probabilities {
+    let mut levels = [0.0; LEVELS];
+    levels[(level as f64 / 255.0 * 255.0) as usize] = 1.0 - share;
+    levels[0] += share / 2.0;
+    levels[255] += share / 2.0;
+    levels
+}
+
+/// Probabilities of `floor(level * (1 + noise))` clipped to 0..=255.
+fn speckle_levels(sigma: f64, level: usize) -> Probabilities {
+    if level == 0 {
+        return std::array::from_fn(|out| if out == 0 { 1.0 } else { 0.0 });
+    }
+    let level = level as f64;
+    let below = |out: usize| match out {
+        0 => 0.0,
+        LEVELS => 1.0,
+        out => normal_cdf((out as f64 - level) / (sigma * level)),
+    };
+    let below: [f64; LEVELS + 1] = std::array::from_fn(below);
+    std::array::from_fn(|out| below[out + 1] - below[out])
+}
+
 /// Standard normal distribution function by Marsaglia's series (J. Stat. Softw. 11(4), 2004);
 /// beyond 8 standard deviations it is 0 or 1 within 1e-15.
 fn normal_cdf(z: f64) -> f64 {
@@ -164,6 +209,8 @@ mod tests {
             for level in 0..LEVELS {
                 check_alias(&gaussian_levels(&cdf, level));
                 check_alias(&shot_levels(severity.of(&SHOT_PHOTONS), level));
+                check_alias(&impulse_levels(severity.of(&IMPULSE_SHARE), level));
+                check_alias(&speckle_levels(severity.of(&SPECKLE_SIGMA), level));
             }
         }
     }
@@ -199,5 +246,28 @@ mod tests {
         // Levels are 4.25 a photon, truncated.
         assert!((mean - (40.0 - 0.375)).abs() < 0.02, "{mean}");
         assert!((variance.sqrt() - 4.25 * (40.0f64 * 60.0 / 255.0).sqrt()).abs() < 0.05);
+    }
+
+    #[test]
+    fn impulses_are_black_and_white_by_halves() {
+        let levels = impulse_levels(0.27, 100);
+        assert_eq!((levels[0], levels[255], levels[100]), (0.135, 0.135, 0.73));
+        assert!((impulse_levels(0.27, 0)[0] - 0.865).abs() < 1e-15);
+    }
+
+    #[test]
+    fn speckle_grows_with_the_level() {
+        let spread = |level: usize| {
+            let levels = speckle_levels(0.15, level);
+            let mean: f64 = levels.iter().enumerate().map(|(v, p)| v as f64 * p).sum();
+            levels
+                .iter()
+                .enumerate()
+                .map(|(v, p)| (v as f64 - mean).powi(2) * p)
+                .sum::<f64>()
+                .sqrt()
+        };
+        assert!((spread(100) - 15.0).abs() < 0.05 && (spread(50) - 7.5).abs() < 0.05);
+        assert!(spread(0) < 1e-12);
     }
 }

@@ -63,7 +63,7 @@ fn brightness_table(added: f64) -> Vec<[u8; 256]> {
 ///
 /// `side` is a power of two. Every midpoint is the mean of its four neighbours plus uniform noise
 /// whose reach is the square of a size that starts at 100 and shrinks by `decay` a scale.
-fn plasma(side: usize, decay: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
+pub(super) fn plasma(side: usize, decay: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let mut map = Torus { side, heights: vec![0.0; side * side] };
     let mut step = side;
     let mut wobble = 100.0f32;

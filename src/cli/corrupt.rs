@@ -1,0 +1,163 @@
+//! `sweep corrupt`: an image as a corruption leaves it, or the picture of all of them.
+
+use std::path::{Path, PathBuf};
+
+use clap::builder::PossibleValuesParser;
+
+use super::fault::{Exit, OrExit, fault};
+use super::printer;
+use crate::data::corrupt::frost::{self, Source};
+use crate::data::corrupt::{Corruption, Corruptor, Effect, Severity, TABLE, figure};
+use crate::data::{Mask, Rgb, image_io};
+use crate::files::write_atomic;
+use crate::spec::Machine;
+
+/// Write an image as a corruption leaves it, or a picture of all corruptions and levels
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A JPEG or PNG file
+    pub image: PathBuf,
+    /// All 19 corruptions at all 5 levels, in one labelled picture
+    #[arg(long, conflicts_with_all = ["corruption", "severity"])]
+    pub all: bool,
+    /// One corruption
+    #[arg(
+        long,
+        value_name = "NAME",
+        required_unless_present = "all",
+        requires = "severity",
+        value_parser = PossibleValuesParser::new(TABLE.iter().map(|row| row.name))
+    )]
+    pub corruption: Option<String>,
+    /// Its level, 1 (weak) to 5
+    #[arg(long, value_name = "N", requires = "corruption",
+          value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub severity: Option<u8>,
+    /// Another picture of the same kind; 0 is the one that scores are made on
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// The PNG file to write
+    #[arg(long, short, value_name = "FILE.png")]
+    pub output: PathBuf,
+}
+
+pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
+    check_output(args)?;
+    let image = image_io::read_rgb(&args.image).or_exit(Exit::Environment)?;
+    let textures = frost::find(&machine.data_dirs).or_exit(Exit::Environment)?;
+    let source = if textures.is_some() { Source::Originals } else { Source::Procedural };
+    // As a dataset would call it.
+    let id = args.image.file_stem().unwrap_or_default().to_string_lossy();
+    let corruptor = |effect, severity| Corruptor::new(effect, severity, textures.as_deref());
+    let picture = match (&args.corruption, args.severity.and_then(Severity::new)) {
+        (Some(name), Some(severity)) => {
+            let corruption = Corruption::parse(name).expect("the command line allows these only");
+            say_where_frost_is_from(source, corruption == Corruption::Frost);
+            let corruptor =
+                corruptor(Effect::of(corruption, source), severity).or_exit(Exit::Environment)?;
+            corruptor.corrupt(args.seed, &id, (&image, &mut Mask::empty()))
+        }
+        _ => {
+            say_where_frost_is_from(source, true);
+            figure::grid((&image, &id), (args.seed, source), corruptor)
+                .or_exit(Exit::Environment)?
+        }
+    };
+    write(&args.output, &picture)?;
+    Ok(Exit::Done)
+}
+
+/// What is wrong with the output is said before anything is drawn.
+fn check_output(args: &Args) -> anyhow::Result<()> {
+    let output = args.output.display();
+    let is_png = args.output.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("png"));
+    if !is_png {
+        return Err(fault(
+            Exit::Usage,
+            format!("`{output}` is no PNG file: let its name end in .png"),
+        ));
+    }
+    let same = |a: &Path, b: &Path| match (fs_err::canonicalize(a), fs_err::canonicalize(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        // One that does not exist is not the other.
+        _ => false,
+    };
+    if same(&args.image, &args.output) {
+        return Err(fault(
+            Exit::Usage,
+            format!("`{output}` is the image itself: name another file"),
+        ));
+    }
+    Ok(())
+}
+
+fn say_where_frost_is_from(source: Source, is_drawn: bool) {
+    if is_drawn && source == Source::Procedural {
+        printer::note(
+            "frost* is procedural ice: no data folder has the original textures in `frost/`",
+        );
+    }
+}
+
+fn write(path: &Path, picture: &Rgb) -> anyhow::Result<()> {
+    write_atomic(path, &image_io::write_png_rgb(picture)).or_exit(Exit::Environment)?;
+    let (width, height) = (picture.width, picture.height);
+    printer::note(&format!("wrote `{}` ({width}x{height})", path.display()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(image: &Path, output: &Path, name: Option<&str>) -> Args {
+        Args {
+            image: image.to_owned(),
+            all: name.is_none(),
+            corruption: name.map(str::to_owned),
+            severity: name.map(|_| 3),
+            seed: 0,
+            output: output.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_corruption_and_the_grid_are_written() {
+        let temp = tempfile::tempdir().unwrap();
+        let (image, output) = (temp.path().join("a.png"), temp.path().join("out/b.png"));
+        let picture =
+            Rgb { width: 12, height: 9, pixels: (0..12 * 9 * 3).map(|i| i as u8).collect() };
+        write_atomic(&image, &image_io::write_png_rgb(&picture)).unwrap();
+        let machine = Machine { data_dirs: vec![], ..Machine::default() };
+        for name in TABLE.iter().map(|row| Some(row.name)).chain([None]) {
+            assert_eq!(run(&args(&image, &output, name), &machine).unwrap(), Exit::Done);
+            let written = image_io::read_rgb(&output).unwrap();
+            assert_eq!((written.width, written.height) == (12, 9), name.is_some(), "{name:?}");
+        }
+        let exit = |image: &Path, output: &Path| {
+            Exit::of(&run(&args(image, output, Some("fog")), &machine).unwrap_err())
+        };
+        assert_eq!(exit(&image, &image), Exit::Usage);
+        assert_eq!(exit(&image, &temp.path().join("b.jpg")), Exit::Usage);
+        assert_eq!(exit(&temp.path().join("none.png"), &output), Exit::Environment);
+        assert_eq!(exit(&image, &image.join("b.png")), Exit::Environment);
+    }
+
+    #[test]
+    fn the_picture_is_the_one_that_is_scored_unless_another_seed_is_asked_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let (image, output) = (temp.path().join("2007_1.png"), temp.path().join("b.png"));
+        let picture = Rgb { width: 40, height: 30, pixels: vec![90; 3600] };
+        write_atomic(&image, &image_io::write_png_rgb(&picture)).unwrap();
+        let machine = Machine { data_dirs: vec![], ..Machine::default() };
+        let draw = |seed: u64| {
+            let args = Args { seed, ..args(&image, &output, Some("snow")) };
+            run(&args, &machine).unwrap();
+            image_io::read_rgb(&output).unwrap()
+        };
+        let severity = Severity::new(3).unwrap();
+        let scored = Corruptor::new(Effect::Corruption(Corruption::Snow), severity, None).unwrap();
+        assert_eq!(draw(0), scored.corrupt(0, "2007_1", (&picture, &mut Mask::empty())));
+        assert_ne!(draw(1), draw(0));
+    }
+}
