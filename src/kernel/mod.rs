@@ -1,6 +1,17 @@
 //! Operations of our own where Burn's compositions cost too much time or memory.
 
+pub mod attention;
 pub mod bilinear;
 pub mod dropout;
 pub mod gelu;
+pub mod norm;
+pub mod residual;
+pub mod swiglu;
 pub mod upsampled;
+
+mod lanes;
+mod operation;
+mod panels;
+
+#[cfg(test)]
+mod check;

@@ -1,11 +1,13 @@
 //! A pre-norm transformer block with LayerScale.
 
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, Tensor};
 
 use super::Arch;
 use super::attention::Attention;
 use super::mlp::Mlp;
-use super::rope::Rope;
+use crate::kernel::attention::Rotation;
+use crate::kernel::norm::layer_norm;
+use crate::kernel::residual::add_scaled;
 use crate::model::params::{Params, Slot};
 
 /// Layer normalisation over the last dimension.
@@ -27,7 +29,7 @@ impl Norm {
 
     /// Shape unchanged.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        module::layer_norm(x, self.weight.clone(), Some(self.bias.clone()), self.eps)
+        layer_norm(x, [self.weight.clone(), self.bias.clone()], self.eps)
     }
 }
 
@@ -64,10 +66,11 @@ impl Block {
     }
 
     /// `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
-    pub fn forward(&self, x: Tensor<3>, rope: Option<&Rope>) -> Tensor<3> {
-        let x = x.clone()
-            + self.attn.forward(self.norm1.forward(x), rope) * self.ls1.clone().unsqueeze();
-        x.clone() + self.mlp.forward(self.norm2.forward(x)) * self.ls2.clone().unsqueeze()
+    pub fn forward(&self, x: Tensor<3>, rope: Option<&Rotation>) -> Tensor<3> {
+        let update = self.attn.forward(self.norm1.forward(x.clone()), rope);
+        let x = add_scaled(x, update, self.ls1.clone());
+        let update = self.mlp.forward(self.norm2.forward(x.clone()));
+        add_scaled(x, update, self.ls2.clone())
     }
 }
 

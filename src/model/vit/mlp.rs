@@ -1,10 +1,11 @@
 //! The two feed-forward networks: GELU MLP, and SwiGLU (`w3(silu(w1 x) * w2 x)`).
 
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 
 use super::linear::{Bias, Linear};
 use super::{Arch, Ffn};
 use crate::kernel::gelu::gelu;
+use crate::kernel::swiglu::swiglu;
 use crate::model::params::{Params, Slot};
 
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ impl Mlp {
         match self {
             Self::Gelu { fc1, fc2 } => fc2.forward(gelu(fc1.forward(x))),
             Self::SwiGlu { w1, w2, w3 } => {
-                w3.forward(activation::silu(w1.forward(x.clone())) * w2.forward(x))
+                w3.forward(swiglu(w1.forward(x.clone()), w2.forward(x)))
             }
         }
     }
