@@ -3,53 +3,64 @@
 //! erf is Abramowitz & Stegun's 7.1.26 on a polynomial exponential: within 5e-7 of the exact value.
 //! Its slope comes from the same exponential, so the forward pass yields both.
 
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{Tensor, activation};
+use pulp::Arch;
 use rayon::prelude::*;
+
+use super::lanes::exp;
+use super::operation::{self, Operand, Values};
 
 /// Elements of one task; a multiple of every vector width.
 const CHUNK: usize = 1 << 14;
 
 /// `x * Phi(x)`, element by element. Shape unchanged.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    let device = x.device().inner();
-    if device != burn::tensor::Device::flex() {
+    if !operation::is_ours(&x) {
         return activation::gelu(x);
     }
-    let shape = x.dims();
-    let values: Vec<f32> = x
-        .clone()
-        .inner()
-        .into_data()
-        .convert::<f32>()
-        .try_into_vec()
-        .expect("converted to f32 on the line above");
-    let tensor = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, shape), &device);
+    let dims = x.dims();
+    let mut x = Operand::new(x);
     if !x.is_tracked() {
-        let mut out = values;
-        out.par_chunks_mut(CHUNK).for_each(|out| {
-            pulp::Arch::new().dispatch(
+        x.values.slice_mut().par_chunks_mut(CHUNK).for_each(|x| {
+            Arch::new().dispatch(
                 #[inline(always)]
-                || out.iter_mut().for_each(|x| *x *= normal(*x).0),
+                || x.iter_mut().for_each(|x| *x *= normal(*x).0),
             );
         });
-        return tensor(out);
+        let output = x.values.clone();
+        return operation::finish([x], output, None, backward);
     }
-    // With the slope m at x, the line `m x + (gelu(x) - m x)` has gelu's value and gelu's
-    // derivative there: the graph needs one product, whose factor is a constant.
-    let (mut offset, mut slope) = (values, vec![0.0f32; shape.iter().product()]);
-    offset.par_chunks_mut(CHUNK).zip(slope.par_chunks_mut(CHUNK)).for_each(|(offset, slope)| {
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (x, slope) in offset.iter_mut().zip(slope) {
-                    let (probability, density) = normal(*x);
-                    *slope = probability + *x * density;
-                    *x = *x * probability - *x * *slope;
-                }
-            },
-        );
-    });
-    x * tensor(slope) + tensor(offset)
+    // The slopes take the memory of x, which nothing else needs.
+    let mut slope = std::mem::replace(&mut x.values, Values::new(Vec::new(), [0]));
+    let mut output = vec![0.0f32; slope.slice().len()];
+    output.par_chunks_mut(CHUNK).zip(slope.slice_mut().par_chunks_mut(CHUNK)).for_each(
+        |(output, slope)| {
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for (output, x) in output.iter_mut().zip(slope) {
+                        let (probability, density) = normal(*x);
+                        *output = *x * probability;
+                        *x = probability + *x * density;
+                    }
+                },
+            );
+        },
+    );
+    operation::finish([x], Values::new(output, dims), Some(slope), backward)
+}
+
+fn backward(slope: Option<Values>, mut gradient: Values, _: [bool; 1]) -> [Option<Values>; 1] {
+    let slope = slope.expect("kept where there is a backward pass");
+    gradient.slice_mut().par_chunks_mut(CHUNK).zip(slope.slice().par_chunks(CHUNK)).for_each(
+        |(gradient, slope)| {
+            Arch::new().dispatch(
+                #[inline(always)]
+                || gradient.iter_mut().zip(slope).for_each(|(g, slope)| *g *= slope),
+            );
+        },
+    );
+    [Some(gradient)]
 }
 
 /// The standard normal's distribution and density at `x`.
@@ -67,27 +78,11 @@ fn normal(x: f32) -> (f32, f32) {
     (probability, e * 0.398_942_3)
 }
 
-/// Adding this leaves the nearest integer in the low bits of the mantissa.
-const ROUND: f32 = 12_582_912.0;
-
-/// e^x for x <= 0: 2^n by its bits, 2^f on [-1/2, 1/2] by a polynomial; within 3e-7.
-#[expect(clippy::inline_always, reason = "vectorised within the dispatched loop only if inlined")]
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    let t = (x * std::f32::consts::LOG2_E).max(-125.0);
-    let shifted = t + ROUND;
-    let f = t - (shifted - ROUND);
-    let poly = 1.0
-        + f * (std::f32::consts::LN_2
-            + f * (0.240_226_5
-                + f * (0.055_504_11 + f * (0.009_618_13 + f * (0.001_333_356 + f * 0.000_154_0)))));
-    f32::from_bits(poly.to_bits().wrapping_add(shifted.to_bits() << 23))
-}
-
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, TensorData};
 
+    use super::super::check;
     use super::*;
 
     /// Both sides of 0, far tails, exact zero.
@@ -133,5 +128,23 @@ mod tests {
         close(y.clone().inner(), &values, 1e-6);
         let gradients = y.sum().backward();
         close(x.grad(&gradients).unwrap(), &slopes, 1e-6);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        check::threads(|[x]| gelu(x), [[2, 200, 96]]);
+    }
+
+    #[test]
+    fn other_users_of_the_input_see_it_unchanged() {
+        let x = tensor(&Device::flex());
+        gelu(x.clone());
+        let values: Vec<f32> = x.clone().into_data().try_into_vec().unwrap();
+        assert_eq!(values, points());
+        let tracked = x.autodiff().require_grad();
+        let doubled = tracked.clone() * 2.0;
+        gelu(doubled.clone());
+        let values: Vec<f32> = doubled.inner().into_data().try_into_vec().unwrap();
+        assert!(values.iter().zip(points()).all(|(a, b)| a.to_bits() == (b * 2.0).to_bits()));
     }
 }

@@ -3,12 +3,11 @@
 //! The official code has one fused `qkv`; three products give the same numbers, and no slice of a
 //! fused result has to be taken apart in the backward pass.
 
-use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, Tensor};
 
 use super::linear::{Adapted, Bias};
-use super::rope::Rope;
 use super::{Arch, AttentionBias};
+use crate::kernel::attention::{Rotation, attention};
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
@@ -39,22 +38,11 @@ impl Attention {
     }
 
     /// `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
-    pub fn forward(&self, x: Tensor<3>, rope: Option<&Rope>, mode: Mode) -> Tensor<3> {
-        let [batch, n_tokens, dim] = x.dims();
-        // [b, n, dim] -> [b, heads, n, head_dim]
-        let heads = |t: Tensor<3>| {
-            t.reshape([batch, n_tokens, self.heads, dim / self.heads]).swap_dims(1, 2)
-        };
-        let mut q = heads(self.q.forward(x.clone(), mode));
-        let mut k = heads(self.k.forward(x.clone(), mode));
-        let v = heads(self.v.forward(x, mode));
-        if let Some(rope) = rope {
-            q = rope.rotate(q);
-            k = rope.rotate(k);
-        }
-        let out = module::attention(q, k, v, None, None, AttentionModuleOptions::default());
-        // [b, heads, n, head_dim] -> [b, n, dim]
-        self.proj.forward(out.swap_dims(1, 2).reshape([batch, n_tokens, dim]), mode)
+    pub fn forward(&self, x: Tensor<3>, rope: Option<&Rotation>, mode: Mode) -> Tensor<3> {
+        let q = self.q.forward(x.clone(), mode);
+        let k = self.k.forward(x.clone(), mode);
+        let v = self.v.forward(x, mode);
+        self.proj.forward(attention([q, k, v], self.heads, rope), mode)
     }
 }
 

@@ -1,12 +1,14 @@
 //! A pre-norm transformer block with LayerScale.
 
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, Tensor};
 
 use super::Arch;
 use super::attention::Attention;
 use super::linear::{Adapted, Lora};
 use super::mlp::Mlp;
-use super::rope::Rope;
+use crate::kernel::attention::Rotation;
+use crate::kernel::norm::layer_norm;
+use crate::kernel::residual::add_scaled;
 use crate::model::config::LoraTarget;
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
@@ -30,7 +32,7 @@ impl Norm {
 
     /// Shape unchanged.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        module::layer_norm(x, self.weight.clone(), Some(self.bias.clone()), self.eps)
+        layer_norm(x, [self.weight.clone(), self.bias.clone()], self.eps)
     }
 }
 
@@ -67,11 +69,11 @@ impl Block {
     }
 
     /// `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
-    pub fn forward(&self, x: Tensor<3>, rope: Option<&Rope>, mode: Mode) -> Tensor<3> {
-        let attention = self.attn.forward(self.norm1.forward(x.clone()), rope, mode);
-        let x = x + attention * self.ls1.clone().unsqueeze();
-        let mlp = self.mlp.forward(self.norm2.forward(x.clone()), mode);
-        x + mlp * self.ls2.clone().unsqueeze()
+    pub fn forward(&self, x: Tensor<3>, rope: Option<&Rotation>, mode: Mode) -> Tensor<3> {
+        let update = self.attn.forward(self.norm1.forward(x.clone()), rope, mode);
+        let x = add_scaled(x, update, self.ls1.clone());
+        let update = self.mlp.forward(self.norm2.forward(x.clone()), mode);
+        add_scaled(x, update, self.ls2.clone())
     }
 }
 

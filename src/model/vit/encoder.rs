@@ -4,8 +4,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::block::{Block, Norm};
 use super::linear::{Bias, Linear};
-use super::rope::{self, Rope};
+use super::rope;
 use super::{Arch, Position, pos_embed};
+use crate::kernel::attention::Rotation;
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
@@ -30,7 +31,7 @@ pub struct Encoder {
 struct Layout {
     grid: [usize; 2],
     positions: Option<Positions>,
-    rope: Option<Rope>,
+    rope: Option<Rotation>,
 }
 
 /// Learned positions of the class token and the patches on this grid.
@@ -112,7 +113,7 @@ impl Encoder {
         let rope = self.periods.as_ref().map(|periods| {
             let periods: Vec<f32> =
                 periods.clone().inner().into_data().try_into_vec().expect("periods are f32");
-            Rope::new(&periods, grid, self.arch.prefix(), &device)
+            rope::rotation(&periods, grid, self.arch.prefix(), &device)
         });
         self.layout = Some(Layout { grid, positions, rope });
     }

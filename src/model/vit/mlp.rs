@@ -1,10 +1,11 @@
 //! The two feed-forward networks: GELU MLP, and SwiGLU (`w3(silu(w1 x) * w2 x)`).
 
-use burn::tensor::{Device, Tensor, activation, module};
+use burn::tensor::{Device, Tensor, module};
 
 use super::linear::{Adapted, Bias, Lora};
 use super::{Arch, Ffn};
 use crate::kernel::gelu::gelu;
+use crate::kernel::swiglu::swiglu;
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
@@ -54,7 +55,7 @@ impl Mlp {
                     gate = gate + module::linear(low.clone(), first, None);
                     value = value + module::linear(low, second, None);
                 }
-                w3.forward(activation::silu(gate) * value, mode)
+                w3.forward(swiglu(gate, value), mode)
             }
         }
     }

@@ -3,17 +3,9 @@
 
 use std::f32::consts::PI;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 
-/// Sines and cosines for one patch grid; the prefix tokens are not turned.
-#[derive(Debug, Clone)]
-pub struct Rope {
-    /// `[1, 1, n_tokens, head_dim]`
-    cos: Tensor<4>,
-    sin: Tensor<4>,
-    /// `[1, 1, head_dim, head_dim]`: `x R` is `(-x2, x1)` for the halves `(x1, x2)` of x.
-    half_turn: Tensor<4>,
-}
+use crate::kernel::attention::Rotation;
 
 /// Periods of the official formula, `base^(2i / (head_dim / 2))`; `[head_dim / 4]`.
 pub fn periods(base: f64, head_dim: usize) -> Vec<f32> {
@@ -40,32 +32,14 @@ fn angles(periods: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     angles
 }
 
-impl Rope {
-    pub fn new(periods: &[f32], grid: [usize; 2], prefix: usize, device: &Device) -> Self {
-        let head_dim = periods.len() * 4;
-        let angles = angles(periods, grid[0], grid[1]);
-        let n_tokens = prefix + grid[0] * grid[1];
-        let table = |of_prefix: f32, f: fn(f32) -> f32| {
-            let mut values = vec![of_prefix; prefix * head_dim];
-            values.extend(angles.iter().map(|&a| f(a)));
-            Tensor::from_data(TensorData::new(values, [1, 1, n_tokens, head_dim]), device)
-        };
-        let mut turn = vec![0.0f32; head_dim * head_dim];
-        let half = head_dim / 2;
-        for i in 0..half {
-            turn[(half + i) * head_dim + i] = -1.0;
-            turn[i * head_dim + half + i] = 1.0;
-        }
-        Self {
-            cos: table(1.0, f32::cos),
-            sin: table(0.0, f32::sin),
-            half_turn: Tensor::from_data(TensorData::new(turn, [1, 1, head_dim, head_dim]), device),
-        }
-    }
-
-    /// `[batch, heads, n_tokens, head_dim]`, turned by each token's angles.
-    pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let turned = x.clone().matmul(self.half_turn.clone());
-        x * self.cos.clone() + turned * self.sin.clone()
-    }
+/// Sines and cosines for one patch grid; the prefix tokens are not turned.
+pub fn rotation(periods: &[f32], grid: [usize; 2], prefix: usize, device: &Device) -> Rotation {
+    let head_dim = periods.len() * 4;
+    let angles = angles(periods, grid[0], grid[1]);
+    let table = |of_prefix: f32, f: fn(f32) -> f32| {
+        let mut values = vec![of_prefix; prefix * head_dim];
+        values.extend(angles.iter().map(|&a| f(a)));
+        values
+    };
+    Rotation::new(table(1.0, f32::cos), table(0.0, f32::sin), head_dim, device)
 }

@@ -1,0 +1,236 @@
+//! Scaled dot-product attention on the CPU with a backward pass of its own, rotary positions
+//! included.
+//!
+//! Takes q, k and v as the linear layers give them, `[batch, n_tokens, heads * head_dim]`, so that
+//! no transposed copy is made; keeps them and one number a query for the backward pass, never the
+//! scores. Heads are worked on side by side, each in a fixed order.
+
+mod head;
+
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Device, Tensor, TensorData, module};
+use rayon::prelude::*;
+
+use super::operation::{self, Operand, Values};
+use head::Inputs;
+
+/// Angles by which queries and keys are turned (Su et al. 2021, arXiv:2104.09864).
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// `[1, 1, n_tokens, head_dim]`
+    cos: Tensor<4>,
+    sin: Tensor<4>,
+    /// `[1, 1, head_dim, head_dim]`: `x R` is `(-x2, x1)` for the halves `(x1, x2)` of x.
+    half_turn: Tensor<4>,
+}
+
+impl Rotation {
+    /// From cosines and sines `[n_tokens, head_dim]`.
+    pub fn new(cos: Vec<f32>, sin: Vec<f32>, head_dim: usize, device: &Device) -> Self {
+        let n_tokens = cos.len() / head_dim;
+        let table =
+            |values| Tensor::from_data(TensorData::new(values, [1, 1, n_tokens, head_dim]), device);
+        let mut turn = vec![0.0f32; head_dim * head_dim];
+        let half = head_dim / 2;
+        for i in 0..half {
+            turn[(half + i) * head_dim + i] = -1.0;
+            turn[i * head_dim + half + i] = 1.0;
+        }
+        let half_turn = TensorData::new(turn, [1, 1, head_dim, head_dim]);
+        Self { cos: table(cos), sin: table(sin), half_turn: Tensor::from_data(half_turn, device) }
+    }
+
+    /// `[batch, heads, n_tokens, head_dim]`, turned by each token's angles.
+    pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
+        let turned = x.clone().matmul(self.half_turn.clone());
+        x * self.cos.clone() + turned * self.sin.clone()
+    }
+}
+
+/// `softmax(q kᵀ / √head_dim) v` in each of `n_heads` heads, q and k turned by `rotation` first.
+///
+/// All are `[batch, n_tokens, n_heads * head_dim]`.
+pub fn attention(
+    [q, k, v]: [Tensor<3>; 3],
+    n_heads: usize,
+    rotation: Option<&Rotation>,
+) -> Tensor<3> {
+    if ![&q, &k, &v].into_iter().all(operation::is_ours) {
+        return composed([q, k, v], n_heads, rotation);
+    }
+    let dims = q.dims();
+    let [batch, n_tokens, dim] = dims;
+    let [q, k, v] = [q, k, v].map(Operand::new);
+    let layout = Layout { batch, n_tokens, n_heads, head_dim: dim / n_heads };
+    let kept = Kept {
+        inputs: [&q, &k, &v].map(|operand| operand.values.clone()),
+        layout,
+        turn: rotation.map(|r| [&r.cos, &r.sin].map(|t| Operand::new(t.clone()).values)),
+        log_sums: Vec::new(),
+    };
+    let (output, log_sums) = kept.forward();
+    let output = Values::new(output, dims);
+    operation::finish([q, k, v], output, Kept { log_sums, ..kept }, Kept::backward)
+}
+
+/// The same by Burn's operations.
+fn composed([q, k, v]: [Tensor<3>; 3], n_heads: usize, rotation: Option<&Rotation>) -> Tensor<3> {
+    let [batch, n_tokens, dim] = q.dims();
+    // [b, n, dim] -> [b, heads, n, head_dim]
+    let [q, k, v] =
+        [q, k, v].map(|t| t.reshape([batch, n_tokens, n_heads, dim / n_heads]).swap_dims(1, 2));
+    let turned = |t| match rotation {
+        Some(rotation) => rotation.rotate(t),
+        None => t,
+    };
+    let options = AttentionModuleOptions::default();
+    let out = module::attention(turned(q), turned(k), v, None, None, options);
+    // [b, heads, n, head_dim] -> [b, n, dim]
+    out.swap_dims(1, 2).reshape([batch, n_tokens, dim])
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    batch: usize,
+    n_tokens: usize,
+    n_heads: usize,
+    head_dim: usize,
+}
+
+impl Layout {
+    fn scale(self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+
+    /// One head of one image: `[n_tokens, head_dim]`.
+    fn take(self, from: &[f32], of: usize) -> Vec<f32> {
+        let dim = self.n_heads * self.head_dim;
+        let (image, head) = (of / self.n_heads, of % self.n_heads);
+        let image = &from[image * self.n_tokens * dim..][..self.n_tokens * dim];
+        let mut out = Vec::with_capacity(self.n_tokens * self.head_dim);
+        for token in image.chunks_exact(dim) {
+            out.extend_from_slice(&token[head * self.head_dim..][..self.head_dim]);
+        }
+        out
+    }
+
+    /// All heads, as [`Self::take`] gives them, back in place.
+    fn join<'a>(self, heads: impl Fn(usize) -> &'a [f32] + Sync) -> Vec<f32> {
+        let dim = self.n_heads * self.head_dim;
+        let mut out = vec![0.0f32; self.batch * self.n_tokens * dim];
+        out.par_chunks_exact_mut(dim).with_min_len(64).enumerate().for_each(|(i, token)| {
+            let (image, row) = (i / self.n_tokens, i % self.n_tokens);
+            for (head, to) in token.chunks_exact_mut(self.head_dim).enumerate() {
+                let from = heads(image * self.n_heads + head);
+                to.copy_from_slice(&from[row * self.head_dim..][..self.head_dim]);
+            }
+        });
+        out
+    }
+}
+
+/// What the backward pass needs.
+#[derive(Debug, Clone)]
+struct Kept {
+    /// q, k and v.
+    inputs: [Values; 3],
+    layout: Layout,
+    /// Cosines and sines.
+    turn: Option<[Values; 2]>,
+    /// Of each query of each head of each image.
+    log_sums: Vec<f32>,
+}
+
+impl Kept {
+    /// q (scaled), k and v of one head, q and k turned.
+    fn head(&self, of: usize) -> [Vec<f32>; 3] {
+        let [mut q, mut k, v] =
+            self.inputs.each_ref().map(|values| self.layout.take(values.slice(), of));
+        if let Some([cos, sin]) = &self.turn {
+            for rows in [&mut q, &mut k] {
+                turn(rows, self.layout.head_dim, cos.slice(), sin.slice());
+            }
+        }
+        let scale = self.layout.scale();
+        q.iter_mut().for_each(|value| *value *= scale);
+        [q, k, v]
+    }
+
+    /// The output, and the log-sums.
+    fn forward(&self) -> (Vec<f32>, Vec<f32>) {
+        let Layout { batch, n_heads, head_dim, .. } = self.layout;
+        let outputs: Vec<_> = (0..batch * n_heads)
+            .into_par_iter()
+            .map(|of| {
+                let [q, k, v] = &self.head(of);
+                head::forward(&Inputs { q, k, v, head_dim })
+            })
+            .collect();
+        let joined = self.layout.join(|of| &outputs[of].values);
+        (joined, outputs.into_iter().flat_map(|output| output.log_sums).collect())
+    }
+
+    fn backward(self, gradient: Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
+        let Layout { batch, n_tokens, n_heads, head_dim } = self.layout;
+        let gradients: Vec<_> = (0..batch * n_heads)
+            .into_par_iter()
+            .map(|of| {
+                let [q, k, v] = &self.head(of);
+                let inputs = Inputs { q, k, v, head_dim };
+                let log_sums = &self.log_sums[of * n_tokens..][..n_tokens];
+                let gradient = self.layout.take(gradient.slice(), of);
+                let mut found = head::backward(&inputs, log_sums, &gradient);
+                let scale = self.layout.scale();
+                found[0].iter_mut().for_each(|value| *value *= scale);
+                if let Some([cos, sin]) = &self.turn {
+                    for rows in &mut found[..2] {
+                        turn_back(rows, head_dim, cos.slice(), sin.slice());
+                    }
+                }
+                found
+            })
+            .collect();
+        [0, 1, 2].map(|which| {
+            wanted[which].then(|| {
+                let joined = self.layout.join(|of| &gradients[of][which]);
+                Values::new(joined, [batch, n_tokens, n_heads * head_dim])
+            })
+        })
+    }
+}
+
+/// `x cos + (-x2, x1) sin` for the halves of each row x of `[n_tokens, head_dim]`.
+fn turn(rows: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
+    for ((row, cos), sin) in chunks(rows, head_dim, cos, sin) {
+        let (low, high) = row.split_at_mut(head_dim / 2);
+        for (i, (x1, x2)) in low.iter_mut().zip(high).enumerate() {
+            let j = i + head_dim / 2;
+            (*x1, *x2) = (*x1 * cos[i] - *x2 * sin[i], *x2 * cos[j] + *x1 * sin[j]);
+        }
+    }
+}
+
+/// The transpose of [`turn`].
+fn turn_back(rows: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
+    for ((row, cos), sin) in chunks(rows, head_dim, cos, sin) {
+        let (low, high) = row.split_at_mut(head_dim / 2);
+        for (i, (g1, g2)) in low.iter_mut().zip(high).enumerate() {
+            let j = i + head_dim / 2;
+            (*g1, *g2) = (*g1 * cos[i] + *g2 * sin[j], *g2 * cos[j] - *g1 * sin[i]);
+        }
+    }
+}
+
+type RowOf<'a> = ((&'a mut [f32], &'a [f32]), &'a [f32]);
+
+fn chunks<'a>(
+    rows: &'a mut [f32],
+    n: usize,
+    cos: &'a [f32],
+    sin: &'a [f32],
+) -> impl Iterator<Item = RowOf<'a>> {
+    rows.chunks_exact_mut(n).zip(cos.chunks_exact(n)).zip(sin.chunks_exact(n))
+}
+
+#[cfg(test)]
+mod tests;

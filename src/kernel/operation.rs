@@ -1,0 +1,130 @@
+//! Operations of our own on the CPU, as nodes of Burn's autodiff graph.
+//!
+//! An operation takes [`Operand`]s, works on their slices, and hands its result to [`finish`] with
+//! the function that turns the result's gradient into those of the operands. Where no operand is
+//! tracked no node is made, and nothing is kept.
+
+use std::fmt::Debug;
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+/// Whether our operations can work on `tensor`: f32 on the CPU.
+pub(super) fn is_ours<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device().inner() == Device::flex() && tensor.dtype() == DType::F32
+}
+
+/// The values of a tensor, f32 and row-major; shared with it until they are changed.
+#[derive(Debug, Clone)]
+pub(super) struct Values(FlexTensor);
+
+impl Values {
+    pub(super) fn new<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Self {
+        Self(FlexTensor::from_data(TensorData::new(values, shape)))
+    }
+
+    /// Copies what is not contiguous.
+    fn of(tensor: FlexTensor) -> Self {
+        Self(if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() })
+    }
+
+    pub(super) fn slice(&self) -> &[f32] {
+        self.0.as_slice().expect("contiguous f32 by construction")
+    }
+
+    /// Copied first where others share them.
+    pub(super) fn slice_mut(&mut self) -> &mut [f32] {
+        let (n, whole) = (self.slice().len(), self.0.storage::<f32>().len());
+        if n != whole {
+            // A view into a larger tensor, whose storage `storage_mut` would give.
+            *self = Self::new(self.slice().to_vec(), [n]).shaped_as(self);
+        }
+        self.0.storage_mut()
+    }
+
+    fn shaped_as(self, other: &Self) -> Self {
+        Self(self.0.reshape(other.0.layout().shape().clone()))
+    }
+}
+
+/// One input of an operation.
+pub(super) struct Operand {
+    pub values: Values,
+    /// Where it is tracked.
+    node: Option<NodeGuard>,
+}
+
+impl Operand {
+    /// # Panics
+    /// If not [`is_ours`].
+    pub(super) fn new<const D: usize>(tensor: Tensor<D>) -> Self {
+        if !tensor.is_tracked() {
+            let inner = tensor.inner().try_into_primitive::<Flex>();
+            return Self { values: Values::of(inner.expect("on the CPU")), node: None };
+        }
+        let node = tensor
+            .try_into_primitive::<Autodiff<Flex>>()
+            .expect("on the CPU, and no other strategy than plain autodiff is ever chosen");
+        // Without the primitive in the guard, the values may be changed in place.
+        let (primitive, node) = node.into_parts();
+        Self { values: Values::of(primitive), node: Some(node) }
+    }
+
+    pub(super) fn is_tracked(&self) -> bool {
+        self.node.is_some()
+    }
+}
+
+/// Gradients of the N operands, of those that are wanted, from what was kept and the result's
+/// gradient.
+pub(super) type Differentiate<K, const N: usize> =
+    fn(kept: K, gradient: Values, wanted: [bool; N]) -> [Option<Values>; N];
+
+/// The result of an operation on `operands` as a tensor.
+pub(super) fn finish<const D: usize, const N: usize, K: Clone + Send + Debug + 'static>(
+    operands: [Operand; N],
+    output: Values,
+    kept: K,
+    differentiate: Differentiate<K, N>,
+) -> Tensor<D> {
+    if operands.iter().all(|operand| operand.node.is_none()) {
+        return Tensor::from_primitive::<Flex>(output.0);
+    }
+    let guards = operands.map(|Operand { values, node }| {
+        node.unwrap_or_else(|| FloatTensor::<Autodiff<Flex>>::new(values.0).node())
+    });
+    let output =
+        match Step(differentiate).prepare::<NoCheckpointing>(guards).compute_bound().stateful() {
+            OpsKind::Tracked(step) => step.finish(kept, output.0),
+            OpsKind::UnTracked(step) => step.finish(output.0),
+        };
+    Tensor::from_primitive::<Autodiff<Flex>>(output)
+}
+
+struct Step<K, const N: usize>(Differentiate<K, N>);
+
+impl<K, const N: usize> Debug for Step<K, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Step")
+    }
+}
+
+impl<K: Clone + Send + Debug + 'static, const N: usize> Backward<Flex, N> for Step<K, N> {
+    type State = K;
+
+    fn backward(self, ops: Ops<K, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = Values::of(gradients.consume::<Flex>(&ops.node));
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let found = self.0(ops.state, gradient, wanted);
+        for (parent, found) in ops.parents.into_iter().zip(found) {
+            if let (Some(parent), Some(found)) = (parent, found) {
+                gradients.register::<Flex>(parent.id, found.0);
+            }
+        }
+    }
+}

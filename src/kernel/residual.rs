@@ -1,0 +1,117 @@
+//! `x + y * scale` with one factor a feature (LayerScale), in one pass on the CPU.
+
+use burn::tensor::Tensor;
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::operation::{self, Operand, Values};
+
+/// Rows of one task.
+const ROWS: usize = 32;
+
+/// `x + y * scale`; `scale` is `[dim]`, the others `[batch, n_tokens, dim]`.
+pub fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {
+    if ![&x, &y].into_iter().all(operation::is_ours) || !operation::is_ours(&scale) {
+        return x + y * scale.unsqueeze();
+    }
+    let [x, mut y, scale] = [Operand::new(x), Operand::new(y), Operand::new(scale)];
+    let kept = Kept {
+        // Only the scale's gradient needs y, whose memory the result takes otherwise.
+        y: scale.is_tracked().then(|| y.values.clone()),
+        scale: scale.values.clone(),
+    };
+    let mut output = y.values.clone();
+    if kept.y.is_none() {
+        y.values = x.values.clone();
+    }
+    let dim = kept.scale.slice().len();
+    output
+        .slice_mut()
+        .par_chunks_mut(ROWS * dim)
+        .zip(x.values.slice().par_chunks(ROWS * dim))
+        .for_each(|(output, x)| {
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for (output, x) in output.chunks_exact_mut(dim).zip(x.chunks_exact(dim)) {
+                        for ((y, x), scale) in output.iter_mut().zip(x).zip(kept.scale.slice()) {
+                            *y = x + *y * scale;
+                        }
+                    }
+                },
+            );
+        });
+    operation::finish([x, y, scale], output, kept, Kept::backward)
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    y: Option<Values>,
+    scale: Values,
+}
+
+impl Kept {
+    fn backward(self, gradient: Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
+        let dim = self.scale.slice().len();
+        let of_x = wanted[0].then(|| gradient.clone());
+        let of_scale =
+            self.y.map(|y| Values::new(sum_rows(gradient.slice(), y.slice(), dim), [dim]));
+        if !wanted[1] {
+            return [of_x, None, of_scale];
+        }
+        let mut of_y = gradient;
+        of_y.slice_mut().par_chunks_mut(ROWS * dim).for_each(|rows| {
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for row in rows.chunks_exact_mut(dim) {
+                        row.iter_mut().zip(self.scale.slice()).for_each(|(g, scale)| *g *= scale);
+                    }
+                },
+            );
+        });
+        [of_x, Some(of_y), of_scale]
+    }
+}
+
+/// The sum over rows of `a * b`, `[dim]`: within each task, then over tasks, in order.
+fn sum_rows(a: &[f32], b: &[f32], dim: usize) -> Vec<f32> {
+    let tasks: Vec<Vec<f32>> = a
+        .par_chunks(ROWS * dim)
+        .zip(b.par_chunks(ROWS * dim))
+        .map(|(a, b)| {
+            let mut sums = vec![0.0; dim];
+            for (a, b) in a.chunks_exact(dim).zip(b.chunks_exact(dim)) {
+                sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+            }
+            sums
+        })
+        .collect();
+    let mut total = vec![0.0; dim];
+    for task in &tasks {
+        total.iter_mut().zip(task).for_each(|(total, sum)| *total += sum);
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+    use super::*;
+
+    fn ours([x, y, scale]: [Tensor<3>; 3]) -> Tensor<3> {
+        let dim = x.dims()[2];
+        add_scaled(x, y, scale.reshape([dim]))
+    }
+
+    #[test]
+    fn equals_the_composition_with_its_gradients() {
+        let shapes = [[2, 45, 24], [2, 45, 24], [1, 1, 24]];
+        check::equals(ours, |[x, y, scale]| x + y * scale, shapes, 1e-6);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        check::threads(ours, [[2, 45, 24], [2, 45, 24], [1, 1, 24]]);
+    }
+}
