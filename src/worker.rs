@@ -330,13 +330,8 @@ impl<'a> Work<'a> {
             })
         };
         let protocol = self.protocol();
-        let scored = predict::score(
-            network,
-            (&split, corruptor.as_ref()),
-            &protocol,
-            &mut progress,
-            stop,
-        )?;
+        let scored =
+            predict::score(network, (&split, corruptor.as_ref()), &protocol, &mut progress, stop)?;
         let Some(metrics) = scored else { return Ok(End::Interrupted) };
         journal.emit(Event::ScoreEnded(ScoreEnded {
             score: request.score.clone(),

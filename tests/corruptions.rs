@@ -9,6 +9,7 @@
 //! and frost where its textures are given.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::print_stdout, reason = "the comparison that is made by hand")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -155,10 +156,8 @@ fn every_level_is_worse_than_the_one_before() {
         });
         // The reference's third level of the first two is further than its fourth (larger flakes;
         // one round of shuffling more), and its frosts 3 and 4 differ less than their textures.
-        let is_uneven = matches!(
-            row.corruption,
-            Corruption::Snow | Corruption::GlassBlur | Corruption::Frost
-        );
+        let is_uneven =
+            matches!(row.corruption, Corruption::Snow | Corruption::GlassBlur | Corruption::Frost);
         let levels: Vec<_> = ssims.into_iter().step_by(if is_uneven { 4 } else { 1 }).collect();
         assert!(levels.windows(2).all(|pair| pair[0] > pair[1]), "{}: {ssims:?}", row.name);
     }

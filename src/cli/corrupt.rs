@@ -49,20 +49,16 @@ pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
     // As a dataset would call it.
     let id = args.image.file_stem().unwrap_or_default().to_string_lossy();
     let corruptor = |effect, severity| Corruptor::new(effect, severity, textures.as_deref());
-    let picture = match (&args.corruption, args.severity.and_then(Severity::new)) {
-        (Some(name), Some(severity)) => {
-            let corruption = Corruption::parse(name).expect("the command line allows these only");
-            say_where_frost_is_from(source, corruption == Corruption::Frost);
-            let corruptor =
-                corruptor(Effect::of(corruption, source), severity).or_exit(Exit::Environment)?;
-            corruptor.corrupt(args.seed, &id, (&image, &mut Mask::empty()))
-        }
-        _ => {
-            say_where_frost_is_from(source, true);
+    let asked = args.corruption.as_deref().and_then(Corruption::parse);
+    say_where_frost_is_from(source, asked.is_none_or(|asked| asked == Corruption::Frost));
+    let picture =
+        if let Some((corruption, severity)) = asked.zip(args.severity.and_then(Severity::new)) {
+            corruptor(Effect::of(corruption, source), severity)
+                .map(|corruptor| corruptor.corrupt(args.seed, &id, (&image, &mut Mask::empty())))
+        } else {
             figure::grid((&image, &id), (args.seed, source), corruptor)
-                .or_exit(Exit::Environment)?
         }
-    };
+        .or_exit(Exit::Environment)?;
     write(&args.output, &picture)?;
     Ok(Exit::Done)
 }
@@ -72,7 +68,10 @@ fn check_output(args: &Args) -> anyhow::Result<()> {
     let output = args.output.display();
     let is_png = args.output.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("png"));
     if !is_png {
-        return Err(fault(Exit::Usage, format!("`{output}` is no PNG file: let its name end in .png")));
+        return Err(fault(
+            Exit::Usage,
+            format!("`{output}` is no PNG file: let its name end in .png"),
+        ));
     }
     let same = |a: &Path, b: &Path| match (fs_err::canonicalize(a), fs_err::canonicalize(b)) {
         (Ok(a), Ok(b)) => a == b,
@@ -80,7 +79,10 @@ fn check_output(args: &Args) -> anyhow::Result<()> {
         _ => false,
     };
     if same(&args.image, &args.output) {
-        return Err(fault(Exit::Usage, format!("`{output}` is the image itself: name another file")));
+        return Err(fault(
+            Exit::Usage,
+            format!("`{output}` is the image itself: name another file"),
+        ));
     }
     Ok(())
 }
@@ -119,7 +121,8 @@ mod tests {
     fn a_corruption_and_the_grid_are_written() {
         let temp = tempfile::tempdir().unwrap();
         let (image, output) = (temp.path().join("a.png"), temp.path().join("out/b.png"));
-        let picture = Rgb { width: 12, height: 9, pixels: (0..12 * 9 * 3).map(|i| i as u8).collect() };
+        let picture =
+            Rgb { width: 12, height: 9, pixels: (0..12 * 9 * 3).map(|i| i as u8).collect() };
         write_atomic(&image, &image_io::write_png_rgb(&picture)).unwrap();
         let machine = Machine { data_dirs: vec![], ..Machine::default() };
         for name in TABLE.iter().map(|row| Some(row.name)).chain([None]) {

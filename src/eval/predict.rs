@@ -106,9 +106,7 @@ fn prepare(
     // Corrupted at native resolution, before any resize.
     let image = match corruptor {
         None => sample.image,
-        Some(corruptor) => {
-            corruptor.corrupt(0, &sample.id, (&sample.image, &mut sample.mask))
-        }
+        Some(corruptor) => corruptor.corrupt(0, &sample.id, (&sample.image, &mut sample.mask)),
     };
     let [height, width] = protocol.input_px;
     let squashed = transform::squash(&image, height, width);

@@ -26,8 +26,7 @@ pub fn grid<E: Send>(
     corruptor: impl Fn(Effect, Severity) -> Result<Corruptor, E> + Sync,
 ) -> Result<Rgb, E> {
     let tile = Tile::of(image);
-    let effects: Vec<_> =
-        TABLE.iter().map(|row| Effect::of(row.corruption, source)).collect();
+    let effects: Vec<_> = TABLE.iter().map(|row| Effect::of(row.corruption, source)).collect();
     let jobs: Vec<_> = effects
         .iter()
         .flat_map(|&effect| Severity::ALL.map(|severity| (effect, severity)))
@@ -42,7 +41,8 @@ pub fn grid<E: Send>(
         })
         .collect::<Result<Vec<_>, E>>()?;
     let names: Vec<_> = effects.into_iter().map(Effect::name).collect();
-    let label = names.iter().map(|name| font::width_px(name, SCALE)).max().unwrap_or(0) + 2 * GAP_PX;
+    let label =
+        names.iter().map(|name| font::width_px(name, SCALE)).max().unwrap_or(0) + 2 * GAP_PX;
     let head = font::HEIGHT_PX * SCALE + 2 * GAP_PX;
     let (wide, tall) = (tile.width as usize + GAP_PX, tile.height as usize + GAP_PX);
     let mut sheet = Sheet::new(label + 6 * wide, head + names.len() * tall);

@@ -28,7 +28,7 @@ pub const ORIGINALS: [(&str, &str); N_TEXTURES] = [
 pub(super) const N_TEXTURES: usize = 5;
 /// A texture is always magnified a little, so that there is something to crop.
 const MARGIN: f64 = 1.1;
-/// The constant of OpenCV's cubic interpolation.
+/// The constant of `OpenCV`'s cubic interpolation.
 const CUBIC: f64 = -0.75;
 
 const CHANNELS: usize = 3;
@@ -129,9 +129,10 @@ pub(super) fn frost(
     let crop = Crop::draw(texture, image, rng).cut(texture);
     let [kept, laid]: [[f64; 256]; 2] =
         [kept, laid].map(|weight| std::array::from_fn(|level| weight * level as f64));
-    let pixels = image.pixels.iter().zip(&crop).map(|(&pixel, &ice)| {
-        (kept[usize::from(pixel)] + laid[usize::from(ice)]).min(255.0) as u8
-    });
+    let pixels =
+        image.pixels.iter().zip(&crop).map(|(&pixel, &ice)| {
+            (kept[usize::from(pixel)] + laid[usize::from(ice)]).min(255.0) as u8
+        });
     Rgb { pixels: pixels.collect(), ..*image }
 }
 
@@ -164,7 +165,7 @@ impl Crop {
         }
     }
 
-    /// By cubic interpolation as OpenCV's.
+    /// By cubic interpolation as `OpenCV`'s.
     fn cut(&self, texture: &Rgb) -> Vec<u8> {
         let (width, height) = (texture.width as usize, texture.height as usize);
         let along = taps(self.left, self.width, self.step[0], width);

@@ -161,7 +161,8 @@ impl Field {
         for y in 0..self.height.cast_signed() {
             pairs.clear();
             pairs.extend(
-                (1..=down.radius().cast_signed()).map(|distance| (row(y - distance), row(y + distance))),
+                (1..=down.radius().cast_signed())
+                    .map(|distance| (row(y - distance), row(y + distance))),
             );
             weigh(down, row(y), &pairs, &mut padded[margin..margin + stride]);
             self.pad(&mut padded, along.radius(), edge);
@@ -240,7 +241,8 @@ mod tests {
 
     #[test]
     fn kernels_sum_to_one_and_are_cut_where_scipy_cuts_them() {
-        for (sigma, truncate, radius) in [(1.0, 4.0, 4), (6.0, 4.0, 24), (0.7, 4.0, 3), (0.1, 3.0, 0)]
+        for (sigma, truncate, radius) in
+            [(1.0, 4.0, 4), (6.0, 4.0, 24), (0.7, 4.0, 3), (0.1, 3.0, 0)]
         {
             let kernel = Kernel::new(sigma, truncate);
             assert_eq!(kernel.radius(), radius);

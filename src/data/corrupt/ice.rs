@@ -143,8 +143,8 @@ mod tests {
     #[test]
     fn textures_are_as_bright_as_the_photographs_and_always_the_same() {
         let texture = texture(3);
-        let mean = texture.pixels.iter().map(|&v| f64::from(v)).sum::<f64>()
-            / texture.pixels.len() as f64;
+        let mean =
+            texture.pixels.iter().map(|&v| f64::from(v)).sum::<f64>() / texture.pixels.len() as f64;
         assert!((mean - 152.0).abs() < 3.0, "{mean}");
         assert_eq!(texture, super::texture(3));
         // Scores are known by the version: another drawing needs another one.

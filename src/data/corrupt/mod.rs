@@ -349,7 +349,8 @@ mod tests {
             for row in TABLE {
                 for severity in Severity::ALL {
                     let mut rng = rng_for("a", row.corruption, severity);
-                    let out = apply(row.corruption, severity, &image, &Textures::procedural(), &mut rng);
+                    let out =
+                        apply(row.corruption, severity, &image, &Textures::procedural(), &mut rng);
                     assert_eq!((out.width, out.height), (width, height), "{}", row.name);
                     assert_eq!(out.pixels.len(), image.pixels.len(), "{}", row.name);
                 }
@@ -377,7 +378,13 @@ mod tests {
             let draw = |id: &str, level: u8| {
                 let severity = Severity::new(level).unwrap();
                 let mut rng = rng_for(id, corruption, severity);
-                apply(corruption, Severity::new(5).unwrap(), &image, &Textures::procedural(), &mut rng)
+                apply(
+                    corruption,
+                    Severity::new(5).unwrap(),
+                    &image,
+                    &Textures::procedural(),
+                    &mut rng,
+                )
             };
             assert_eq!(draw("2007_000033", 5), draw("2007_000033", 5));
             assert_ne!(draw("2007_000033", 5), draw("2007_000042", 5));

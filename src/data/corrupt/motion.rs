@@ -109,8 +109,7 @@ impl Layer {
 
     /// Each row with `reach` border pixels repeated on both sides.
     fn padded(&self, reach: usize) -> Vec<f32> {
-        let mut padded =
-            Vec::with_capacity((self.width + 2 * reach) * self.height * self.channels);
+        let mut padded = Vec::with_capacity((self.width + 2 * reach) * self.height * self.channels);
         for row in self.values.chunks_exact(self.width * self.channels) {
             let (first, last) = (&row[..self.channels], &row[row.len() - self.channels..]);
             (0..reach).for_each(|_| padded.extend_from_slice(first));

@@ -260,7 +260,12 @@ mod tests {
         let spread = |level: usize| {
             let levels = speckle_levels(0.15, level);
             let mean: f64 = levels.iter().enumerate().map(|(v, p)| v as f64 * p).sum();
-            levels.iter().enumerate().map(|(v, p)| (v as f64 - mean).powi(2) * p).sum::<f64>().sqrt()
+            levels
+                .iter()
+                .enumerate()
+                .map(|(v, p)| (v as f64 - mean).powi(2) * p)
+                .sum::<f64>()
+                .sqrt()
         };
         assert!((spread(100) - 15.0).abs() < 0.05 && (spread(50) - 7.5).abs() < 0.05);
         assert!(spread(0) < 1e-12);

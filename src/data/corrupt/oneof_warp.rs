@@ -26,8 +26,7 @@ pub(super) fn glass_blur(
 ) -> Rgb {
     // OpenCV's side for 8 bits: odd, about six sigma.
     let radius = ((sigma * 6.0 + 1.0).round_ties_even() as usize | 1) / 2;
-    let weights: Vec<_> =
-        (0..=radius).map(|d| (-0.5 * (d as f64 / sigma).powi(2)).exp()).collect();
+    let weights: Vec<_> = (0..=radius).map(|d| (-0.5 * (d as f64 / sigma).powi(2)).exp()).collect();
     let kernel = Kernel::of(&weights);
     let units: [f64; 256] = std::array::from_fn(|level| level as f64);
     let soften = |image: &Rgb| filter_rgb(image, &kernel, (Edge::Mirror, &units), rounded);
@@ -53,8 +52,7 @@ fn swap(image: &mut Rgb, reach: usize, rng: &mut ChaCha8Rng) {
     for x in columns.rev() {
         let picks = draw::words(rng, 2 * rows.clone().count());
         for (y, pick) in rows.clone().rev().zip(picks.chunks_exact(2)) {
-            let [down, right] =
-                [0, 1].map(|i| ((u64::from(pick[i]) * side) >> 32) as usize);
+            let [down, right] = [0, 1].map(|i| ((u64::from(pick[i]) * side) >> 32) as usize);
             pairs.push((y * width + x, (y + down - reach) * width + x + right - reach));
         }
     }
@@ -96,9 +94,8 @@ fn warp((image, mask): (&Rgb, &mut Mask), from: impl Fn(usize, usize) -> (f64, f
     let labels = std::mem::take(&mut mask.classes);
     let mut pixels = Vec::with_capacity(image.pixels.len());
     let mut moved = Vec::with_capacity(labels.len());
-    let at = |x: isize, y: isize| {
-        Edge::Mirror.near(y, height) * width + Edge::Mirror.near(x, width)
-    };
+    let at =
+        |x: isize, y: isize| Edge::Mirror.near(y, height) * width + Edge::Mirror.near(x, width);
     for y in 0..height {
         for x in 0..width {
             let (from_x, from_y) = from(x, y);
@@ -143,8 +140,7 @@ impl Affine {
         let along = [1.0 + (b[0] - c[0]) / (2.0 * half), (b[1] - c[1]) / (2.0 * half)];
         let down = [(a[0] - b[0]) / (2.0 * half), 1.0 + (a[1] - b[1]) / (2.0 * half)];
         let corner = [middle[0] - half, middle[1] - half];
-        let start = [0, 1]
-            .map(|i| corner[i] + c[i] - along[i] * corner[0] - down[i] * corner[1]);
+        let start = [0, 1].map(|i| corner[i] + c[i] - along[i] * corner[0] - down[i] * corner[1]);
         Self { along, down, start }
     }
 
@@ -203,7 +199,8 @@ mod tests {
         let mut image = Rgb { width, height, pixels: pixels.collect() };
         swap(&mut image, 3, &mut keyed(0, "s", &[]));
         for (at, pixel) in image.pixels.chunks(3).enumerate() {
-            let (x, y) = ((at % 30) as i32, (at / 30) as i32);
+            let at = at as u32;
+            let (x, y) = ((at % 30).cast_signed(), (at / 30).cast_signed());
             let (dx, dy) = (i32::from(pixel[0]) - x, i32::from(pixel[1]) - y);
             assert!(dx.abs() <= 3 && dy.abs() <= 3, "{dx} {dy}");
         }

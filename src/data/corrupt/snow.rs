@@ -62,8 +62,12 @@ fn flakes((width, height): (usize, usize), level: &Level, rng: &mut ChaCha8Rng) 
         .collect();
     let size = (along.n_zoomed, down.n_zoomed);
     let picture = Picture { width: along.n_source, channels: 1, values: &noise };
-    let mut layer =
-        Layer { width: size.0, height: size.1, channels: 1, values: Vec::with_capacity(size.0 * size.1) };
+    let mut layer = Layer {
+        width: size.0,
+        height: size.1,
+        channels: 1,
+        values: Vec::with_capacity(size.0 * size.1),
+    };
     picture.zoom([&down, &along], size, |_, row| {
         let bright = |&value: &f32| if value < level.threshold { 0.0 } else { value.min(1.0) };
         layer.values.extend(row.iter().map(bright));

@@ -1,6 +1,6 @@
 //! Spatter: drops of water (levels 1 to 3) and mud (4 and 5).
 //!
-//! The reference builds its drops with OpenCV; the steps here are those of its 4.8 (Canny with the
+//! The reference builds its drops with `OpenCV`; the steps here are those of its 4.8 (Canny with the
 //! L1 norm, the 5x5 chamfer distance, histogram equalisation).
 
 use super::Severity;
@@ -57,7 +57,8 @@ pub(super) fn spatter(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> 
     let mut liquid = noise.blurred([&kernel, &kernel], Edge::Nearest);
     match level.liquid {
         Liquid::Water(white) => {
-            let bytes = |value: &f64| if *value < level.threshold { 0 } else { (value * 255.0) as u8 };
+            let bytes =
+                |value: &f64| if *value < level.threshold { 0 } else { (value * 255.0) as u8 };
             let levels = liquid.values.iter().map(bytes).collect();
             let thickness = thickness(&Grey { width, height, levels });
             // The thickest drop gives the scale; a picture without a drop stays as it is.
@@ -126,7 +127,7 @@ fn box_mean<T>(values: &[f32], width: usize, finish: impl Fn(f32) -> T) -> Vec<T
     out
 }
 
-/// OpenCV's: the darkest level becomes 0, the brightest 255.
+/// `OpenCV`'s: the darkest level becomes 0, the brightest 255.
 fn equalised(grey: &Grey) -> Grey {
     let mut counts = [0u32; 256];
     for &level in &grey.levels {
@@ -205,7 +206,9 @@ mod tests {
 
     #[test]
     fn a_picture_without_a_drop_stays() {
-        assert!(thickness(&Grey { width: 3, height: 2, levels: vec![0; 6] }).iter().all(|&t| t == 0.0));
+        assert!(
+            thickness(&Grey { width: 3, height: 2, levels: vec![0; 6] }).iter().all(|&t| t == 0.0)
+        );
     }
 
     #[test]

@@ -26,9 +26,25 @@ const ALL: [Corruption; 19] = {
         ShotNoise, Snow, Spatter, SpeckleNoise, ZoomBlur,
     };
     [
-        GaussianNoise, ShotNoise, ImpulseNoise, DefocusBlur, GlassBlur, MotionBlur, ZoomBlur, Snow,
-        Frost, Fog, Brightness, Contrast, ElasticTransform, Pixelate, JpegCompression,
-        SpeckleNoise, GaussianBlur, Spatter, Saturate,
+        GaussianNoise,
+        ShotNoise,
+        ImpulseNoise,
+        DefocusBlur,
+        GlassBlur,
+        MotionBlur,
+        ZoomBlur,
+        Snow,
+        Frost,
+        Fog,
+        Brightness,
+        Contrast,
+        ElasticTransform,
+        Pixelate,
+        JpegCompression,
+        SpeckleNoise,
+        GaussianBlur,
+        Spatter,
+        Saturate,
     ]
 };
 

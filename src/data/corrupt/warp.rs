@@ -35,7 +35,8 @@ pub(super) fn glass_blur(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) 
 /// The reference means to swap the two, but numpy assigns through views: the neighbour is copied.
 fn shuffle(image: &mut Rgb, reach: usize, rng: &mut ChaCha8Rng) {
     let (width, height) = (image.width as usize, image.height as usize);
-    let (rows, columns) = (reach + 1..=height.saturating_sub(reach), reach + 1..=width.saturating_sub(reach));
+    let (rows, columns) =
+        (reach + 1..=height.saturating_sub(reach), reach + 1..=width.saturating_sub(reach));
     if rows.is_empty() || columns.is_empty() {
         return;
     }
@@ -117,9 +118,8 @@ mod tests {
     use crate::rng::keyed;
 
     fn ramp(width: u32, height: u32) -> Rgb {
-        let pixels = (0..height)
-            .flat_map(|y| (0..width).flat_map(move |x| [x as u8, y as u8, 0]))
-            .collect();
+        let pixels =
+            (0..height).flat_map(|y| (0..width).flat_map(move |x| [x as u8, y as u8, 0])).collect();
         Rgb { width, height, pixels }
     }
 
@@ -130,7 +130,8 @@ mod tests {
         shuffle(&mut image, reach, &mut keyed(0, "glass", &[]));
         let mut moved = 0;
         for (at, pixel) in image.pixels.chunks(3).enumerate() {
-            let (x, y) = ((at % 40) as i32, (at / 40) as i32);
+            let at = at as u32;
+            let (x, y) = ((at % 40).cast_signed(), (at / 40).cast_signed());
             let (dx, dy) = (i32::from(pixel[0]) - x, i32::from(pixel[1]) - y);
             if x <= 3 || y <= 3 || x > 37 || y > 27 {
                 assert_eq!((dx, dy), (0, 0), "{x} {y}");
@@ -154,8 +155,8 @@ mod tests {
         let image = ramp(3, 1);
         let units = std::array::from_fn(|level| level as f32 / 255.0);
         let sampler = Sampler { width: 3, height: 1, pixels: image.pixels.as_chunks().0, units };
-        let red = |x: f32| f64::from(sampler.at(x, 0.0)[0]);
-        assert_eq!([-0.4, 0.0, 1.0, 2.0, 2.4, 3.0].map(red), [0.0, 0.0, 1.0, 2.0, 2.0, 2.0]);
+        let red = |x: f32| sampler.at(x, 0.0)[0];
+        assert_eq!([-0.4, 0.0, 1.0, 2.0, 2.4, 3.0].map(red), [0, 0, 1, 2, 2, 2]);
         assert_eq!(sampler.at(-1.0, 7.5)[0], 0);
     }
 

@@ -7,7 +7,8 @@ use super::Severity;
 use crate::data::Rgb;
 
 /// Where the zoom ends, and its step.
-const ZOOM: [(f64, f64); 5] = [(1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)];
+const ZOOM: [(f64, f64); 5] =
+    [(1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)];
 
 const CHANNELS: usize = 3;
 
@@ -29,10 +30,8 @@ pub(super) fn zoom_blur(image: &Rgb, severity: Severity) -> Rgb {
         });
     }
     let n = (factors.len() + 1) as f32;
-    let pixels = source
-        .iter()
-        .zip(&total)
-        .map(|(value, sum)| (((value + sum) / n).min(1.0) * 255.0) as u8);
+    let pixels =
+        source.iter().zip(&total).map(|(value, sum)| (((value + sum) / n).min(1.0) * 255.0) as u8);
     Rgb { pixels: pixels.collect(), ..*image }
 }
 
@@ -60,7 +59,7 @@ pub(super) struct Axis {
 enum Align {
     /// The middles of the first pixels, and of the last: scipy.
     Middles,
-    /// The borders, as OpenCV has it; so many zoomed pixels are skipped at the start.
+    /// The borders, as `OpenCV` has it; so many zoomed pixels are skipped at the start.
     Borders { skipped: usize },
 }
 
@@ -88,7 +87,7 @@ impl Axis {
         Self { first: (side - n_source) / 2, n_source, n_zoomed, align: Align::Middles }
     }
 
-    /// The same by OpenCV's rules, the middle of the zoomed pixels taken.
+    /// The same by `OpenCV`'s rules, the middle of the zoomed pixels taken.
     pub(super) fn opencv(side: usize, factor: f64) -> Self {
         let n_source = (side as f64 / factor).ceil() as usize;
         let n_zoomed = ((n_source as f64 * factor) as usize).max(side);
