@@ -9,6 +9,7 @@
 //! and frost where its textures are given.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::print_stdout, reason = "the comparison that is made by hand")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -49,20 +49,16 @@ pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
     // As a dataset would call it.
     let id = args.image.file_stem().unwrap_or_default().to_string_lossy();
     let corruptor = |effect, severity| Corruptor::new(effect, severity, textures.as_deref());
-    let picture = match (&args.corruption, args.severity.and_then(Severity::new)) {
-        (Some(name), Some(severity)) => {
-            let corruption = Corruption::parse(name).expect("the command line allows these only");
-            say_where_frost_is_from(source, corruption == Corruption::Frost);
-            let corruptor =
-                corruptor(Effect::of(corruption, source), severity).or_exit(Exit::Environment)?;
-            corruptor.corrupt(args.seed, &id, (&image, &mut Mask::empty()))
-        }
-        _ => {
-            say_where_frost_is_from(source, true);
+    let asked = args.corruption.as_deref().and_then(Corruption::parse);
+    say_where_frost_is_from(source, asked.is_none_or(|asked| asked == Corruption::Frost));
+    let picture =
+        if let Some((corruption, severity)) = asked.zip(args.severity.and_then(Severity::new)) {
+            corruptor(Effect::of(corruption, source), severity)
+                .map(|corruptor| corruptor.corrupt(args.seed, &id, (&image, &mut Mask::empty())))
+        } else {
             figure::grid((&image, &id), (args.seed, source), corruptor)
-                .or_exit(Exit::Environment)?
         }
-    };
+        .or_exit(Exit::Environment)?;
     write(&args.output, &picture)?;
     Ok(Exit::Done)
 }

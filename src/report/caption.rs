@@ -65,10 +65,11 @@ impl Sweep<'_> {
         }
         for part in &self.parts[1..] {
             let count = part.count();
-            sentence += &match part.key {
-                "_of12" => format!("; ({count}): without {}", suite::moving(names).join(", ")),
-                _ => format!("; ({count}): over those of ImageNet-C"),
+            let what = match part.key {
+                "_of12" => format!("without {}", suite::moving(names).join(", ")),
+                _ => "over those of ImageNet-C".to_owned(),
             };
+            sentence = format!("{sentence}; ({count}): {what}");
         }
         if !suite::moving(names).is_empty() {
             sentence += ", which move pixels while labels stay";

@@ -86,10 +86,12 @@ fn saturated(pixel: [u8; CHANNELS], (factor, added): (f64, f64)) -> [u8; CHANNEL
     let (hue, saturation) = if delta == 0.0 {
         (0.0, 0.0)
     } else {
-        let sixths = match value {
-            value if value == blue => 4.0 + (red - green) / delta,
-            value if value == green => 2.0 + (blue - red) / delta,
-            _ => (green - blue) / delta,
+        let sixths = if blue >= value {
+            4.0 + (red - green) / delta
+        } else if green >= value {
+            2.0 + (blue - red) / delta
+        } else {
+            (green - blue) / delta
         };
         ((sixths / 6.0).rem_euclid(1.0), delta / value)
     };

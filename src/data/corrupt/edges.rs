@@ -1,4 +1,4 @@
-//! Outlines and distances from them, as OpenCV's `Canny` and `distanceTransform` find them.
+//! Outlines and distances from them, as `OpenCV`'s `Canny` and `distanceTransform` find them.
 
 /// One channel, rows from the top.
 #[derive(Debug, Clone, PartialEq, Eq)]

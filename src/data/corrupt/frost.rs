@@ -28,7 +28,7 @@ pub const ORIGINALS: [(&str, &str); N_TEXTURES] = [
 pub(super) const N_TEXTURES: usize = 5;
 /// A texture is always magnified a little, so that there is something to crop.
 const MARGIN: f64 = 1.1;
-/// The constant of OpenCV's cubic interpolation.
+/// The constant of `OpenCV`'s cubic interpolation.
 const CUBIC: f64 = -0.75;
 
 const CHANNELS: usize = 3;
@@ -165,7 +165,7 @@ impl Crop {
         }
     }
 
-    /// By cubic interpolation as OpenCV's.
+    /// By cubic interpolation as `OpenCV`'s.
     fn cut(&self, texture: &Rgb) -> Vec<u8> {
         let (width, height) = (texture.width as usize, texture.height as usize);
         let along = taps(self.left, self.width, self.step[0], width);

@@ -1,4 +1,4 @@
-//! Hue, lightness and saturation, as OpenCV's `RGB2HLS` has them.
+//! Hue, lightness and saturation, as `OpenCV`'s `RGB2HLS` has them.
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Hls {
@@ -10,7 +10,7 @@ pub(super) struct Hls {
     pub(super) saturation: f32,
 }
 
-pub(super) fn from_rgb(pixel: &[u8; 3]) -> Hls {
+pub(super) fn from_rgb(pixel: [u8; 3]) -> Hls {
     let [red, green, blue] = pixel.map(|channel| f32::from(channel) / 255.0);
     let (max, min) = (red.max(green).max(blue), red.min(green).min(blue));
     let (sum, difference) = (max + min, max - min);
@@ -45,7 +45,7 @@ impl Hls {
         [channel(hue + 120.0), channel(hue), channel(hue - 120.0)]
     }
 
-    /// Cut to OpenCV's bytes: two degrees, 255ths.
+    /// Cut to `OpenCV`'s bytes: two degrees, 255ths.
     pub(super) fn in_bytes(self) -> Self {
         Self {
             hue: (self.hue / 2.0).round() * 2.0,
@@ -62,11 +62,11 @@ mod tests {
     #[test]
     fn colours_come_back() {
         for pixel in [[0, 0, 0], [255; 3], [200, 30, 90], [10, 250, 3], [7, 8, 200], [90, 90, 91]] {
-            let back = from_rgb(&pixel).to_rgb().map(|channel| (channel * 255.0).round() as u8);
+            let back = from_rgb(pixel).to_rgb().map(|channel| (channel * 255.0).round() as u8);
             assert_eq!(back, pixel);
         }
-        let red = from_rgb(&[255, 0, 0]);
-        assert_eq!((red.hue, red.lightness, red.saturation), (0.0, 0.5, 1.0));
-        assert!((from_rgb(&[0, 0, 255]).hue - 240.0).abs() < 1e-4);
+        let red = from_rgb([255, 0, 0]);
+        assert_eq!(red, Hls { hue: 0.0, lightness: 0.5, saturation: 1.0 });
+        assert!((from_rgb([0, 0, 255]).hue - 240.0).abs() < 1e-4);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The operations are those of albumentations 1.4.7, which its code was written for (newer ones
 //! ignore most of its parameters), with the ranges that a single number means there: a defocus of
-//! radius 10 is one of 1 to 10. Random numbers are our own. OpenCV's fixed-point roundings are not
+//! radius 10 is one of 1 to 10. Random numbers are our own. `OpenCV`'s fixed-point roundings are not
 //! followed: blurs and warps are within a level or two of it, not equal. Its elastic transform
 //! moves the labels too, and so it does here.
 
@@ -102,7 +102,7 @@ fn gauss_noise(image: &Rgb, sigma: f64, rng: &mut ChaCha8Rng) -> Rgb {
 fn iso_noise(image: &Rgb, intensity: f64, rng: &mut ChaCha8Rng) -> Rgb {
     let hue_sigma = within(rng, ISO_HUE) * 360.0 * intensity;
     let mut pixels: Vec<_> =
-        image.pixels.as_chunks::<CHANNELS>().0.iter().map(hls::from_rgb).collect();
+        image.pixels.as_chunks::<CHANNELS>().0.iter().map(|&pixel| hls::from_rgb(pixel)).collect();
     let n = pixels.len();
     let mean = pixels.iter().map(|hls| f64::from(hls.lightness)).sum::<f64>() / n as f64;
     let square = pixels.iter().map(|hls| (f64::from(hls.lightness) - mean).powi(2)).sum::<f64>();
@@ -152,20 +152,17 @@ fn defocus(image: &Rgb, (radius, softness): (u64, f64), rng: &mut ChaCha8Rng) ->
     let radius = 1 + below(rng, radius);
     // A softness of nothing has no Gaussian.
     let softness = (softness * uniform(rng)).max(1e-6);
-    blur::defocus_by(image, (radius as isize, softness), 0.5)
+    blur::defocus_by(image, (radius.cast_signed() as isize, softness), 0.5)
 }
 
 /// The mean along a random line within the kernel.
 fn motion_blur(image: &Rgb, side_max: u64, rng: &mut ChaCha8Rng) -> Rgb {
     let side = 3 + 2 * below(rng, (side_max - 3) / 2 + 1);
-    let [x0, x1, y0] = [(); 3].map(|()| below(rng, side) as isize);
-    let y1 = if x0 == x1 {
-        // Two different ones, so that there is a line.
-        (y0 + 1 + below(rng, side - 1) as isize) % side as isize
-    } else {
-        below(rng, side) as isize
-    };
-    let half = side as isize / 2;
+    let mut below = |n: u64| below(rng, n).cast_signed() as isize;
+    let [x0, x1, y0] = [(); 3].map(|()| below(side));
+    let half = side.cast_signed() as isize / 2;
+    // Two different ones where there would be no line.
+    let y1 = if x0 == x1 { (y0 + 1 + below(side - 1)) % (2 * half + 1) } else { below(side) };
     let steps = (x1 - x0).abs().max((y1 - y0).abs());
     let at = |from: isize, to: isize, step: isize| {
         let exact = from as f64 + (to - from) as f64 * step as f64 / steps as f64;
@@ -215,7 +212,7 @@ fn snow(image: &Rgb, point: f64) -> Rgb {
     let point = (point * 127.5 + 85.0) as f32;
     let source = image.pixels.as_chunks::<CHANNELS>().0;
     let pixels = source.iter().flat_map(|pixel| {
-        let mut hls = hls::from_rgb(pixel).in_bytes();
+        let mut hls = hls::from_rgb(*pixel).in_bytes();
         let level = hls.lightness * 255.0;
         if level < point {
             hls.lightness = (level * SNOW_BRIGHTNESS).min(255.0).floor() / 255.0;
@@ -225,7 +222,7 @@ fn snow(image: &Rgb, point: f64) -> Rgb {
     Rgb { pixels: pixels.collect(), ..*image }
 }
 
-/// ImageNet-C's qualities, but OpenCV takes red for blue.
+/// ImageNet-C's qualities, but `OpenCV` takes red for blue.
 fn compression(image: &Rgb, severity: Severity) -> Rgb {
     let swap = |image: &Rgb| {
         let mut pixels = image.pixels.clone();

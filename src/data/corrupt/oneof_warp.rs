@@ -199,7 +199,8 @@ mod tests {
         let mut image = Rgb { width, height, pixels: pixels.collect() };
         swap(&mut image, 3, &mut keyed(0, "s", &[]));
         for (at, pixel) in image.pixels.chunks(3).enumerate() {
-            let (x, y) = ((at % 30) as i32, (at / 30) as i32);
+            let at = at as u32;
+            let (x, y) = ((at % 30).cast_signed(), (at / 30).cast_signed());
             let (dx, dy) = (i32::from(pixel[0]) - x, i32::from(pixel[1]) - y);
             assert!(dx.abs() <= 3 && dy.abs() <= 3, "{dx} {dy}");
         }

@@ -1,6 +1,6 @@
 //! Spatter: drops of water (levels 1 to 3) and mud (4 and 5).
 //!
-//! The reference builds its drops with OpenCV; the steps here are those of its 4.8 (Canny with the
+//! The reference builds its drops with `OpenCV`; the steps here are those of its 4.8 (Canny with the
 //! L1 norm, the 5x5 chamfer distance, histogram equalisation).
 
 use super::Severity;
@@ -127,7 +127,7 @@ fn box_mean<T>(values: &[f32], width: usize, finish: impl Fn(f32) -> T) -> Vec<T
     out
 }
 
-/// OpenCV's: the darkest level becomes 0, the brightest 255.
+/// `OpenCV`'s: the darkest level becomes 0, the brightest 255.
 fn equalised(grey: &Grey) -> Grey {
     let mut counts = [0u32; 256];
     for &level in &grey.levels {

@@ -59,7 +59,7 @@ pub(super) struct Axis {
 enum Align {
     /// The middles of the first pixels, and of the last: scipy.
     Middles,
-    /// The borders, as OpenCV has it; so many zoomed pixels are skipped at the start.
+    /// The borders, as `OpenCV` has it; so many zoomed pixels are skipped at the start.
     Borders { skipped: usize },
 }
 
@@ -87,7 +87,7 @@ impl Axis {
         Self { first: (side - n_source) / 2, n_source, n_zoomed, align: Align::Middles }
     }
 
-    /// The same by OpenCV's rules, the middle of the zoomed pixels taken.
+    /// The same by `OpenCV`'s rules, the middle of the zoomed pixels taken.
     pub(super) fn opencv(side: usize, factor: f64) -> Self {
         let n_source = (side as f64 / factor).ceil() as usize;
         let n_zoomed = ((n_source as f64 * factor) as usize).max(side);
