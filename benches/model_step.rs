@@ -16,7 +16,9 @@ use clap::{Parser, ValueEnum};
 use dino_sweep::data::loader::Batch;
 use dino_sweep::kernel::dropout::Draw;
 use dino_sweep::model::network::Parts;
-use dino_sweep::model::{DecoderConfig, LoraConfig, LoraTarget, Mode, Network, TuneConfig};
+use dino_sweep::model::{
+    DecoderConfig, LoraConfig, LoraTarget, Mode, Network, Scaling, TuneConfig,
+};
 use dino_sweep::model::{backbone, init, vit::Encoder};
 use dino_sweep::rng;
 use dino_sweep::train::optimizer::{AdamW, Rates};
@@ -122,6 +124,9 @@ fn network(args: &Args) -> Network {
             rank: args.rank.try_into().unwrap(),
             alpha: None,
             targets: vec![LoraTarget::Q, LoraTarget::V],
+            scaling: Scaling::Standard,
+            dropout: 0.0,
+            blocks: None,
         }),
         Tune::Full => TuneConfig::Full {},
     };
