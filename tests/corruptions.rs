@@ -112,7 +112,9 @@ fn the_larger_set_is_matched_where_it_is() {
             let off = off(&ours, entry, seeds);
             n_stats += ours.len();
             n_off += off.len();
-            off.iter().for_each(|text| println!("{image} {key} {text}"));
+            for text in off {
+                println!("{image} {key} {text}");
+            }
         }
     }
     println!("{n_off} of {n_stats} statistics are off");
@@ -129,16 +131,13 @@ fn the_larger_sets_pictures_are_matched(dir: &Path) {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let Some(name) = name.strip_prefix("chelsea_small_") else { continue };
         let golden = read(&path);
-        let ours = match name.strip_prefix("motionblur_fixed_") {
-            Some(rest) => {
-                let (level, angle) = rest.split_once("_angle").unwrap();
-                let severity = Severity::new(level.parse().unwrap()).unwrap();
-                motion_blur_at(&clean, severity, angle.parse().unwrap())
-            }
-            None => {
-                let (corruption, severity) = parse(name.rsplit_once('_').unwrap());
-                corrupted(&clean, corruption, severity, 0)
-            }
+        let ours = if let Some(rest) = name.strip_prefix("motionblur_fixed_") {
+            let (level, angle) = rest.split_once("_angle").unwrap();
+            let severity = Severity::new(level.parse().unwrap()).unwrap();
+            motion_blur_at(&clean, severity, angle.parse().unwrap())
+        } else {
+            let (corruption, severity) = parse(name.rsplit_once('_').unwrap());
+            corrupted(&clean, corruption, severity, 0)
         };
         let n = ours.pixels.iter().zip(&golden.pixels).filter(|(a, b)| a != b).count();
         println!("{name}: {n} of {} values differ", golden.pixels.len());

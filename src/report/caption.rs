@@ -56,17 +56,18 @@ impl Sweep<'_> {
             0 => "the corruptions asked for".to_owned(),
             n => format!("the {n} corruptions"),
         };
+        let ice = match self.parts[0].n_left_out {
+            0 => "",
+            _ => " without frost*, which is procedural ice",
+        };
         let mut sentence = format!(
-            "Level {levels}{count}: mean over {corruptions}{suite} (over a part of them only where \
-             marked)"
+            "Level {levels}{count}: mean over {corruptions}{suite}{ice} (over a part of them only \
+             where marked)"
         );
-        if self.parts[0].n_left_out > 0 {
-            sentence += " without frost*, which is procedural ice";
-        }
         for part in &self.parts[1..] {
             let count = part.count();
             let what = match part.key {
-                "_of12" => format!("without {}", suite::moving(names).join(", ")),
+                "_of12" => format!("the 15 without {}", suite::moving(names).join(", ")),
                 _ => "over those of ImageNet-C".to_owned(),
             };
             sentence = format!("{sentence}; ({count}): {what}");

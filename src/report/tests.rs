@@ -288,11 +288,11 @@ fn the_mean_over_the_geometry_free_is_beside_the_mean_over_all() {
     // Without places 4, 6 and 12.
     assert_eq!(column(&table, "mIoU level 5 (12)"), ["43.08"]);
     assert_eq!(column(&table, "drop"), ["32.00"]);
-    insta::assert_snapshot!(table.caption[1], @"");
+    insta::assert_snapshot!(table.caption[1], @"Level 5 (15): mean over the 15 corruptions of imagenet-c-15 v1 (over a part of them only where marked); (12): the 15 without glass_blur, zoom_blur, elastic_transform, which move pixels while labels stay; drop: clean minus level 5 (15), in points.");
     let table = suite_table("imagenet-c-19", Source::Originals);
     assert_eq!(column(&table, "mIoU level 5 (19)"), ["41.00"]);
     assert_eq!(column(&table, "mIoU level 5 (15)"), ["43.00"]);
-    insta::assert_snapshot!(table.caption[1], @"");
+    insta::assert_snapshot!(table.caption[1], @"Level 5 (19): mean over the 19 corruptions of imagenet-c-19 v1 (over a part of them only where marked); (15): over those of ImageNet-C; (12): the 15 without glass_blur, zoom_blur, elastic_transform, which move pixels while labels stay; drop: clean minus level 5 (19), in points.");
     assert!(csv(&table).contains("miou_level5,"));
     assert!(csv(&table).contains("miou_level5_of15,"));
 }
@@ -303,7 +303,7 @@ fn procedural_frost_is_left_out_and_said_to_be() {
     // Without place 8.
     assert_eq!(column(&table, "mIoU level 5 (14+1)"), ["43.07"]);
     assert_eq!(column(&table, "mIoU level 5 (11+1)"), ["43.18"]);
-    insta::assert_snapshot!(table.caption[1], @"");
+    insta::assert_snapshot!(table.caption[1], @"Level 5 (14+1): mean over the 15 corruptions of imagenet-c-15 v1 without frost*, which is procedural ice (over a part of them only where marked); (11+1): the 15 without glass_blur, zoom_blur, elastic_transform, which move pixels while labels stay; drop: clean minus level 5 (14+1), in points.");
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn draws_of_the_reference_have_columns_of_their_own() {
     assert!(heads(&table).iter().all(|head| !head.starts_with("mIoU level")));
     assert_eq!(column(&table, "one-of level 5"), ["45.50"]);
     assert_eq!(column(&table, "± draws"), ["3.03"]);
-    insta::assert_snapshot!(table.caption[1], @"");
+    insta::assert_snapshot!(table.caption[1], @"One-of level 5: the reference project's pipeline, one random operation an image: mean over the 10 draws of reference_oneof v1 (over a part of them only where marked), no ImageNet-C; ± draws: sample standard deviation over them; drop: clean minus level 5, in points.");
     assert!(!csv(&table).contains(",miou_level5"));
 }
 

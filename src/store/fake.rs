@@ -129,7 +129,7 @@ pub(crate) fn spec_with(changes: &Value) -> RunSpec {
             "input": { "tokens": 4 }, "normalise": "backbone", "void_label": "ignore",
             "dev": {}, "precision": "f32", "validate_every": 1,
         },
-        "eval": {},
+        "eval": { "corruption": { "suite": "imagenet-c-first8", "severities": [5] } },
     });
     for (key, value) in changes.as_object().unwrap() {
         spec[key] = value.clone();

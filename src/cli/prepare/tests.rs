@@ -49,11 +49,29 @@ fn cells_get_facts_ids_and_score_requests() {
     assert_ne!(cells[0].run, cells[1].run);
     assert_eq!(cells[0].facts, cells[1].facts);
     assert_eq!(cells[0].facts.input_px, [28, 28]);
-    assert_eq!(cells[0].requests.len(), 9, "clean and eight corruptions");
+    assert_eq!(cells[0].requests.len(), 16, "clean and 15 corruptions");
     let planned = planned(&experiment(vec![spec()]), &cells);
-    assert_eq!(planned.suite.as_deref(), Some("imagenet-c-first8 v1"));
-    assert_eq!(planned.suite_corruptions.len(), 8);
-    assert_eq!(planned.cells[1].scores.len(), 9);
+    assert_eq!(planned.suite.as_deref(), Some("imagenet-c-15 v1"));
+    assert_eq!(planned.suite_corruptions.len(), 15);
+    assert_eq!(planned.cells[1].scores.len(), 16);
+}
+
+#[test]
+fn frost_is_procedural_without_its_textures_and_damaged_ones_are_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let cells = prepare_in(temp.path(), vec![spec()]).unwrap();
+    assert_eq!(cells[0].facts.frost, None);
+    let has = |cells: &[Prepared], name: &str| {
+        cells[0].requests.iter().any(|request| request.corruption.as_deref() == Some(name))
+    };
+    assert!(has(&cells, "frost*") && !has(&cells, "frost"));
+    crate::files::write_atomic(&temp.path().join("data/frost/frost4.jpg"), b"ice").unwrap();
+    let missing = prepare_in(temp.path(), vec![spec()]).unwrap_err().to_string();
+    assert!(missing.contains("frost1.png") && missing.contains("frost4.jpg"), "{missing}");
+    // A suite without frost does not look.
+    let mut first8 = spec();
+    first8.eval.corruption.suite = "imagenet-c-first8".to_owned();
+    assert!(prepare_in(temp.path(), vec![first8]).is_ok());
 }
 
 #[test]
@@ -146,7 +164,7 @@ fn cells_that_share_a_run_are_one_job_with_the_scores_of_all() {
     ];
     let jobs = jobs(&cells, &planned);
     assert_eq!(jobs.len(), 1);
-    assert_eq!(jobs[0].scores.len(), 17, "clean, and eight corruptions at two levels");
+    assert_eq!(jobs[0].scores.len(), 31, "clean, and 15 corruptions at two levels");
 }
 
 #[test]
