@@ -116,7 +116,7 @@ fn a_set_of_another_dataset_gets_its_root_and_fingerprint() {
     // The same set, said twice.
     spec.eval.sets = vec!["val".into(), other.clone()];
     let cells = prepare_in(temp.path(), vec![spec.clone()]).unwrap();
-    assert_eq!((cells[0].facts.sets.len(), cells[0].requests.len()), (1, 9));
+    assert_eq!((cells[0].facts.sets.len(), cells[0].requests.len()), (1, 16));
     spec.eval.sets = vec![other.clone(), "train".into()];
     let cells = prepare_in(temp.path(), vec![spec.clone()]).unwrap();
     let names: Vec<_> = cells[0].facts.sets.iter().map(|set| set.name.as_str()).collect();

@@ -16,7 +16,7 @@ fn names_and_values_that_do_not_exist_are_answered_with_the_nearest() {
     insta::assert_snapshot!(refused("[grid]\nsize = ['smal']"), @"x.toml:2: size: `smal` is not known; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `large_plus`, `huge_plus`, `giant`, `7b`, `custom`; did you mean `small`?");
     insta::assert_snapshot!(refused("decoder = 'fnp'"), @"x.toml:1: decoder: `fnp` is not known; allowed: `linear`, `linear_bn`, `fpn`, `fpn_reference`; did you mean `fpn`?");
     insta::assert_snapshot!(refused("[decoder]\nkind = 'mask2former'"), @"x.toml:2: decoder.kind: `mask2former` is not known; allowed: `linear`, `linear_bn`, `fpn`, `fpn_reference`");
-    insta::assert_snapshot!(refused("suite = 'imagenet-c-firts8'"), @"x.toml:1: suite: `imagenet-c-firts8` is not known; allowed: `imagenet-c-first8`, `none`; did you mean `imagenet-c-first8`?");
+    insta::assert_snapshot!(refused("suite = 'imagenet-c-firts8'"), @"x.toml:1: suite: `imagenet-c-firts8` is not known; allowed: `imagenet-c-15`, `imagenet-c-12`, `imagenet-c-19`, `imagenet-c-first8`, `reference_oneof`, `none`; did you mean `imagenet-c-first8`?");
     insta::assert_snapshot!(refused("backbone = 'dinov2_vitl16'"), @"x.toml:1: backbone: `dinov2_vitl16` is not known; allowed: `dinov2_vits14`, `dinov2_vits14_reg`, `dinov2_vitb14`, `dinov2_vitb14_reg`, `dinov2_vitl14`, `dinov2_vitl14_reg`, `dinov2_vitg14`, `dinov2_vitg14_reg`, `dinov3_vits16`, `dinov3_vits16plus`, `dinov3_vitb16`, `dinov3_vitl16`, `dinov3_vitl16plus`, `dinov3_vith16plus`, `dinov3_vit7b16`, `dinov3_vitl16_sat493m`, `dinov3_vit7b16_sat493m`; did you mean `dinov2_vitl14`?");
     insta::assert_snapshot!(refused("[grid]\ntune = ['frozen', { kind = 'lora', rnak = 3 }]"), @"x.toml:2: tune.rnak: unknown key; allowed in `tune`: `kind`, `rank`, `alpha`, `targets`, `scaling`, `dropout`, `blocks`; did you mean `tune.rank`?");
     insta::assert_snapshot!(refused("a.b.c = 1"), @"x.toml:1: a: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`");
@@ -267,7 +267,7 @@ fn check_finds_what_did_not_come_through_a_file() {
     train.flip: `2.0` is out of range; allowed: a number from 0 to 1
     train.input.px: `1` is out of range; allowed: a side, or [height, width], in pixels from 14 to 8192
     eval.sets: the list is empty; allowed: a list, each item: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes
-    eval.corruption.suite: `imagenet-c` is not known; allowed: `imagenet-c-first8`, `none`
+    eval.corruption.suite: `imagenet-c` is not known; allowed: `imagenet-c-15`, `imagenet-c-12`, `imagenet-c-19`, `imagenet-c-first8`, `reference_oneof`, `none`; did you mean `imagenet-c-15`?
     train.epochs: exactly one of `epochs` and `steps` must be set
     train.input.px: `1x1` is less than one patch of dinov2; allowed: 14 and more
     ");
