@@ -495,7 +495,7 @@ mod tests {
             score_requests(&spec, &facts, &run, Some(&suite)).remove(1).score.to_string()
         };
         insta::assert_snapshot!(id("frost"), @"6d1ba2ca062b81c2");
-        insta::assert_snapshot!(id("frost*"), @"");
+        insta::assert_snapshot!(id("frost*"), @"1966fc95dd6c5005");
     }
 
     #[test]
