@@ -151,7 +151,7 @@ fn every_level_is_worse_than_the_one_before() {
     let clean = read(&data("clean_chelsea_small.png"));
     for row in TABLE {
         let ssims = Severity::ALL.map(|severity| {
-            mean_stats(&clean, (row.corruption, severity), SEEDS, &Textures::procedural())["ssim"]
+            mean_stats(&clean, (row.corruption, severity), 2, &Textures::procedural())["ssim"]
         });
         // The reference's third level of the first two is further than its fourth (larger flakes;
         // one round of shuffling more), and its frosts 3 and 4 differ less than their textures.
