@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::fault::Exit;
 use super::{printer, words};
+use crate::data::corrupt::frost;
 use crate::data::dataset;
 use crate::files::{ResultsDir, write_atomic};
 use crate::model::{WeightsConfig, backbone, weights};
@@ -38,6 +39,7 @@ pub fn run(machine: &Machine) -> anyhow::Result<Exit> {
     let mut findings = devices(&gpu::discover(visible.as_deref()), CudaSupport::here());
     findings.push(threads());
     findings.extend(datasets(machine));
+    findings.push(frost_textures(machine));
     findings.extend(weight_files(machine));
     findings.push(writable(results.root()));
     findings.push(free_space(results.root()));
@@ -119,6 +121,19 @@ fn datasets(machine: &Machine) -> Vec<Finding> {
         None => found(Level::Note, "shapes has no folder: set `data_dirs`".to_owned()),
     });
     findings
+}
+
+fn frost_textures(machine: &Machine) -> Finding {
+    let (level, text) = match frost::find(&machine.data_dirs) {
+        Ok(Some(dir)) => (Level::Good, format!("ImageNet-C's textures in `{}`", dir.display())),
+        Ok(None) => {
+            let text = "no textures in `frost/` of a data folder: frost is drawn, and left out of \
+                        means as `frost*`";
+            (Level::Note, text.to_owned())
+        }
+        Err(error) => (Level::Note, error.to_string()),
+    };
+    Finding { level, topic: "frost", text }
 }
 
 fn weight_files(machine: &Machine) -> Vec<Finding> {
