@@ -152,7 +152,9 @@ impl Kept {
             }
         }
         let scale = self.layout.scale();
-        q.iter_mut().for_each(|value| *value *= scale);
+        for value in &mut q {
+            *value *= scale;
+        }
         [q, k, v]
     }
 
@@ -170,6 +172,7 @@ impl Kept {
         (joined, outputs.into_iter().flat_map(|output| output.log_sums).collect())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "as `operation::Differentiate` has it")]
     fn backward(self, gradient: Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
         let Layout { batch, n_tokens, n_heads, head_dim } = self.layout;
         let gradients: Vec<_> = (0..batch * n_heads)

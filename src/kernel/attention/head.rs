@@ -51,6 +51,7 @@ struct Forward<'a>(&'a Inputs<'a>);
 impl WithSimd for Forward<'_> {
     type Output = Output;
 
+    #[expect(clippy::inline_always, reason = "vectorised in the dispatched function only")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Output {
         let (inputs, d) = (self.0, self.0.head_dim);
@@ -72,7 +73,9 @@ impl WithSimd for Forward<'_> {
             for (row, values) in values.chunks_exact_mut(d).enumerate() {
                 block.unpack_row(row, values);
                 let inverse = 1.0 / sums[row];
-                values.iter_mut().for_each(|value| *value *= inverse);
+                for value in values.iter_mut() {
+                    *value *= inverse;
+                }
                 log_sums[row] = maxima[row] + sums[row].ln();
             }
         }
@@ -84,7 +87,9 @@ impl WithSimd for Forward<'_> {
 fn mask(scores: &mut Panels, n_tokens: usize) {
     let n_last = n_tokens % WIDTH;
     if let (Some(last), true) = (scores.panels_mut().last(), n_last > 0) {
-        last.iter_mut().for_each(|row| row.0[n_last..].fill(f32::NEG_INFINITY));
+        for row in last.iter_mut() {
+            row.0[n_last..].fill(f32::NEG_INFINITY);
+        }
     }
 }
 
@@ -126,6 +131,7 @@ struct Backward<'a> {
 impl WithSimd for Backward<'_> {
     type Output = [Vec<f32>; 3];
 
+    #[expect(clippy::inline_always, reason = "vectorised in the dispatched function only")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> [Vec<f32>; 3] {
         let Self { inputs, log_sums, gradient } = self;
