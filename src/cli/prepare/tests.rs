@@ -121,7 +121,7 @@ fn a_set_of_another_dataset_gets_its_root_and_fingerprint() {
     let cells = prepare_in(temp.path(), vec![spec.clone()]).unwrap();
     let names: Vec<_> = cells[0].facts.sets.iter().map(|set| set.name.as_str()).collect();
     assert_eq!(names, ["shapes/val", "shapes/train"]);
-    assert_eq!((&cells[0].facts.sets[0].set, cells[0].requests.len()), (&other, 18));
+    assert_eq!((&cells[0].facts.sets[0].set, cells[0].requests.len()), (&other, 32));
     // Two sets of one name that differ.
     spec.eval.sets =
         vec!["val".into(), EvalSet::Other { data: shapes(1, 2), split: "val".to_owned() }];
