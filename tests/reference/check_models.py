@@ -26,7 +26,8 @@ def main() -> None:
     print("| model | file | input | patches | class | layers | relative | |")
     print("|---|---|---|---:|---:|---:|---:|---|", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        for model in json.loads((args.models / "models.json").read_text()):
+        for about in sorted(args.models.glob("*/model.json")):
+            model = json.loads(about.read_text())
             if args.only and model["name"] not in args.only:
                 continue
             for file in model["files"]:

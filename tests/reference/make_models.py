@@ -1,12 +1,13 @@
 """Writes models of real size with random weights, as each kind of file there is, and what the
-official code gives for them: FOLDER/<model>/{*.pth, hf/, hf_sharded/, timm.safetensors,
-expected_<size>.safetensors}, FOLDER/input_<size>.safetensors and FOLDER/models.json.
+official code gives for them: FOLDER/<model>/{official.pth, hf/, hf_sharded/, timm.safetensors,
+expected_<size>.safetensors, model.json} and FOLDER/input_<size>.safetensors.
 
 transformers and timm load what is written and are compared with the official code too. For plain
 DINOv2 they differ from it away from 518 px, where they leave out the offset of 0.1.
 """
 
 import argparse
+import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -201,8 +202,10 @@ def hugging_face_class(spec: Spec):
     return DINOv3ViTModel, config
 
 
-def write_hugging_face(model: torch.nn.Module, spec: Spec, folder: Path) -> PreTrainedModel:
-    """Folders as transformers itself writes them, one in a single file and one in shards."""
+def write_hugging_face(
+    model: torch.nn.Module, spec: Spec, folder: Path, sharded: bool
+) -> PreTrainedModel:
+    """Folders as transformers itself writes them, in a single file and in shards."""
     kind, config = hugging_face_class(spec)
     single = folder / "hf"
     single.mkdir(exist_ok=True)
@@ -214,8 +217,9 @@ def write_hugging_face(model: torch.nn.Module, spec: Spec, folder: Path) -> PreT
     problems = {key: value for key, value in info.items() if value}
     assert not problems, f"transformers cannot load what was written: {problems}"
     loaded.save_pretrained(single)
-    n_bytes = sum(p.numel() * p.element_size() for p in loaded.parameters())
-    loaded.save_pretrained(folder / "hf_sharded", max_shard_size=n_bytes // 3)
+    if sharded:
+        n_bytes = sum(p.numel() * p.element_size() for p in loaded.parameters())
+        loaded.save_pretrained(folder / "hf_sharded", max_shard_size=n_bytes // 3)
     return loaded.float().eval()
 
 
@@ -226,21 +230,36 @@ def write_timm(model: torch.nn.Module, spec: Spec, folder: Path) -> torch.nn.Mod
         spec.timm, depth=spec.depth, num_classes=0, dynamic_img_size=True, **options
     )
     module = timm.models.vision_transformer if spec.family == "dinov2" else timm.models.eva
-    theirs.load_state_dict(module.checkpoint_filter_fn(model.state_dict(), theirs))
+    # It prints a line for every bias that the model has no place for.
+    with contextlib.redirect_stdout(None):
+        state = module.checkpoint_filter_fn(model.state_dict(), theirs)
+    theirs.load_state_dict(state)
     state = {name: tensor.to(spec.dtype) for name, tensor in theirs.state_dict().items()}
     save_file(state, folder / "timm.safetensors")
     return theirs.eval()
 
 
-def write_official(model: torch.nn.Module, spec: Spec, folder: Path) -> None:
+def write_official(model: torch.nn.Module, spec: Spec, folder: Path, files: list[str]) -> None:
     state = {
         name: tensor if name.endswith("periods") else tensor.to(spec.dtype)
         for name, tensor in model.state_dict().items()
     }
-    torch.save(state, folder / f"{folder.name}_pretrain.pth")
-    legacy = folder / f"{folder.name}_legacy.pth"
-    torch.save(state, legacy, _use_new_zipfile_serialization=False)
-    save_file(state, folder / "official.safetensors")
+    torch.save(state, folder / "official.pth")
+    if "official_legacy.pth" in files:
+        legacy = folder / "official_legacy.pth"
+        torch.save(state, legacy, _use_new_zipfile_serialization=False)
+    if "official.safetensors" in files:
+        save_file(state, folder / "official.safetensors")
+
+
+def kinds(spec: Spec) -> list[str]:
+    """The kinds of file to write: all of them for small models, 7B in shards as it is released."""
+    files = ["official.pth", "hf", "timm.safetensors"]
+    if spec.dim == 384:
+        files += ["official_legacy.pth", "official.safetensors"]
+    if spec.dim in (384, 4096):
+        files += ["hf_sharded"]
+    return files
 
 
 def input_path(folder: Path, size: tuple[int, int]) -> Path:
@@ -259,12 +278,13 @@ def image(size: tuple[int, int]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def write(name: str, spec: Spec, folder: Path, seed: int) -> dict:
+def write(name: str, spec: Spec, folder: Path, seed: int) -> None:
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
     model = build(spec, seed)
-    write_official(model, spec, target)
-    hugging_face = write_hugging_face(model, spec, target)
+    files = kinds(spec)
+    write_official(model, spec, target, files)
+    hugging_face = write_hugging_face(model, spec, target, "hf_sharded" in files)
     theirs = write_timm(model, spec, target)
     for size in spec.sizes:
         x = image(size)
@@ -281,37 +301,28 @@ def write(name: str, spec: Spec, folder: Path, seed: int) -> dict:
             off = ((other - tokens).abs().max() / tokens.abs().max()).item()
             print(f"{name:18} {size[0]}x{size[1]} {what:12} off by {off:.1e}", flush=True)
             assert off < 1e-4 or (plain and size != (518, 518)), "the file is not the model"
-    return {
+    about = {
         "name": name,
         "depth": spec.depth,
         "layers": layers(spec),
-        "sizes": list(spec.sizes),
-        "files": [
-            f"{name}_pretrain.pth",
-            f"{name}_legacy.pth",
-            "official.safetensors",
-            "hf",
-            "hf_sharded",
-            "timm.safetensors",
-        ],
+        "sizes": spec.sizes,
+        "files": files,
     }
+    (target / "model.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     official.add_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True, help="folder, about 8 GB")
+    parser.add_argument("--output", type=Path, required=True, help="folder, about 10 GB")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     args = parser.parse_args()
     official.put_on_path(args)
     torch.set_num_threads(2)
     logging.disable_progress_bar()
-    rows = [
-        write(name, MODELS[name], args.output, seed)
-        for seed, name in enumerate(MODELS)
-        if name in args.models
-    ]
-    (args.output / "models.json").write_text(json.dumps(rows, indent=1) + "\n")
+    for seed, name in enumerate(MODELS):
+        if name in args.models:
+            write(name, MODELS[name], args.output, seed)
 
 
 if __name__ == "__main__":
