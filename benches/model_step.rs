@@ -23,6 +23,11 @@ use dino_sweep::model::{backbone, init, vit::Encoder};
 use dino_sweep::rng;
 use dino_sweep::train::optimizer::{AdamW, Rates};
 use dino_sweep::train::step::{self, Step};
+use mimalloc::MiMalloc;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Iterations before the clock starts.
 const WARM_UP: usize = 2;
