@@ -207,7 +207,7 @@ fn failed_to_decode(path: &Path, source: image::ImageError) -> Error {
 }
 
 /// Decoders are made for damaged files too, and panic at some nevertheless: zune-jpeg 0.5.15 slices
-/// out of range where the channels of several scans do not fit each other.
+/// out of range at `tests/data/faults/decoder_panics.jpg`.
 fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // What was half decoded is dropped.
     panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {

@@ -195,7 +195,6 @@ fn channels_sampled_as_none_can_be_are_refused() {
     let mut bytes = jpeg(&rgb(40, 30));
     let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     let refused = |bytes: &[u8]| decode_rgb(bytes, path()).unwrap_err().to_string();
-    // zune-jpeg 0.5.15 panics at some of these.
     bytes[frame + 11] = 0x01;
     insta::assert_snapshot!(refused(&bytes), @"`photo.bin` is damaged: the sampling of its channels is none that there is; fetch it again");
     bytes[frame + 11] = 0x11;
