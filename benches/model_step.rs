@@ -21,6 +21,11 @@ use dino_sweep::model::{backbone, init, vit::Encoder};
 use dino_sweep::rng;
 use dino_sweep::train::optimizer::{AdamW, Rates};
 use dino_sweep::train::step::{self, Step};
+use mimalloc::MiMalloc;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Iterations before the clock starts.
 const WARM_UP: usize = 2;
@@ -146,11 +151,7 @@ fn batch(args: &Args) -> Batch {
 }
 
 /// What is timed.
-fn iteration<'a>(
-    args: &Args,
-    network: &'a mut Network,
-    batch: &'a Batch,
-) -> Box<dyn FnMut() + 'a> {
+fn iteration<'a>(args: &Args, network: &'a mut Network, batch: &'a Batch) -> Box<dyn FnMut() + 'a> {
     let input_px = [args.px; 2];
     if args.mode == What::Forward {
         let mut network = network.without_gradients();

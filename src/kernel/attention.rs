@@ -28,9 +28,8 @@ impl Rotation {
     /// From cosines and sines `[n_tokens, head_dim]`.
     pub fn new(cos: Vec<f32>, sin: Vec<f32>, head_dim: usize, device: &Device) -> Self {
         let n_tokens = cos.len() / head_dim;
-        let table = |values| {
-            Tensor::from_data(TensorData::new(values, [1, 1, n_tokens, head_dim]), device)
-        };
+        let table =
+            |values| Tensor::from_data(TensorData::new(values, [1, 1, n_tokens, head_dim]), device);
         let mut turn = vec![0.0f32; head_dim * head_dim];
         let half = head_dim / 2;
         for i in 0..half {
@@ -51,7 +50,11 @@ impl Rotation {
 /// `softmax(q kᵀ / √head_dim) v` in each of `n_heads` heads, q and k turned by `rotation` first.
 ///
 /// All are `[batch, n_tokens, n_heads * head_dim]`.
-pub fn attention([q, k, v]: [Tensor<3>; 3], n_heads: usize, rotation: Option<&Rotation>) -> Tensor<3> {
+pub fn attention(
+    [q, k, v]: [Tensor<3>; 3],
+    n_heads: usize,
+    rotation: Option<&Rotation>,
+) -> Tensor<3> {
     if ![&q, &k, &v].into_iter().all(operation::is_ours) {
         return composed([q, k, v], n_heads, rotation);
     }
@@ -67,15 +70,17 @@ pub fn attention([q, k, v]: [Tensor<3>; 3], n_heads: usize, rotation: Option<&Ro
     };
     let (output, log_sums) = kept.forward();
     let output = Values::new(output, dims);
-    operation::finish([q, k, v], output, Kept { log_sums, ..kept }, Kept::backward)
+    operation::finish([q, k, v], output, Kept { log_sums, ..kept }, |kept, gradient, wanted| {
+        kept.backward(&gradient, wanted)
+    })
 }
 
 /// The same by Burn's operations.
 fn composed([q, k, v]: [Tensor<3>; 3], n_heads: usize, rotation: Option<&Rotation>) -> Tensor<3> {
     let [batch, n_tokens, dim] = q.dims();
     // [b, n, dim] -> [b, heads, n, head_dim]
-    let [q, k, v] = [q, k, v]
-        .map(|t| t.reshape([batch, n_tokens, n_heads, dim / n_heads]).swap_dims(1, 2));
+    let [q, k, v] =
+        [q, k, v].map(|t| t.reshape([batch, n_tokens, n_heads, dim / n_heads]).swap_dims(1, 2));
     let turned = |t| match rotation {
         Some(rotation) => rotation.rotate(t),
         None => t,
@@ -149,7 +154,9 @@ impl Kept {
             }
         }
         let scale = self.layout.scale();
-        q.iter_mut().for_each(|value| *value *= scale);
+        for value in &mut q {
+            *value *= scale;
+        }
         [q, k, v]
     }
 
@@ -167,7 +174,7 @@ impl Kept {
         (joined, outputs.into_iter().flat_map(|output| output.log_sums).collect())
     }
 
-    fn backward(self, gradient: Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
+    fn backward(&self, gradient: &Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
         let Layout { batch, n_tokens, n_heads, head_dim } = self.layout;
         let gradients: Vec<_> = (0..batch * n_heads)
             .into_par_iter()
@@ -178,7 +185,9 @@ impl Kept {
                 let gradient = self.layout.take(gradient.slice(), of);
                 let mut found = head::backward(&inputs, log_sums, &gradient);
                 let scale = self.layout.scale();
-                found[0].iter_mut().for_each(|value| *value *= scale);
+                for value in &mut found[0] {
+                    *value *= scale;
+                }
                 if let Some([cos, sin]) = &self.turn {
                     for rows in &mut found[..2] {
                         turn_back(rows, head_dim, cos.slice(), sin.slice());

@@ -6,7 +6,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::rng;
 
 /// An operation or a composition on N tensors of three dimensions.
-pub(super) trait Function<const N: usize>: Fn([Tensor<3>; N]) -> Tensor<3> + Copy + Sync {}
+pub(super) trait Function<const N: usize>:
+    Fn([Tensor<3>; N]) -> Tensor<3> + Copy + Sync
+{
+}
 impl<const N: usize, F: Fn([Tensor<3>; N]) -> Tensor<3> + Copy + Sync> Function<N> for F {}
 
 /// Standard normal.

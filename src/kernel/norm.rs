@@ -12,11 +12,7 @@ use super::operation::{self, Operand, Values};
 const ROWS: usize = 32;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` of each row of `[.., n_rows, dim]`.
-pub fn layer_norm(
-    x: Tensor<3>,
-    [weight, bias]: [Tensor<1>; 2],
-    eps: f64,
-) -> Tensor<3> {
+pub fn layer_norm(x: Tensor<3>, [weight, bias]: [Tensor<1>; 2], eps: f64) -> Tensor<3> {
     if !operation::is_ours(&x) || ![&weight, &bias].into_iter().all(operation::is_ours) {
         return module::layer_norm(x, weight, Some(bias), eps);
     }

@@ -98,11 +98,11 @@ pub(super) fn finish<const D: usize, const N: usize, K: Clone + Send + Debug + '
     let guards = operands.map(|Operand { values, node }| {
         node.unwrap_or_else(|| FloatTensor::<Autodiff<Flex>>::new(values.0).node())
     });
-    let output = match Step(differentiate).prepare::<NoCheckpointing>(guards).compute_bound().stateful()
-    {
-        OpsKind::Tracked(step) => step.finish(kept, output.0),
-        OpsKind::UnTracked(step) => step.finish(output.0),
-    };
+    let output =
+        match Step(differentiate).prepare::<NoCheckpointing>(guards).compute_bound().stateful() {
+            OpsKind::Tracked(step) => step.finish(kept, output.0),
+            OpsKind::UnTracked(step) => step.finish(output.0),
+        };
     Tensor::from_primitive::<Autodiff<Flex>>(output)
 }
 

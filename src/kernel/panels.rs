@@ -10,6 +10,10 @@ use pulp::Simd;
 /// Columns of a panel.
 pub(super) const WIDTH: usize = 32;
 
+/// Rows are padded to a multiple of this: whole tiles of any instruction set, whole panels of the
+/// transpose.
+pub(super) const HEIGHT: usize = 96;
+
 /// Vectors of a tile's row.
 const VECTORS: usize = 2;
 
@@ -18,9 +22,26 @@ const VECTORS: usize = 2;
 #[repr(C, align(128))]
 pub(super) struct Row(pub [f32; WIDTH]);
 
+#[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
+impl Row {
+    #[inline(always)]
+    pub(super) fn sum<S: Simd>(&self, simd: S) -> f32 {
+        let vectors = S::as_simd_f32s(&self.0).0;
+        let sum = vectors[1..].iter().fold(vectors[0], |sum, v| simd.add_f32s(sum, *v));
+        simd.reduce_sum_f32s(sum)
+    }
+
+    #[inline(always)]
+    pub(super) fn max<S: Simd>(&self, simd: S) -> f32 {
+        let vectors = S::as_simd_f32s(&self.0).0;
+        let max = vectors[1..].iter().fold(vectors[0], |max, v| simd.max_f32s(max, *v));
+        simd.reduce_max_f32s(max)
+    }
+}
+
 const ZERO: Row = Row([0.0; WIDTH]);
 
-/// A matrix, padded by zeros to whole panels and to a multiple of [`WIDTH`] rows.
+/// A matrix, padded by zeros to whole panels and to a multiple of [`HEIGHT`] rows.
 #[derive(Debug, Clone)]
 pub(super) struct Panels {
     /// Padded.
@@ -30,7 +51,7 @@ pub(super) struct Panels {
 
 impl Panels {
     pub(super) fn zeros(rows: usize, columns: usize) -> Self {
-        let rows = rows.next_multiple_of(WIDTH);
+        let rows = rows.next_multiple_of(HEIGHT);
         Self { rows, data: vec![ZERO; rows * columns.div_ceil(WIDTH)] }
     }
 
@@ -49,8 +70,7 @@ impl Panels {
     /// The transpose of `values`, which is `[rows, columns]`, row-major.
     pub(super) fn pack_transposed(values: &[f32], columns: usize) -> Self {
         let mut out = Self::zeros(columns, values.len() / columns);
-        for (panel, from) in
-            out.data.chunks_exact_mut(out.rows).zip(values.chunks(WIDTH * columns))
+        for (panel, from) in out.data.chunks_exact_mut(out.rows).zip(values.chunks(WIDTH * columns))
         {
             for (x, from) in from.chunks_exact(columns).enumerate() {
                 for (to, value) in panel.iter_mut().zip(from) {
@@ -83,7 +103,7 @@ impl Panels {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub of: &'a Panels,
-    /// A multiple of [`WIDTH`].
+    /// A multiple of [`HEIGHT`].
     pub first: usize,
     /// How many; rounded up to whole tiles.
     pub n: usize,
@@ -94,9 +114,9 @@ pub(super) struct Rows<'a> {
 #[inline(always)]
 pub(super) fn product<S: Simd>(simd: S, a: Rows<'_>, b: &Panels, out: &mut Panels) {
     if S::F32_LANES == 16 {
-        product_tiled::<S, 8>(simd, a, b, out);
+        product_tiled::<S, 12>(simd, a, b, out);
     } else {
-        product_tiled::<S, 4>(simd, a, b, out);
+        product_tiled::<S, 6>(simd, a, b, out);
     }
 }
 

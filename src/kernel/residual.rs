@@ -14,11 +14,13 @@ pub fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {
     if ![&x, &y].into_iter().all(operation::is_ours) || !operation::is_ours(&scale) {
         return x + y * scale.unsqueeze();
     }
+    let shape = x.dims();
     let [x, mut y, scale] = [Operand::new(x), Operand::new(y), Operand::new(scale)];
     let kept = Kept {
         // Only the scale's gradient needs y, whose memory the result takes otherwise.
         y: scale.is_tracked().then(|| y.values.clone()),
         scale: scale.values.clone(),
+        shape,
     };
     let mut output = y.values.clone();
     if kept.y.is_none() {
@@ -41,34 +43,47 @@ pub fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {
                 },
             );
         });
-    operation::finish([x, y, scale], output, kept, Kept::backward)
+    operation::finish([x, y, scale], output, kept, |kept, gradient, wanted| {
+        kept.backward(&gradient, wanted)
+    })
 }
 
 #[derive(Debug, Clone)]
 struct Kept {
     y: Option<Values>,
     scale: Values,
+    shape: [usize; 3],
 }
 
 impl Kept {
-    fn backward(self, gradient: Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
+    fn backward(self, gradient: &Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
         let dim = self.scale.slice().len();
         let of_x = wanted[0].then(|| gradient.clone());
-        let of_scale = self.y.map(|y| Values::new(sum_rows(gradient.slice(), y.slice(), dim), [dim]));
+        let of_scale =
+            self.y.map(|y| Values::new(sum_rows(gradient.slice(), y.slice(), dim), [dim]));
         if !wanted[1] {
             return [of_x, None, of_scale];
         }
-        let mut of_y = gradient;
-        of_y.slice_mut().par_chunks_mut(ROWS * dim).for_each(|rows| {
-            Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    for row in rows.chunks_exact_mut(dim) {
-                        row.iter_mut().zip(self.scale.slice()).for_each(|(g, scale)| *g *= scale);
-                    }
-                },
-            );
-        });
+        // x shares the gradient, so y's is written anew.
+        let mut of_y = vec![0.0f32; gradient.slice().len()];
+        of_y.par_chunks_mut(ROWS * dim).zip(gradient.slice().par_chunks(ROWS * dim)).for_each(
+            |(of_y, gradient)| {
+                Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        let rows = of_y.chunks_exact_mut(dim).zip(gradient.chunks_exact(dim));
+                        for (of_y, gradient) in rows {
+                            for ((y, g), scale) in
+                                of_y.iter_mut().zip(gradient).zip(self.scale.slice())
+                            {
+                                *y = g * scale;
+                            }
+                        }
+                    },
+                );
+            },
+        );
+        let of_y = Values::new(of_y, self.shape);
         [of_x, Some(of_y), of_scale]
     }
 }

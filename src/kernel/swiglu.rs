@@ -51,7 +51,8 @@ impl Kept {
     fn backward(self, mut gradient: Values, _: [bool; 2]) -> [Option<Values>; 2] {
         // The gate's gradient takes the memory of the result's, x's that of x.
         let Self { gate, mut x } = self;
-        let both = gradient.slice_mut().par_chunks_mut(CHUNK).zip(x.slice_mut().par_chunks_mut(CHUNK));
+        let both =
+            gradient.slice_mut().par_chunks_mut(CHUNK).zip(x.slice_mut().par_chunks_mut(CHUNK));
         both.zip(gate.slice().par_chunks(CHUNK)).for_each(|((gradient, x), gate)| {
             Arch::new().dispatch(
                 #[inline(always)]

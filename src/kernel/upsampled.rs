@@ -2,14 +2,19 @@
 //! its gradient, and the arg max.
 //!
 //! At 150 classes, 512 px and a batch of 16, one tensor of full-size logits is 2.5 GB; here a
-//! row of them lives at a time. Rows are summed in a fixed order whatever the number of threads.
+//! pixel of them lives at a time. Sums run in a fixed order whatever the number of threads.
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::bilinear::{Tap, taps};
+use super::lanes::exp;
 
 /// Class index that neither loss nor gradient sees.
 pub const IGNORED: u8 = 255;
+
+/// Classes are padded to a multiple of this, the widest vector there is.
+const LANES: usize = 16;
 
 /// Logits of one batch on the patch grid.
 #[derive(Debug, Clone, Copy)]
@@ -43,24 +48,36 @@ pub fn cross_entropy(logits: Logits<'_>, targets: &[u8], size: [usize; 2]) -> Cr
     let batch = logits.values.len() / n_in;
     assert_eq!(targets.len(), batch * n_out, "a target for every pixel of the batch");
     let labelled = targets.iter().filter(|t| **t != IGNORED).count();
+    assert!(
+        targets.iter().all(|t| *t == IGNORED || usize::from(*t) < logits.n_classes),
+        "targets are checked when loaded"
+    );
     let inverse = if labelled == 0 { 0.0 } else { 1.0 / labelled as f32 };
     let axes = Axes::new(logits.grid, size);
-    // One task an output row, then each grid row gathers its tasks' shares in order.
-    let rows: Vec<(f64, Vec<f32>)> = (0..batch * size[0])
+    // One task a band of output rows that lie below the same grid row; then each grid row gathers
+    // the shares of the band below it and of the one above it.
+    let bands: Vec<&[Tap]> = axes.vertical.chunk_by(|a, b| a.low == b.low).collect();
+    let starts: Vec<usize> =
+        bands.iter().scan(0, |at, band| Some(std::mem::replace(at, *at + band.len()))).collect();
+    let shares: Vec<Shares> = (0..batch * bands.len())
         .into_par_iter()
         .map(|task| {
-            let (image, y) = (task / size[0], task % size[0]);
-            let values = &logits.values[image * n_in..(image + 1) * n_in];
-            let row_targets = &targets[image * n_out + y * size[1]..][..size[1]];
-            row_loss(values, logits, &axes, (y, row_targets))
+            let (image, band) = (task / bands.len(), task % bands.len());
+            let values = &logits.values[image * n_in..][..n_in];
+            let first = image * n_out + starts[band] * size[1];
+            let targets = &targets[first..][..bands[band].len() * size[1]];
+            let horizontal = &axes.horizontal;
+            let vertical = bands[band];
+            Arch::new().dispatch(Band { values, logits, vertical, horizontal, targets })
         })
         .collect();
-    let loss: f64 = rows.iter().map(|(loss, _)| loss).sum();
+    let loss: f64 = shares.iter().map(|share| share.loss).sum();
     let mut gradient = vec![0.0f32; logits.values.len()];
-    gradient.par_chunks_exact_mut(n_in).enumerate().for_each(|(image, gradient)| {
-        for y in 0..size[0] {
-            let tap = axes.vertical[y];
-            spread(&rows[image * size[0] + y].1, tap, logits.grid, gradient, inverse);
+    let shares = shares.par_chunks_exact(bands.len());
+    gradient.par_chunks_exact_mut(n_in).zip(shares).for_each(|(gradient, shares)| {
+        for (share, band) in shares.iter().zip(&bands) {
+            share.low.add_to(gradient, logits.grid, (band[0].low, inverse));
+            share.high.add_to(gradient, logits.grid, (band[0].high, inverse));
         }
     });
     CrossEntropy { loss: loss * f64::from(inverse), gradient }
@@ -91,59 +108,129 @@ fn blend(values: &[f32], logits: Logits<'_>, tap: Tap) -> Vec<f32> {
     line
 }
 
-/// Summed loss of one output row, and d loss / d blended grid row `[n_classes, grid width]`.
-fn row_loss(
-    values: &[f32],
-    logits: Logits<'_>,
-    axes: &Axes,
-    (y, targets): (usize, &[u8]),
-) -> (f64, Vec<f32>) {
-    let width = logits.grid[1];
-    let line = blend(values, logits, axes.vertical[y]);
-    let mut gradient = vec![0.0f32; line.len()];
-    let mut at = vec![0.0f32; logits.n_classes];
-    let mut loss = 0.0f64;
-    for (tap, target) in axes.horizontal.iter().zip(targets) {
-        if *target == IGNORED {
-            continue;
-        }
-        assert!(usize::from(*target) < logits.n_classes, "targets are checked when loaded");
-        let (low, high) = (1.0 - tap.weight_high, tap.weight_high);
-        let mut max = f32::NEG_INFINITY;
-        for (value, row) in at.iter_mut().zip(line.chunks_exact(width)) {
-            *value = row[tap.low] * low + row[tap.high] * high;
-            max = max.max(*value);
-        }
-        let of_target = at[usize::from(*target)] - max;
-        let mut sum = 0.0f32;
-        for value in &mut at {
-            *value = (*value - max).exp();
-            sum += *value;
-        }
-        loss += f64::from(sum.ln() - of_target);
-        let inverse = 1.0 / sum;
-        for (class, (value, row)) in at.iter().zip(gradient.chunks_exact_mut(width)).enumerate() {
-            let one_hot = if class == usize::from(*target) { 1.0 } else { 0.0 };
-            let slope = value * inverse - one_hot;
-            row[tap.low] += slope * low;
-            row[tap.high] += slope * high;
-        }
-    }
-    (loss, gradient)
+/// Logits (or their gradients) along one grid row: `[width, classes]`, classes padded.
+#[derive(Debug, Clone)]
+struct Line {
+    values: Vec<f32>,
+    /// A multiple of [`LANES`].
+    classes: usize,
 }
 
-/// Adds one output row's gradient to the two grid rows it was blended from.
-fn spread(line: &[f32], tap: Tap, grid: [usize; 2], gradient: &mut [f32], scale: f32) {
-    let [height, width] = grid;
-    for (plane, row) in gradient.chunks_exact_mut(height * width).zip(line.chunks_exact(width)) {
-        let mut add = |at: usize, weight: f32| {
-            for (sum, value) in plane[at * width..][..width].iter_mut().zip(row) {
-                *sum += value * weight;
-            }
-        };
-        add(tap.low, (1.0 - tap.weight_high) * scale);
-        add(tap.high, tap.weight_high * scale);
+impl Line {
+    fn filled(width: usize, n_classes: usize, value: f32) -> Self {
+        let classes = n_classes.next_multiple_of(LANES);
+        Self { values: vec![value; width * classes], classes }
     }
+
+    fn at(&self, x: usize) -> &[f32] {
+        &self.values[x * self.classes..][..self.classes]
+    }
+
+    fn at_mut(&mut self, x: usize) -> &mut [f32] {
+        &mut self.values[x * self.classes..][..self.classes]
+    }
+
+    /// Adds itself times `scale` to row `y` of `[n_classes, height, width]`.
+    fn add_to(&self, planes: &mut [f32], grid: [usize; 2], (y, scale): (usize, f32)) {
+        for (class, plane) in planes.chunks_exact_mut(grid[0] * grid[1]).enumerate() {
+            let row = &mut plane[y * grid[1]..][..grid[1]];
+            for (x, sum) in row.iter_mut().enumerate() {
+                *sum += self.values[x * self.classes + class] * scale;
+            }
+        }
+    }
+}
+
+/// What a band of output rows gives: its summed loss, and d loss / d logits of the two grid rows
+/// it lies between.
+struct Shares {
+    loss: f64,
+    low: Line,
+    high: Line,
+}
+
+/// Output rows between the same two grid rows of one image.
+struct Band<'a> {
+    /// `[n_classes, height, width]`
+    values: &'a [f32],
+    logits: Logits<'a>,
+    vertical: &'a [Tap],
+    horizontal: &'a [Tap],
+    targets: &'a [u8],
+}
+
+#[expect(clippy::inline_always, reason = "as `WithSimd` demands")]
+impl WithSimd for Band<'_> {
+    type Output = Shares;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Shares {
+        let (width, n_classes) = (self.logits.grid[1], self.logits.n_classes);
+        let zero = Line::filled(width, n_classes, 0.0);
+        let mut shares = Shares { loss: 0.0, low: zero.clone(), high: zero.clone() };
+        // Classes that only fill up a vector take no part in the softmax.
+        let mut line = Line::filled(width, n_classes, -1e30);
+        let mut pixel = vec![0.0f32; line.classes];
+        for (tap, targets) in
+            self.vertical.iter().zip(self.targets.chunks_exact(self.horizontal.len()))
+        {
+            for (class, row) in
+                blend(self.values, self.logits, *tap).chunks_exact(width).enumerate()
+            {
+                for (x, value) in row.iter().enumerate() {
+                    line.values[x * line.classes + class] = *value;
+                }
+            }
+            let mut gradient = zero.clone();
+            for (across, target) in self.horizontal.iter().zip(targets) {
+                if *target != IGNORED {
+                    let at = (across, usize::from(*target));
+                    shares.loss += pixel_loss(simd, &line, at, (&mut pixel, &mut gradient));
+                }
+            }
+            for ((low, high), g) in
+                shares.low.values.iter_mut().zip(&mut shares.high.values).zip(&gradient.values)
+            {
+                *low += g * (1.0 - tap.weight_high);
+                *high += g * tap.weight_high;
+            }
+        }
+        shares
+    }
+}
+
+/// The loss of one pixel; its gradient is added to that of the line.
+#[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
+#[inline(always)]
+fn pixel_loss<S: Simd>(
+    simd: S,
+    line: &Line,
+    (tap, target): (&Tap, usize),
+    (pixel, gradient): (&mut [f32], &mut Line),
+) -> f64 {
+    let (low, high) = (1.0 - tap.weight_high, tap.weight_high);
+    for ((value, a), b) in pixel.iter_mut().zip(line.at(tap.low)).zip(line.at(tap.high)) {
+        *value = a * low + b * high;
+    }
+    let of_target = pixel[target];
+    let vectors = S::as_simd_f32s(pixel).0;
+    let max = vectors[1..].iter().fold(vectors[0], |max, v| simd.max_f32s(max, *v));
+    let max = simd.reduce_max_f32s(max);
+    for value in &mut *pixel {
+        *value = exp(*value - max);
+    }
+    let vectors = S::as_simd_f32s(pixel).0;
+    let sum = vectors[1..].iter().fold(vectors[0], |sum, v| simd.add_f32s(sum, *v));
+    let sum = simd.reduce_sum_f32s(sum);
+    for (x, weight) in [(tap.low, low), (tap.high, high)] {
+        let share = weight / sum;
+        let gradient = gradient.at_mut(x);
+        for (g, value) in gradient.iter_mut().zip(&*pixel) {
+            *g += value * share;
+        }
+        gradient[target] -= weight;
+    }
+    f64::from(sum.ln() - (of_target - max))
 }
 
 /// Class of the largest logit of one image at `size`, upsampled bilinearly; row-major.
@@ -242,6 +329,21 @@ mod tests {
         check([2, 6, 4, 5], [56, 70]);
         check([1, 3, 1, 1], [7, 9]);
         check([3, 2, 9, 4], [5, 3]);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let (shape, size) = ([2, 21, 5, 6], [70, 84]);
+        let values = random(shape.iter().product());
+        let targets = targets(2 * size[0] * size[1], 21);
+        let run = |n| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+            let logits = Logits { values: &values, n_classes: 21, grid: [5, 6] };
+            pool.install(|| cross_entropy(logits, &targets, size))
+        };
+        let one = run(1);
+        assert_eq!(run(2), one);
+        assert_eq!(run(8), one);
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! One head of attention on plain slices: forward, and backward by recomputed scores.
 //!
-//! Blocks of 64 queries meet all keys at a time, so that only a block's scores ever exist, in the
+//! Blocks of 96 queries meet all keys at a time, so that only a block's scores ever exist, in the
 //! cache; the backward pass works them out again from the queries, the keys and each query's
 //! log-sum-exp (Dao et al. 2022, arXiv:2205.14135).
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::super::lanes::exp;
-use super::super::panels::{Panels, Row, Rows, WIDTH, add_transposed, product};
+use super::super::panels::{HEIGHT, Panels, Row, Rows, WIDTH, add_transposed, product};
 
-/// Queries that are worked on together; a multiple of [`WIDTH`].
-const BLOCK: usize = 64;
+/// Queries that are worked on together.
+const BLOCK: usize = HEIGHT;
 
 /// What one head attends with; each `[n_tokens, head_dim]`, row-major.
 pub(super) struct Inputs<'a> {
@@ -48,6 +48,7 @@ pub(super) fn backward(inputs: &Inputs<'_>, log_sums: &[f32], gradient: &[f32]) 
 
 struct Forward<'a>(&'a Inputs<'a>);
 
+#[expect(clippy::inline_always, reason = "as `WithSimd` demands")]
 impl WithSimd for Forward<'_> {
     type Output = Output;
 
@@ -60,20 +61,21 @@ impl WithSimd for Forward<'_> {
         let v = Panels::pack(inputs.v, d);
         let mut scores = Panels::zeros(BLOCK, n_tokens);
         let mut block = Panels::zeros(BLOCK, d);
-        let mut out =
-            Output { values: vec![0.0; inputs.q.len()], log_sums: vec![0.0; n_tokens] };
+        let mut out = Output { values: vec![0.0; inputs.q.len()], log_sums: vec![0.0; n_tokens] };
         let blocks = out.values.chunks_mut(BLOCK * d).zip(out.log_sums.chunks_mut(BLOCK));
         for (i, (values, log_sums)) in blocks.enumerate() {
             let n = log_sums.len();
             product(simd, Rows { of: &q, first: i * BLOCK, n }, &k, &mut scores);
             mask(&mut scores, n_tokens);
             let (mut maxima, mut sums) = ([0.0; BLOCK], [0.0; BLOCK]);
-            exponentials(&mut scores, &mut maxima, &mut sums);
+            exponentials(simd, &mut scores, &mut maxima, &mut sums);
             product(simd, Rows { of: &scores, first: 0, n }, &v, &mut block);
             for (row, values) in values.chunks_exact_mut(d).enumerate() {
                 block.unpack_row(row, values);
                 let inverse = 1.0 / sums[row];
-                values.iter_mut().for_each(|value| *value *= inverse);
+                for value in values {
+                    *value *= inverse;
+                }
                 log_sums[row] = maxima[row] + sums[row].ln();
             }
         }
@@ -85,24 +87,33 @@ impl WithSimd for Forward<'_> {
 fn mask(scores: &mut Panels, n_tokens: usize) {
     let n_last = n_tokens % WIDTH;
     if let (Some(last), true) = (scores.panels_mut().last(), n_last > 0) {
-        last.iter_mut().for_each(|row| row.0[n_last..].fill(f32::NEG_INFINITY));
+        for row in last {
+            row.0[n_last..].fill(f32::NEG_INFINITY);
+        }
     }
 }
 
 /// Scores become exponentials of their distance to the row's largest; and the sums of those.
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
-fn exponentials(scores: &mut Panels, maxima: &mut [f32; BLOCK], sums: &mut [f32; BLOCK]) {
+fn exponentials<S: Simd>(
+    simd: S,
+    scores: &mut Panels,
+    maxima: &mut [f32; BLOCK],
+    sums: &mut [f32; BLOCK],
+) {
     let mut lanes = [Row([f32::NEG_INFINITY; WIDTH]); BLOCK];
     for panel in scores.panels() {
         for (lanes, row) in lanes.iter_mut().zip(panel) {
-            for (max, score) in lanes.0.iter_mut().zip(&row.0) {
-                *max = if *score > *max { *score } else { *max };
+            // Left to the compiler, this becomes a loop over rows that gathers and scatters.
+            let lanes = S::as_mut_simd_f32s(&mut lanes.0).0;
+            for (max, score) in lanes.iter_mut().zip(S::as_simd_f32s(&row.0).0) {
+                *max = simd.max_f32s(*max, *score);
             }
         }
     }
     for (max, lanes) in maxima.iter_mut().zip(&lanes) {
-        *max = lanes.0.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        *max = lanes.max(simd);
     }
     let mut lanes = [Row([0.0; WIDTH]); BLOCK];
     for panel in scores.panels_mut() {
@@ -114,7 +125,7 @@ fn exponentials(scores: &mut Panels, maxima: &mut [f32; BLOCK], sums: &mut [f32;
         }
     }
     for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-        *sum = lanes.0.iter().sum();
+        *sum = lanes.sum(simd);
     }
 }
 
@@ -124,6 +135,7 @@ struct Backward<'a> {
     gradient: &'a [f32],
 }
 
+#[expect(clippy::inline_always, reason = "as `WithSimd` demands")]
 impl WithSimd for Backward<'_> {
     type Output = [Vec<f32>; 3];
 
@@ -149,7 +161,7 @@ impl WithSimd for Backward<'_> {
             product(simd, queries, &k_transposed, &mut weights);
             mask(&mut weights, n_tokens);
             product(simd, of_out, &v_transposed, &mut slopes);
-            differentiate(&mut weights, &mut slopes, log_sums);
+            differentiate(simd, &mut weights, &mut slopes, log_sums);
             add_transposed(simd, &weights, of_out, &mut of_v);
             add_transposed(simd, &slopes, queries, &mut of_k);
             product(simd, Rows { of: &slopes, first: 0, n }, &k, &mut of_q);
@@ -164,7 +176,7 @@ impl WithSimd for Backward<'_> {
 /// Scores become attention weights; gradients of the weights become gradients of the scores.
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
-fn differentiate(weights: &mut Panels, slopes: &mut Panels, log_sums: &[f32]) {
+fn differentiate<S: Simd>(simd: S, weights: &mut Panels, slopes: &mut Panels, log_sums: &[f32]) {
     let mut lanes = [Row([0.0; WIDTH]); BLOCK];
     for (weights, slopes) in weights.panels_mut().zip(slopes.panels()) {
         let rows = weights.iter_mut().zip(slopes).zip(lanes.iter_mut().zip(log_sums));
@@ -175,11 +187,14 @@ fn differentiate(weights: &mut Panels, slopes: &mut Panels, log_sums: &[f32]) {
             }
         }
     }
-    let means = lanes.map(|lanes| lanes.0.iter().sum::<f32>());
+    let means = lanes.each_ref().map(|lanes| lanes.sum(simd));
     for (weights, slopes) in weights.panels().zip(slopes.panels_mut()) {
         for ((weights, slopes), mean) in weights.iter().zip(slopes).zip(&means[..log_sums.len()]) {
-            for (weight, slope) in weights.0.iter().zip(&mut slopes.0) {
-                *slope = weight * (*slope - mean);
+            // As above: explicit vectors, or it becomes a loop over rows.
+            let mean = simd.splat_f32s(*mean);
+            let slopes = S::as_mut_simd_f32s(&mut slopes.0).0;
+            for (weight, slope) in S::as_simd_f32s(&weights.0).0.iter().zip(slopes) {
+                *slope = simd.mul_f32s(*weight, simd.sub_f32s(*slope, mean));
             }
         }
     }

@@ -34,9 +34,7 @@ impl Mlp {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         match self {
             Self::Gelu { fc1, fc2 } => fc2.forward(gelu(fc1.forward(x))),
-            Self::SwiGlu { w1, w2, w3 } => {
-                w3.forward(swiglu(w1.forward(x.clone()), w2.forward(x)))
-            }
+            Self::SwiGlu { w1, w2, w3 } => w3.forward(swiglu(w1.forward(x.clone()), w2.forward(x))),
         }
     }
 }
