@@ -84,32 +84,28 @@ def network(args):
             return out
 
     class Fpn(nn.Module):
-        """The geometrically right pyramid of ours: padded convolutions."""
+        """Ours: three stages of 128, 64 and 32 channels and a 3x3 classifier, bilinear resizing."""
 
         def __init__(self, dim, n_classes):
             super().__init__()
-            widths = [128, 64, 32, 21]
-            convs, laterals, d_in = [], [], dim
-            for i, width in enumerate(widths):
-                convs.append(
-                    nn.Sequential(
-                        nn.Conv2d(d_in, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()
-                    )
-                )
-                if i > 0:
-                    laterals.append(nn.Conv2d(dim, width, 1))
-                d_in = width
-            self.convs, self.laterals = nn.ModuleList(convs), nn.ModuleList(laterals)
+            widths = [dim, 128, 64, 32]
+            pairs = list(zip(widths, widths[1:]))
+            self.convs = nn.ModuleList(
+                nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairs
+            )
+            self.norms = nn.ModuleList(nn.BatchNorm2d(b) for _, b in pairs)
+            self.laterals = nn.ModuleList(nn.Conv2d(dim, b, 1) for _, b in pairs)
             self.classifier = nn.Conv2d(widths[-1], n_classes, 3, padding=1)
 
         def forward(self, maps):
-            x = self.convs[0](maps[-1])
-            for i, (conv, lateral) in enumerate(zip(self.convs[1:], self.laterals)):
-                if i < 2:
-                    x = F.interpolate(x, scale_factor=2, mode="bilinear")
-                x = conv(x)
+            x, height, width = maps[-1], *maps[-1].shape[-2:]
+            for i, (conv, norm, lateral) in enumerate(zip(self.convs, self.norms, self.laterals)):
+                size = (height << i, width << i)
+                if i > 0:
+                    x = F.interpolate(x, size=size, mode="bilinear")
+                x = F.relu(norm(conv(x)))
                 side = lateral(maps[-2 - i])
-                x = x + F.interpolate(side, size=x.shape[-2:], mode="bilinear")
+                x = x + (F.interpolate(side, size=size, mode="bilinear") if i > 0 else side)
             return self.classifier(x)
 
     class Network(nn.Module):

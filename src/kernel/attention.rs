@@ -70,7 +70,9 @@ pub fn attention(
     };
     let (output, log_sums) = kept.forward();
     let output = Values::new(output, dims);
-    operation::finish([q, k, v], output, Kept { log_sums, ..kept }, Kept::backward)
+    operation::finish([q, k, v], output, Kept { log_sums, ..kept }, |kept, gradient, wanted| {
+        kept.backward(&gradient, wanted)
+    })
 }
 
 /// The same by Burn's operations.
@@ -172,8 +174,7 @@ impl Kept {
         (joined, outputs.into_iter().flat_map(|output| output.log_sums).collect())
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "as `operation::Differentiate` has it")]
-    fn backward(self, gradient: Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
+    fn backward(&self, gradient: &Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
         let Layout { batch, n_tokens, n_heads, head_dim } = self.layout;
         let gradients: Vec<_> = (0..batch * n_heads)
             .into_par_iter()
@@ -184,7 +185,9 @@ impl Kept {
                 let gradient = self.layout.take(gradient.slice(), of);
                 let mut found = head::backward(&inputs, log_sums, &gradient);
                 let scale = self.layout.scale();
-                found[0].iter_mut().for_each(|value| *value *= scale);
+                for value in &mut found[0] {
+                    *value *= scale;
+                }
                 if let Some([cos, sin]) = &self.turn {
                     for rows in &mut found[..2] {
                         turn_back(rows, head_dim, cos.slice(), sin.slice());

@@ -43,7 +43,9 @@ pub fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {
                 },
             );
         });
-    operation::finish([x, y, scale], output, kept, Kept::backward)
+    operation::finish([x, y, scale], output, kept, |kept, gradient, wanted| {
+        kept.backward(&gradient, wanted)
+    })
 }
 
 #[derive(Debug, Clone)]
@@ -54,8 +56,7 @@ struct Kept {
 }
 
 impl Kept {
-    #[expect(clippy::needless_pass_by_value, reason = "as `operation::Differentiate` has it")]
-    fn backward(self, gradient: Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
+    fn backward(self, gradient: &Values, wanted: [bool; 3]) -> [Option<Values>; 3] {
         let dim = self.scale.slice().len();
         let of_x = wanted[0].then(|| gradient.clone());
         let of_scale =

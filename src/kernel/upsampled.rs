@@ -159,10 +159,10 @@ struct Band<'a> {
     targets: &'a [u8],
 }
 
+#[expect(clippy::inline_always, reason = "as `WithSimd` demands")]
 impl WithSimd for Band<'_> {
     type Output = Shares;
 
-    #[expect(clippy::inline_always, reason = "vectorised in the dispatched function only")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Shares {
         let (width, n_classes) = (self.logits.grid[1], self.logits.n_classes);
@@ -216,7 +216,7 @@ fn pixel_loss<S: Simd>(
     let vectors = S::as_simd_f32s(pixel).0;
     let max = vectors[1..].iter().fold(vectors[0], |max, v| simd.max_f32s(max, *v));
     let max = simd.reduce_max_f32s(max);
-    for value in pixel.iter_mut() {
+    for value in &mut *pixel {
         *value = exp(*value - max);
     }
     let vectors = S::as_simd_f32s(pixel).0;
@@ -225,7 +225,9 @@ fn pixel_loss<S: Simd>(
     for (x, weight) in [(tap.low, low), (tap.high, high)] {
         let share = weight / sum;
         let gradient = gradient.at_mut(x);
-        gradient.iter_mut().zip(&*pixel).for_each(|(g, value)| *g += value * share);
+        for (g, value) in gradient.iter_mut().zip(&*pixel) {
+            *g += value * share;
+        }
         gradient[target] -= weight;
     }
     f64::from(sum.ln() - (of_target - max))

@@ -160,4 +160,6 @@ pub fn is_lora(name: &str) -> bool {
 }
 
 #[cfg(test)]
+mod graph_tests;
+#[cfg(test)]
 pub(super) mod tests;

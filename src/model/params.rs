@@ -72,6 +72,16 @@ impl Slot<'_> {
         }
     }
 
+    /// Whether the tensor takes part in autodiff at all; what is frozen does not.
+    pub fn is_autodiff(&self) -> bool {
+        match self {
+            Self::Vector(t) => t.is_autodiff(),
+            Self::Matrix(t) | Self::Kernel(t, _) => t.is_autodiff(),
+            Self::Tokens(t) => t.is_autodiff(),
+            Self::Conv(t) => t.is_autodiff(),
+        }
+    }
+
     /// The values in file layout, f32, row-major; without autodiff.
     pub fn to_file(&self) -> Vec<f32> {
         let data = match self {

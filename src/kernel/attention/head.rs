@@ -48,10 +48,10 @@ pub(super) fn backward(inputs: &Inputs<'_>, log_sums: &[f32], gradient: &[f32]) 
 
 struct Forward<'a>(&'a Inputs<'a>);
 
+#[expect(clippy::inline_always, reason = "as `WithSimd` demands")]
 impl WithSimd for Forward<'_> {
     type Output = Output;
 
-    #[expect(clippy::inline_always, reason = "vectorised in the dispatched function only")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Output {
         let (inputs, d) = (self.0, self.0.head_dim);
@@ -73,7 +73,7 @@ impl WithSimd for Forward<'_> {
             for (row, values) in values.chunks_exact_mut(d).enumerate() {
                 block.unpack_row(row, values);
                 let inverse = 1.0 / sums[row];
-                for value in values.iter_mut() {
+                for value in values {
                     *value *= inverse;
                 }
                 log_sums[row] = maxima[row] + sums[row].ln();
@@ -87,7 +87,7 @@ impl WithSimd for Forward<'_> {
 fn mask(scores: &mut Panels, n_tokens: usize) {
     let n_last = n_tokens % WIDTH;
     if let (Some(last), true) = (scores.panels_mut().last(), n_last > 0) {
-        for row in last.iter_mut() {
+        for row in last {
             row.0[n_last..].fill(f32::NEG_INFINITY);
         }
     }
@@ -135,10 +135,10 @@ struct Backward<'a> {
     gradient: &'a [f32],
 }
 
+#[expect(clippy::inline_always, reason = "as `WithSimd` demands")]
 impl WithSimd for Backward<'_> {
     type Output = [Vec<f32>; 3];
 
-    #[expect(clippy::inline_always, reason = "vectorised in the dispatched function only")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> [Vec<f32>; 3] {
         let Self { inputs, log_sums, gradient } = self;
