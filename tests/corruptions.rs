@@ -270,12 +270,14 @@ fn stats(clean: &Rgb, corrupted: &Rgb) -> Stats {
     }
     stats.insert("ssim".to_owned(), ssim_sum / 3.0);
     let stride = corrupted.width as usize * 3;
-    let steps: Vec<_> = corrupted
-        .pixels
-        .chunks(stride)
-        .flat_map(|row| row.iter().zip(&row[3..]).map(|(a, b)| f64::from(a.abs_diff(*b))))
-        .collect();
-    stats.insert("hf".to_owned(), steps.iter().sum::<f64>() / steps.len() as f64);
+    let mut steps = 0u64;
+    for row in corrupted.pixels.chunks(stride) {
+        for (a, b) in row.iter().zip(&row[3..]) {
+            steps += u64::from(a.abs_diff(*b));
+        }
+    }
+    let n_steps = corrupted.pixels.len() - 3 * corrupted.height as usize;
+    stats.insert("hf".to_owned(), steps as f64 / n_steps as f64);
     stats
 }
 
@@ -295,16 +297,14 @@ fn ssim(a: &[f64], b: &[f64], width: usize) -> f64 {
     let (n, c1, c2) = ((SIDE * SIDE) as f64, 2.55f64.powi(2), 7.65f64.powi(2));
     // Levels are whole numbers, so running sums of their products are exact.
     let products = |at: usize| [a[at], b[at], a[at] * a[at], b[at] * b[at], a[at] * b[at]];
-    let add = |sums: &mut [f64; 5], sign: f64, values: [f64; 5]| {
-        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += sign * value);
-    };
     let mut columns = vec![[0.0; 5]; width];
     let (mut total, mut count) = (0.0, 0.0);
     for y in 0..a.len() / width {
         for (x, column) in columns.iter_mut().enumerate() {
-            add(column, 1.0, products(y * width + x));
-            if y >= SIDE {
-                add(column, -1.0, products((y - SIDE) * width + x));
+            let new = products(y * width + x);
+            let old = if y < SIDE { [0.0; 5] } else { products((y - SIDE) * width + x) };
+            for i in 0..5 {
+                column[i] += new[i] - old[i];
             }
         }
         if y + 1 < SIDE {
@@ -312,9 +312,9 @@ fn ssim(a: &[f64], b: &[f64], width: usize) -> f64 {
         }
         let mut sums = [0.0; 5];
         for x in 0..width {
-            add(&mut sums, 1.0, columns[x]);
-            if x >= SIDE {
-                add(&mut sums, -1.0, columns[x - SIDE]);
+            let old = if x < SIDE { [0.0; 5] } else { columns[x - SIDE] };
+            for i in 0..5 {
+                sums[i] += columns[x][i] - old[i];
             }
             if x + 1 < SIDE {
                 continue;
