@@ -1,7 +1,7 @@
 //! Frost: a texture of ice over the picture.
 //!
 //! ImageNet-C's textures are five photographs (a sixth lies beside them and is never drawn) that
-//! may not be copied here. Where a user has them they are used; else ice is drawn ([`ice`]), and
+//! may not be copied here. Where a user has them they are used; else ice is drawn (`ice`), and
 //! what it gives has a name of its own ([`Source::name`]).
 
 use std::path::{Path, PathBuf};
