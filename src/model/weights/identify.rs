@@ -188,8 +188,8 @@ fn bias(named: &Named, dino_type: DinoType) -> AttentionBias {
     }
 }
 
-/// From the config, the length of the stored RoPE periods, the table row of these dimensions, or
-/// 64 channels a head.
+/// From the config, the length of the stored RoPE periods, a table row of this width (of this depth,
+/// if there is one), or 64 channels a head.
 fn heads(named: &Named, config: Option<&HfConfig>, arch: &Arch) -> Result<usize, String> {
     if let Some(heads) = config.and_then(|config| config.num_attention_heads) {
         return Ok(heads);
@@ -198,8 +198,9 @@ fn heads(named: &Named, config: Option<&HfConfig>, arch: &Arch) -> Result<usize,
     if let Some(n) = periods.filter(|n| *n > 0) {
         return Ok(arch.dim / (4 * n));
     }
-    let row = backbone::variants().find(|v| (v.arch.dim, v.arch.depth) == (arch.dim, arch.depth));
-    match row {
+    let of_width = || backbone::variants().filter(|row| row.arch.dim == arch.dim);
+    let row = of_width().find(|row| row.arch.depth == arch.depth);
+    match row.or_else(|| of_width().next()) {
         Some(row) => Ok(row.arch.heads),
         None if arch.dim.is_multiple_of(64) => Ok(arch.dim / 64),
         None => Err(format!(
