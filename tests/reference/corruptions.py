@@ -13,6 +13,7 @@ import json
 import subprocess
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -70,6 +71,7 @@ corruption = {{ suite = "{suite}", severities = [{severity}] }}
 """
 
 
+@cache
 def load_imagecorruptions():
     """The package as released does not run on today's numpy and scikit-image: a removed alias and
     a renamed argument are put back, nothing else."""
