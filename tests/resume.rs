@@ -52,6 +52,7 @@ impl Bench {
             frost: None,
             data_root: data.root.clone(),
             n_classes: data.n_classes(),
+            classes: data.classes.clone(),
             train_fingerprint: "t".into(),
             sets: vec![SetFacts {
                 set: "val".into(),
@@ -78,6 +79,7 @@ impl Bench {
             spec: self.spec.clone(),
             input_px: self.facts.input_px,
             n_classes: self.facts.n_classes,
+            classes: self.facts.classes.clone(),
         };
         write_atomic(&dir.spec(), &serde_json::to_vec(&file).unwrap()).unwrap();
         dir

@@ -139,6 +139,7 @@ impl<'a> World<'a> {
             (Some(train_fingerprint), Some(sets)) if problems.is_empty() => Ok(Facts {
                 data_root: dataset.root.clone(),
                 n_classes: dataset.n_classes(),
+                classes: dataset.classes.clone(),
                 train_fingerprint,
                 sets,
                 weights,
@@ -328,6 +329,7 @@ fn job(sharing: &[&Prepared]) -> Option<Job> {
             spec: first.cell.spec.clone(),
             input_px: first.facts.input_px,
             n_classes: first.facts.n_classes,
+            classes: first.facts.classes.clone(),
         },
         facts: first.facts.clone(),
         scores: first.requests.clone(),

@@ -1,14 +1,14 @@
 //! `sweep show`: all about one run.
 
-use std::collections::BTreeMap;
+mod scores;
+
 use std::process::ExitCode;
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli::{index, printer};
-use crate::eval::robustness::{self, Scores};
-use crate::event::{FailureClass, Outcome, ScoreEnded, TrainStep};
+use crate::event::{FailureClass, Outcome, TrainStep};
 use crate::files::ResultsDir;
 use crate::spec::Machine;
 use crate::store::{AttemptRow, EpochRow, RunDetails};
@@ -18,6 +18,9 @@ use crate::store::{AttemptRow, EpochRow, RunDetails};
 pub struct Args {
     /// The run's id or the start of it, as the table's last column shows it.
     pub run: String,
+    /// Every score of every corruption with the IoU of each class, not of the clean ones only.
+    #[arg(long)]
+    pub all: bool,
     #[arg(long)]
     pub json: bool,
 }
@@ -44,12 +47,12 @@ pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
         let value = json!({ "version": VERSION, "directory": dir, "details": details });
         printer::data(&format!("{}\n", serde_json::to_string_pretty(&value)?));
     } else {
-        printer::data(&text(&details, &dir));
+        printer::data(&text(&details, &dir, args.all));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(details: &RunDetails, dir: &str) -> String {
+fn text(details: &RunDetails, dir: &str, all: bool) -> String {
     let mut parts = vec![format!("run {}: {}\n{dir}\n", details.run, status(details))];
     if !details.experiments.is_empty() {
         parts.push(format!("in {}\n", details.experiments.join(", ")));
@@ -68,8 +71,11 @@ fn text(details: &RunDetails, dir: &str) -> String {
         format!("step {step}: loss {loss:.4}, lr {lr:.2e}, {images_per_s:.1} img/s")
     });
     parts.push(section("last steps", steps));
-    parts.push(section("scores (IoU of each class in %)", details.scores.iter().map(score)));
-    parts.push(section("under corruption (mIoU in %)", corruption(&details.scores)));
+    parts.extend(
+        scores::sections(details, all)
+            .into_iter()
+            .map(|(title, lines)| section(&title, lines.into_iter())),
+    );
     parts.push(section("warnings", details.warnings.iter().cloned()));
     parts.concat()
 }
@@ -136,71 +142,6 @@ fn epoch(row: &EpochRow) -> String {
     format!("epoch {epoch} (step {step}): loss {loss_mean:.4}, {time_s:.1} s{validations}")
 }
 
-fn score(score: &ScoreEnded) -> String {
-    let metrics = &score.metrics;
-    let kind = match (&score.corruption, score.severity) {
-        (Some(name), Some(level)) => format!("{name} {level}"),
-        _ => "clean".to_owned(),
-    };
-    let classes = metrics.iou_per_class.iter().zip(0..).map(|(iou, class_idx): (_, u32)| {
-        let iou = iou.map_or_else(|| "–".to_owned(), |iou| format!("{:.1}", 100.0 * iou));
-        format!("{class_idx}:{iou}")
-    });
-    let classes: Vec<_> = classes.collect();
-    format!(
-        "{} {kind}: mIoU {:.2} ({}/{} classes), fwIoU {}, pixels {:.2}, mean accuracy {:.2}, \
-         ref. metric {:.2} (not an mIoU); step {}; {}\n    {}",
-        score.set,
-        100.0 * metrics.miou,
-        metrics.classes_present,
-        metrics.classes_total,
-        metrics.iou_frequency_weighted.map_or("–".to_owned(), |x| format!("{:.2}", 100.0 * x)),
-        100.0 * metrics.pixel_accuracy,
-        100.0 * metrics.accuracy_mean,
-        100.0 * metrics.reference_metric,
-        score.checkpoint_step,
-        score.protocol,
-        classes.join(" "),
-    )
-}
-
-/// The matrix corruption x level of each set and protocol, and its means.
-fn corruption(scores: &[ScoreEnded]) -> impl Iterator<Item = String> {
-    let mut sets: BTreeMap<(&str, &str), Scores> = BTreeMap::new();
-    for score in scores {
-        let entry = sets.entry((&score.set, &score.protocol)).or_default();
-        match (&score.corruption, score.severity) {
-            (Some(name), Some(level)) => {
-                let levels = entry.corrupted.entry(name.clone()).or_default();
-                levels.insert(level, score.metrics.miou);
-            }
-            _ => entry.clean = Some(score.metrics.miou),
-        }
-    }
-    let lines = sets.into_iter().filter_map(|((set, protocol), scores)| {
-        let summary = robustness::summary(&scores)?;
-        let percent = |x: f64| format!("{:6.2}", 100.0 * x);
-        let levels: Vec<u8> = summary.levels.keys().copied().collect();
-        let row = |name: &str, values: &BTreeMap<u8, f64>| {
-            let cells = levels.iter().map(|level| {
-                values.get(level).map_or_else(|| "     –".to_owned(), |x| percent(*x))
-            });
-            format!("{name:<18} {}", cells.collect::<Vec<_>>().join(" "))
-        };
-        let heads = levels.iter().map(|level| format!("{:>6}", format!("L{level}")));
-        let mut lines = vec![format!("{set} ({protocol})")];
-        lines.push(format!("{:<18} {}", "", heads.collect::<Vec<_>>().join(" ")));
-        lines.extend(scores.corrupted.iter().map(|(name, values)| row(name, values)));
-        lines.push(row("mean", &summary.levels));
-        let families = summary.families.iter().map(|(name, x)| format!("{name} {}", percent(*x)));
-        lines.push(families.collect::<Vec<_>>().join(", ").replace("  ", " "));
-        let rpc = summary.rpc.map_or(String::new(), |rpc| format!(", rPC {}", percent(rpc)));
-        lines.push(format!("mPC {}{rpc}", percent(summary.mpc)));
-        Some(lines)
-    });
-    lines.flatten().collect::<Vec<_>>().into_iter()
-}
-
 fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
     let lines: Vec<_> = lines.map(|line| format!("  {line}\n")).collect();
     if lines.is_empty() { String::new() } else { format!("\n{title}\n{}", lines.concat()) }
@@ -220,7 +161,7 @@ mod tests {
         fake.append(&run, 1, vec![Event::Warning { message: "late".into() }]);
         fake.append(&run, 2, vec![fake::started(2), fake::resumed(3)]);
         let store = Store::open_read_only(&fake.results).await.unwrap();
-        let text = text(&store.run_details(run.as_str()).await.unwrap(), "DIR");
+        let text = text(&store.run_details(run.as_str()).await.unwrap(), "DIR", false);
         let (start, end) = text.split_once("\nspec\n").unwrap();
         assert_eq!(start, format!("run {run}: trained, 2 scores\nDIR\n"));
         let (spec, rest) = end.split_once("\nattempts\n").unwrap();
@@ -237,19 +178,14 @@ mod tests {
           step 2: loss 0.6000, lr 1.00e-3, 3.5 img/s
           step 3: loss 0.4333, lr 1.00e-3, 3.5 img/s
 
-        scores (IoU of each class in %)
-          shapes/val clean: mIoU 50.00 (2/3 classes), fwIoU 70.00, pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU); step 3; whole 56x56, labels at native size
-            0:50.0 1:– 2:50.0
-          shapes/val fog 5: mIoU 25.00 (2/3 classes), fwIoU 70.00, pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU); step 3; whole 56x56, labels at native size
-            0:25.0 1:– 2:25.0
-
-        under corruption (mIoU in %)
-          shapes/val (whole 56x56, labels at native size)
-                                 L5
-          fog                 25.00
-          mean                25.00
+        scores on shapes/val in % (whole 56x56, labels at native size; checkpoint of step 3)
+          clean: mIoU 50.00 (2/3 classes), fwIoU 70.00, pixels 90.00, mean accuracy 80.00, ref. metric 95.00 (not an mIoU)
+            sky 50.0 · sea – · land 50.0
+                                         L5
+          weather fog                 25.00
+          mean                        25.00
           weather 25.00
-          mPC  25.00, rPC  50.00
+          mPC 25.00, rPC 50.00 (level 5)
 
         warnings
           runs/RUN/events.1.jsonl:13: late

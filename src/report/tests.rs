@@ -41,6 +41,7 @@ fn cell(labels: &[(&str, &str)], spec: &RunSpec, scores: Scores<'_>) -> CellRow 
             spec: spec.clone(),
             input_px: [56, 56],
             n_classes: 3,
+            classes: vec![],
             tokens: None,
             params_total: Some(304_372_736),
             params_trained: Some(21_525),

@@ -51,11 +51,13 @@ pub(crate) fn job(n: u8) -> Job {
         spec,
         input_px,
         n_classes: 6,
+        classes: vec![],
     };
     let facts = Facts {
         frost: None,
         data_root: "data".into(),
         n_classes: 6,
+        classes: vec![],
         train_fingerprint: "f".to_owned(),
         sets: vec![],
         weights: None,

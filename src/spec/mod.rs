@@ -95,6 +95,9 @@ pub struct Facts {
     /// Folder the dataset was found in.
     pub data_root: PathBuf,
     pub n_classes: u32,
+    /// Names by index; empty in orders older than this field.
+    #[serde(default)]
+    pub classes: Vec<String>,
     pub train_fingerprint: String,
     /// Each of `eval.sets`, in that order.
     pub sets: Vec<SetFacts>,
@@ -138,6 +141,9 @@ pub struct RunFile {
     pub spec: RunSpec,
     pub input_px: [u32; 2],
     pub n_classes: u32,
+    /// Names by index; empty in files older than this field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
 }
 
 /// `order.<attempt>.json`: what the coordinator asks of one attempt.

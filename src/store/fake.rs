@@ -151,6 +151,7 @@ fn run_file(spec: &RunSpec) -> RunFile {
         spec: spec.clone(),
         input_px: [56, 56],
         n_classes: 3,
+        classes: ["sky", "sea", "land"].map(str::to_owned).to_vec(),
     }
 }
 

@@ -76,7 +76,7 @@ impl Store {
 
     async fn cells(&self, experiment: &str) -> Result<Vec<CellRow>> {
         let rows = sqlx::query(
-            "SELECT c.cell, c.labels, c.run, r.spec, r.input_h, r.input_w, r.n_classes, \
+            "SELECT c.cell, c.labels, c.run, r.spec, r.input_h, r.input_w, r.n_classes, r.classes, \
              r.tokens_h, r.tokens_w, r.params_total, r.params_trained, t.step AS trained_step \
              FROM cells c LEFT JOIN runs r ON r.run = c.run LEFT JOIN trainings t ON t.run = c.run \
              WHERE c.experiment = ? ORDER BY c.cell",
@@ -246,6 +246,10 @@ pub(super) fn facts(row: &SqliteRow) -> Result<Option<RunFacts>> {
         spec: serde_json::from_str(&spec).map_err(decode("spec"))?,
         input_px: [count(row, "input_h")?, count(row, "input_w")?],
         n_classes: count(row, "n_classes")?,
+        classes: match row.try_get::<Option<&str>, _>("classes")? {
+            Some(text) => serde_json::from_str(text).map_err(decode("classes"))?,
+            None => Vec::new(),
+        },
         tokens,
         params_total: optional_count(row, "params_total")?,
         params_trained: optional_count(row, "params_trained")?,

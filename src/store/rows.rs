@@ -66,6 +66,8 @@ pub struct RunFacts {
     /// Height and width.
     pub input_px: [u32; 2],
     pub n_classes: u32,
+    /// Names by index; empty where the run is older than they are.
+    pub classes: Vec<String>,
     /// Rows and columns; this and the parameters are known once the model was built.
     pub tokens: Option<[u32; 2]>,
     pub params_total: Option<u64>,

@@ -73,6 +73,8 @@ async fn numbers_survive_exactly() {
     assert_eq!(clean.to_bits(), miou.to_bits());
     let classes = "SELECT count(*) FROM per_class WHERE class_idx = 1 AND iou IS NULL";
     assert_eq!(one::<i64>(&store, classes).await, 1);
+    let class = "SELECT class FROM per_class WHERE class_idx = 1";
+    assert_eq!(one::<Option<String>>(&store, class).await.as_deref(), Some("sea"));
     assert_eq!(one::<Option<f64>>(&store, "SELECT miou FROM epochs").await, Some(0.25));
 }
 

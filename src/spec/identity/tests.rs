@@ -18,6 +18,7 @@ fn facts_of(spec: &RunSpec) -> Facts {
     Facts {
         data_root: PathBuf::from("/data/VOC2012"),
         n_classes: 21,
+        classes: vec![],
         train_fingerprint: "train-1".to_owned(),
         sets: vec![set("val", "voc/val", "val-1")],
         weights: weights.then(|| WeightsFile {
