@@ -106,7 +106,7 @@ fn steps(split: &Split, px: u32) {
             times_ms[step].push(clock.elapsed().as_secs_f64() * 1e3);
             clock = Instant::now();
         };
-        let files = (std::fs::read(&item.image).unwrap(), std::fs::read(&item.mask).unwrap());
+        let files = (fs_err::read(&item.image).unwrap(), fs_err::read(&item.mask).unwrap());
         lap(0);
         let image = decode_rgb(&files.0, &item.image).unwrap();
         lap(1);

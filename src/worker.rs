@@ -11,7 +11,7 @@ use burn::tensor::Device;
 
 use crate::data::corrupt::{Corruptor, Effect, Severity};
 use crate::data::dataset::{self, Dataset, EvalSet};
-use crate::data::loader::{Budget, TrainLoader, TrainLoaderConfig};
+use crate::data::loader::{self, Budget, TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
 use crate::eval::predict::{self, Protocol, Scored};
 use crate::eval::reference_metric::VoidIs;
@@ -32,8 +32,6 @@ use crate::train::checkpoint;
 use crate::train::run::{End, Job, Sink, Validate, with_sources};
 use crate::train::{self, Normalise, VoidLabel};
 
-/// Batches loaded ahead of the training step, at least.
-const PREFETCH: usize = 4;
 /// A split and what it is called.
 type Named = (String, Arc<Split>);
 
@@ -362,7 +360,7 @@ impl<'a> Work<'a> {
             std,
             void_as_background: config.void_label == VoidLabel::Background,
             threads,
-            depth: depth(threads, batch_size),
+            depth: loader::depth(threads, batch_size),
             cache: Budget {
                 memory_bytes: cache.memory_mb << 20,
                 disk_bytes: cache.disk_mb << 20,
@@ -440,12 +438,6 @@ impl<'a> Work<'a> {
         journal.sync()?;
         Ok(End::Finished)
     }
-}
-
-/// Batches loaded ahead: at least two samples for each thread, so that all have work at small
-/// batches too.
-fn depth(threads: usize, batch_size: usize) -> usize {
-    PREFETCH.max((2 * threads).div_ceil(batch_size))
 }
 
 /// The encoder that a spec names; `custom` ones are read off their folder.

@@ -102,8 +102,8 @@ impl Bench {
             checkpoint_every_s: 3600,
             // Of the first attempt none: no number depends on it.
             cache: CacheLimits {
-                memory_mb: u64::from(attempt % 3 == 0),
-                disk_mb: u64::from(attempt % 2 == 0),
+                memory_mb: u64::from(attempt.is_multiple_of(3)),
+                disk_mb: u64::from(attempt.is_multiple_of(2)),
             },
             facts: self.facts.clone(),
             scores,

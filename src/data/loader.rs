@@ -14,6 +14,9 @@ use super::{Error, Mask, Rgb, VOID};
 use crate::rng;
 use cache::Cache;
 
+/// Batches loaded ahead of the training step, at least.
+const DEPTH_MIN: usize = 4;
+
 /// What a [`TrainLoader`] makes batches of, and how.
 #[derive(Debug, Clone)]
 pub struct TrainLoaderConfig {
@@ -151,6 +154,12 @@ impl Batch {
         self.ids.push(sample.id);
         self.n += 1;
     }
+}
+
+/// Batches to load ahead with so many threads: two samples for each of them, or more, so that all
+/// have work at small batches too.
+pub fn depth(threads: usize, batch_size: usize) -> usize {
+    DEPTH_MIN.max((2 * threads).div_ceil(batch_size))
 }
 
 fn order(config: &TrainLoaderConfig, epoch: u32) -> Vec<usize> {

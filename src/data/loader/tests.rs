@@ -90,6 +90,16 @@ fn what_is_kept_needs_no_file() {
 }
 
 #[test]
+fn every_thread_has_work_at_any_batch_size() {
+    let check = |threads, batch_size, expect| assert_eq!(depth(threads, batch_size), expect);
+    check(1, 1, 4);
+    check(2, 4, 4);
+    check(64, 1, 128);
+    check(64, 16, 8);
+    check(64, 64, 4);
+}
+
+#[test]
 fn waiting_is_measured() {
     let dir = tempfile::tempdir().unwrap();
     let split = shapes(dir.path());
