@@ -103,9 +103,11 @@ impl Cache {
             },
             None => {
                 let (image, mask) = load()?;
-                if let Some(kept) = self.admit(&image, &mask) {
-                    // Where two threads load one sample, the budget has it twice: it is kept once.
-                    let _ = slot.set(kept);
+                if let Some(kept) = self.admit(&image, &mask)
+                    && let Err(Slot::Memory(..)) = slot.set(kept)
+                {
+                    // Another thread was quicker; on the disk the place is lost.
+                    self.memory_left.fetch_add(sample_bytes(&image, &mask), Ordering::Relaxed);
                 }
                 Ok((image, mask))
             }
@@ -119,8 +121,8 @@ impl Cache {
     }
 
     fn admit(&self, image: &Rgb, mask: &Mask) -> Option<Slot> {
-        let bytes = (image.pixels.len() + mask.classes.len()) as u64;
-        let take = |left: u64| left.checked_sub(bytes);
+        let n_bytes = sample_bytes(image, mask);
+        let take = |left: u64| left.checked_sub(n_bytes);
         if self.memory_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
             return Some(Slot::Memory(image.clone(), mask.clone()));
         }
@@ -148,12 +150,12 @@ impl Disk {
         if self.is_closed.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let bytes = [image.pixels.as_slice(), mask.classes.as_slice()].concat();
-        let take =
-            |used: u64| used.checked_add(bytes.len() as u64).filter(|&n| n <= self.bytes_max);
+        let n_bytes = sample_bytes(image, mask);
+        let take = |used: u64| used.checked_add(n_bytes).filter(|&used| used <= self.bytes_max);
         let Ok(offset) = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) else {
             return Ok(None);
         };
+        let bytes = [image.pixels.as_slice(), mask.classes.as_slice()].concat();
         let crc = crc32fast::hash(&bytes);
         let written = self.write_at(&bytes, offset);
         if written.is_err() && self.is_closed.swap(true, Ordering::Relaxed) {
@@ -196,6 +198,10 @@ impl Disk {
         let mask = Mask { width: mask[0], height: mask[1], classes };
         Ok((Rgb { width, height, pixels }, mask))
     }
+}
+
+fn sample_bytes(image: &Rgb, mask: &Mask) -> u64 {
+    (image.pixels.len() + mask.classes.len()) as u64
 }
 
 /// A file that is gone with its last handle, however the process ends.
@@ -323,7 +329,9 @@ mod tests {
                 scope.spawn(|| (0..50).for_each(|_| assert!(round(&cache) <= 6)));
             }
         });
-        assert_eq!(round(&cache), 2);
+        // Two threads may have put the same sample into both places on the disk.
+        assert!((2..=3).contains(&round(&cache)));
+        assert_eq!(cache.memory_left.load(Ordering::Relaxed), 0);
         assert!(cache.disk.bytes.load(Ordering::Relaxed) <= 2 * BYTES);
     }
 }
