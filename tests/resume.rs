@@ -11,7 +11,7 @@ use dino_sweep::data::dataset;
 use dino_sweep::event::{Event, Line, Metrics};
 use dino_sweep::files::{RunDir, write_atomic};
 use dino_sweep::id::RunId;
-use dino_sweep::spec::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
+use dino_sweep::spec::{CacheLimits, Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
 use dino_sweep::train::checkpoint;
 use dino_sweep::worker::{self, Exit};
 use serde_json::json;
@@ -102,6 +102,11 @@ impl Bench {
             device: "cpu".into(),
             threads: 2,
             checkpoint_every_s: 3600,
+            // Of the first attempt none: no number depends on it.
+            cache: CacheLimits {
+                memory_mb: u64::from(attempt.is_multiple_of(3)),
+                disk_mb: u64::from(attempt.is_multiple_of(2)),
+            },
             facts: self.facts.clone(),
             scores,
         };

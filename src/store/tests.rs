@@ -76,6 +76,7 @@ async fn numbers_survive_exactly() {
     let class = "SELECT class FROM per_class WHERE class_idx = 1";
     assert_eq!(one::<Option<String>>(&store, class).await.as_deref(), Some("sea"));
     assert_eq!(one::<Option<f64>>(&store, "SELECT miou FROM epochs").await, Some(0.25));
+    assert_eq!(one::<Option<i64>>(&store, "SELECT wait_ms FROM epochs").await, Some(3));
 }
 
 #[tokio::test]

@@ -53,7 +53,8 @@ where
         n_items,
         depth: depth.max(1),
     });
-    let threads = (0..n_threads.min(n_items)).filter_map(|i| {
+    // More could never be at work at once.
+    let threads = (0..n_threads.min(n_items).min(depth.max(1))).filter_map(|i| {
         let (shared, f) = (Arc::clone(&shared), Arc::clone(&f));
         let builder = std::thread::Builder::new().name(format!("load-{i}"));
         // A system out of threads slows loading down; without any, the caller computes.
