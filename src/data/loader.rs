@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 pub use self::ordered::{OrderedMap, ordered_map};
 use super::split::Split;
-use super::transform::{flip_mask, flip_rgb, resize_nearest, squash, to_chw};
+use super::transform::{self, DrawKey, Training, pad_mask, to_chw_padded};
 use super::{Error, VOID};
 use crate::rng;
 
@@ -16,6 +16,8 @@ pub struct TrainLoaderConfig {
     pub split: Arc<Split>,
     /// Network input, height and width.
     pub input_px: [u32; 2],
+    pub transform: transform::Config,
+    pub photometric: bool,
     /// At least 1.
     pub batch_size: usize,
     pub seed: u64,
@@ -60,6 +62,17 @@ struct Prepared {
     id: String,
     image: Vec<f32>,
     targets: Vec<u8>,
+}
+
+impl TrainLoaderConfig {
+    fn training(&self) -> Training {
+        Training {
+            transform: self.transform,
+            input_px: self.input_px,
+            flip: self.flip,
+            photometric: self.photometric,
+        }
+    }
 }
 
 impl TrainLoader {
@@ -134,14 +147,8 @@ fn order(config: &TrainLoaderConfig, epoch: u32) -> Vec<usize> {
 
 fn prepare(config: &TrainLoaderConfig, epoch: u32, index: usize) -> Result<Prepared, Error> {
     let sample = config.split.load(index)?;
-    let [height, width] = config.input_px;
-    let mut image = squash(&sample.image, height, width);
-    let mut mask = resize_nearest(&sample.mask, height, width);
-    let mut rng = rng::keyed(config.seed, "flip", &[u64::from(epoch), index as u64]);
-    if rng::uniform(&mut rng) < config.flip {
-        flip_rgb(&mut image);
-        flip_mask(&mut mask);
-    }
+    let key = DrawKey { seed: config.seed, epoch, index };
+    let (image, mut mask) = config.training().apply((sample.image, sample.mask), key);
     if config.void_as_background {
         for class in &mut mask.classes {
             if *class == VOID {
@@ -149,8 +156,9 @@ fn prepare(config: &TrainLoaderConfig, epoch: u32, index: usize) -> Result<Prepa
             }
         }
     }
-    let mut values = vec![0.0; image.pixels.len()];
-    to_chw(&image, config.mean, config.std, &mut values);
+    let mask = pad_mask(mask, config.input_px);
+    let mut values = vec![0.0; 3 * mask.classes.len()];
+    to_chw_padded(&image, config.input_px, (config.mean, config.std), &mut values);
     Ok(Prepared { id: sample.id, image: values, targets: mask.classes })
 }
 
