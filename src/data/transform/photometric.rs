@@ -15,6 +15,8 @@ const HUE_STEPS_MAX: u64 = 18;
 const HUE_STEPS: i32 = 180;
 /// `cv2` divides by tables of fixed-point numbers.
 const FIXED_BITS: i32 = 12;
+/// [`WayBack::order`] of each sixth of the turn.
+const ORDERS: [[usize; 3]; 6] = [[0, 3, 1], [2, 0, 1], [1, 0, 3], [1, 2, 0], [3, 1, 0], [0, 1, 2]];
 
 /// What is done to one image; `None`: not drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -70,12 +72,12 @@ impl Distortion {
             let mut rgb = pixel.map(|level| before[usize::from(level)]);
             if let Some(table) = &saturations {
                 let [hue, saturation, value] = hsv.of(rgb);
-                rgb = rgb_of([hue, table[usize::from(saturation)], value]);
+                rgb = hsv.rgb([hue, table[usize::from(saturation)], value]);
             }
             if let Some(steps) = self.hue {
                 let [hue, saturation, value] = hsv.of(rgb);
                 let hue = (i32::from(hue) + steps).rem_euclid(HUE_STEPS) as u8;
-                rgb = rgb_of([hue, saturation, value]);
+                rgb = hsv.rgb([hue, saturation, value]);
             }
             *pixel = rgb.map(|level| after[usize::from(level)]);
         }
@@ -107,6 +109,17 @@ struct HsvTables {
     of_value: [i32; 256],
     /// 30 / (max - min).
     of_range: [i32; 256],
+    /// Of each hue.
+    ways_back: [WayBack; HUE_STEPS as usize],
+}
+
+/// How a hue becomes a colour.
+#[derive(Debug, Clone, Copy)]
+struct WayBack {
+    /// Of the sixth of the turn that the hue is in.
+    part: f32,
+    /// Which of highest, lowest, falling and rising level red, green and blue are.
+    order: [usize; 3],
 }
 
 impl HsvTables {
@@ -117,7 +130,16 @@ impl HsvTables {
                 by => (f64::from(turn << FIXED_BITS) / by as f64).round_ties_even() as i32,
             })
         };
-        Self { of_value: divided(255), of_range: divided(HUE_STEPS / 6) }
+        let way_back = |hue: usize| {
+            let turned = hue as f32 * (6.0 / HUE_STEPS as f32);
+            let order = ORDERS[turned as usize];
+            WayBack { part: turned - turned.trunc(), order }
+        };
+        Self {
+            of_value: divided(255),
+            of_range: divided(HUE_STEPS / 6),
+            ways_back: std::array::from_fn(way_back),
+        }
     }
 
     fn of(&self, rgb: [u8; 3]) -> [u8; 3] {
@@ -126,39 +148,29 @@ impl HsvTables {
         let value = red.max(green).max(blue);
         let range = value - red.min(green).min(blue);
         let saturation = (range * self.of_value[value as usize] + half) >> FIXED_BITS;
-        let sixths = if value == red {
-            green - blue
-        } else if value == green {
-            blue - red + 2 * range
-        } else {
-            red - green + 4 * range
-        };
+        // Each is reckoned, so that nothing has to be guessed from pixel to pixel.
+        let of_green = blue - red + 2 * range;
+        let of_blue = red - green + 4 * range;
+        let not_red = if value == green { of_green } else { of_blue };
+        let sixths = if value == red { green - blue } else { not_red };
         let hue = (sixths * self.of_range[range as usize] + half) >> FIXED_BITS;
         let hue = if hue < 0 { hue + HUE_STEPS } else { hue };
         [hue as u8, saturation as u8, value as u8]
     }
-}
 
-/// In f32 and cut to whole levels, as `cv2` where it has vectors with fused multiplication (in f64
-/// here: 48 bits hold the product): so a colour that goes there and back is a third of a level
-/// darker on average.
-fn rgb_of([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
-    let turned = f32::from(hue) * (6.0 / HUE_STEPS as f32);
-    let (sector, part) = (turned as u8, turned - turned.trunc());
-    let saturation = f64::from(f32::from(saturation) * (1.0 / 255.0));
-    let brightest = f32::from(value) * (1.0 / 255.0);
-    let level = |share: f32| {
-        let kept = (1.0 - saturation * f64::from(share)) as f32;
-        (brightest * kept * 255.0) as u8
-    };
-    let (low, falling, rising) = (level(1.0), level(part), level(1.0 - part));
-    match sector {
-        0 => [value, rising, low],
-        1 => [falling, value, low],
-        2 => [low, value, rising],
-        3 => [low, falling, value],
-        4 => [rising, low, value],
-        _ => [value, low, falling],
+    /// In f32 and cut to whole levels, as `cv2` where it has vectors with fused multiplication (in
+    /// f64 here: 48 bits hold the product): so a colour that goes there and back is a third of a
+    /// level darker on average.
+    fn rgb(&self, [hue, saturation, value]: [u8; 3]) -> [u8; 3] {
+        let WayBack { part, order } = self.ways_back[usize::from(hue)];
+        let saturation = f64::from(f32::from(saturation) * (1.0 / 255.0));
+        let brightest = f32::from(value) * (1.0 / 255.0);
+        let level = |share: f32| {
+            let kept = (1.0 - saturation * f64::from(share)) as f32;
+            (brightest * kept * 255.0) as u8
+        };
+        let levels = [value, level(1.0), level(part), level(1.0 - part)];
+        order.map(|of| levels[of])
     }
 }
 
