@@ -1,10 +1,10 @@
 //! Scale jitter and random crops that one class may not fill.
 //!
 //! As mmsegmentation's `RandomCrop` (mmseg/datasets/transforms/transforms.py, 1.2.2) after the
-//! resize of DINOv3's linear protocol (dinov3/eval/segmentation/transforms.py, 6876159). Two
-//! differences, both so that image and mask stay on each other: images are resized antialiased, as
-//! everywhere in this program and in DINOv3 (mmseg's `cv2` is not), and masks take the class under
-//! a pixel's centre (theirs the one under its corner).
+//! resize of DINOv3's linear protocol (dinov3/eval/segmentation/transforms.py, 6876159). Masks take
+//! the class under a pixel's centre (theirs the one under its corner), so that they stay on their
+//! images. As DINOv3 and unlike mmsegmentation, images are antialiased when they shrink, and the long
+//! side is not bounded (there by 2048 times the factor).
 
 use serde::{Deserialize, Serialize};
 
