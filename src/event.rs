@@ -44,6 +44,9 @@ pub enum Event {
         step: u64,
         loss_mean: f64,
         time_ms: u64,
+        /// Of it, the time that training waited for data; `None` in journals older than it.
+        #[serde(default)]
+        wait_ms: Option<u64>,
     },
     /// Scores of the unfinished model on `split` while training ("dev", or an evaluation set).
     Validated {
@@ -269,4 +272,18 @@ pub struct PlannedScore {
     /// `None` for clean.
     pub corruption: Option<String>,
     pub severity: Option<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_of_before_waiting_was_measured_is_read() {
+        let old = r#"{"v":1,"at_ms":5,"event":{"kind":"epoch_ended","epoch":2,"step":8,"loss_mean":0.5,"time_ms":70}}"#;
+        let line: Line = serde_json::from_str(old).unwrap();
+        let expect =
+            Event::EpochEnded { epoch: 2, step: 8, loss_mean: 0.5, time_ms: 70, wait_ms: None };
+        assert_eq!((line.v, line.event), (VERSION, expect));
+    }
 }

@@ -11,7 +11,7 @@ use burn::tensor::Device;
 
 use crate::data::corrupt::{Corruptor, Effect, Severity};
 use crate::data::dataset::{self, Dataset, EvalSet};
-use crate::data::loader::{TrainLoader, TrainLoaderConfig};
+use crate::data::loader::{Budget, TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
 use crate::eval::predict::{self, Protocol, Scored};
 use crate::eval::reference_metric::VoidIs;
@@ -32,7 +32,7 @@ use crate::train::checkpoint;
 use crate::train::run::{End, Job, Sink, Validate, with_sources};
 use crate::train::{self, Normalise, VoidLabel};
 
-/// Batches loaded ahead of the training step.
+/// Batches loaded ahead of the training step, at least.
 const PREFETCH: usize = 4;
 /// A split and what it is called.
 type Named = (String, Arc<Split>);
@@ -350,20 +350,33 @@ impl<'a> Work<'a> {
     fn loader(&self, train: &Arc<Split>) -> TrainLoader {
         let (mean, std) = self.mean_std();
         let config = &self.spec().train;
+        let (threads, batch_size) = (self.load_threads(), config.batch_size as usize);
+        let cache = self.order.cache;
         TrainLoader::new(TrainLoaderConfig {
             split: Arc::clone(train),
             input_px: self.file.input_px,
             transform: config.transform,
             photometric: config.photometric,
-            batch_size: config.batch_size as usize,
+            batch_size,
             seed: self.spec().seed,
             flip: config.flip,
             mean,
             std,
             void_as_background: config.void_label == VoidLabel::Background,
-            threads: self.order.threads.max(1) as usize,
-            depth: PREFETCH,
+            threads,
+            depth: depth(threads, batch_size),
+            cache: Budget {
+                memory_bytes: cache.memory_mb << 20,
+                disk_bytes: cache.disk_mb << 20,
+                folder: self.dir.root().to_owned(),
+            },
         })
+    }
+
+    /// As many as compute. They sleep once a few batches are ready, so that they take no more from
+    /// computing than loading needs; and where computing waits for them, every core is theirs.
+    fn load_threads(&self) -> usize {
+        self.order.threads.max(1) as usize
     }
 
     fn protocol(&self, mode: eval::Mode, tta: eval::Tta) -> Protocol {
@@ -381,7 +394,7 @@ impl<'a> Work<'a> {
                 VoidLabel::Ignore => VoidIs::LeftOut,
                 VoidLabel::Background => VoidIs::Background,
             },
-            threads: self.order.threads.max(1) as usize,
+            threads: self.load_threads(),
         }
     }
 
@@ -429,6 +442,12 @@ impl<'a> Work<'a> {
         journal.sync()?;
         Ok(End::Finished)
     }
+}
+
+/// Batches loaded ahead: at least two samples for each thread, so that all have work at small
+/// batches too.
+fn depth(threads: usize, batch_size: usize) -> usize {
+    PREFETCH.max((2 * threads).div_ceil(batch_size))
 }
 
 /// The encoder that a spec names; `custom` ones are read off their folder.

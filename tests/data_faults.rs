@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use dino_sweep::data::check::{Check, Kind, Report};
 use dino_sweep::data::dataset::{self, Config, Dataset};
 use dino_sweep::data::image_io::{decode_mask, decode_rgb, read_rgb, write_png_mask_stored};
-use dino_sweep::data::loader::{TrainLoader, TrainLoaderConfig};
+use dino_sweep::data::loader::{Budget, TrainLoader, TrainLoaderConfig};
 use dino_sweep::data::split::{Item, Split};
 use dino_sweep::data::transform::Config as Transform;
 use dino_sweep::data::{Error, Mask};
@@ -241,6 +241,7 @@ fn load_all(split: Split) {
         void_as_background: false,
         threads: 2,
         depth: 2,
+        cache: Budget::default(),
     });
     let loaded: usize = loader.epoch(0, 0).map(|batch| batch.unwrap().n).sum();
     assert_eq!(loaded, n);

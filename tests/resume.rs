@@ -12,7 +12,7 @@ use dino_sweep::data::transform::{Config as Transform, crop};
 use dino_sweep::event::{Event, Line, Metrics};
 use dino_sweep::files::{RunDir, write_atomic};
 use dino_sweep::id::RunId;
-use dino_sweep::spec::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
+use dino_sweep::spec::{CacheLimits, Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
 use dino_sweep::train::checkpoint;
 use dino_sweep::worker::{self, Exit};
 use serde_json::json;
@@ -101,6 +101,11 @@ impl Bench {
             device: "cpu".into(),
             threads: 2,
             checkpoint_every_s: 3600,
+            // Of the first attempt none: no number depends on it.
+            cache: CacheLimits {
+                memory_mb: u64::from(attempt % 3 == 0),
+                disk_mb: u64::from(attempt % 2 == 0),
+            },
             facts: self.facts.clone(),
             scores,
         };

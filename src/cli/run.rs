@@ -18,6 +18,7 @@ use crate::files::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun, RunStatus};
 use crate::report::{self, Columns};
+use crate::schedule::attempt::Terms;
 use crate::schedule::coordinator::{self, Coordinator};
 use crate::schedule::devices::{self, CudaSupport, Host, Request};
 use crate::schedule::event_loop::{self, Index, Ports, Summary, Sweep};
@@ -25,7 +26,7 @@ use crate::schedule::gpu::{self, Gpus};
 use crate::schedule::journal::{ExperimentJournal, Recorded};
 use crate::schedule::local::{LocalProcesses, this_program};
 use crate::schedule::{Job, Slot};
-use crate::spec::Experiment;
+use crate::spec::{CacheLimits, Experiment};
 use crate::store::{self, Store};
 
 /// A worker that an earlier, killed coordinator left behind has so long to save and exit before
@@ -208,7 +209,13 @@ impl Invocation {
             jobs,
             slots,
             retries: schedule.retries,
-            checkpoint_every_s: schedule.checkpoint_every_s,
+            terms: Terms {
+                checkpoint_every_s: schedule.checkpoint_every_s,
+                cache: CacheLimits {
+                    memory_mb: schedule.cache_mb,
+                    disk_mb: schedule.cache_disk_mb,
+                },
+            },
         };
         let mut tell = |news: &event_loop::News<'_>| progress.tell(news);
         let index = StoreIndex(store);

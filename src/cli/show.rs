@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cli::{index, printer};
+use crate::cli::{index, printer, words};
 use crate::eval::robustness::{self, Scores};
 use crate::event::{FailureClass, Outcome, ScoreEnded, TrainStep};
 use crate::files::ResultsDir;
@@ -62,7 +62,8 @@ fn text(details: &RunDetails, dir: &str) -> String {
         parts.push(section("spec", spec.lines().map(str::to_owned)));
     }
     parts.push(section("attempts", details.attempts.iter().map(attempt)));
-    parts.push(section("epochs", details.epochs.iter().map(epoch)));
+    let epochs = details.epochs.iter().map(epoch);
+    parts.push(section("epochs", epochs.chain(waiting(&details.epochs))));
     let steps = details.last_steps.iter().map(|step| {
         let TrainStep { step, loss, lr, images_per_s, .. } = step;
         format!("step {step}: loss {loss:.4}, lr {lr:.2e}, {images_per_s:.1} img/s")
@@ -125,7 +126,7 @@ fn time(at_ms: Option<u64>) -> String {
 }
 
 fn epoch(row: &EpochRow) -> String {
-    let EpochRow { epoch, step, loss_mean, time_ms, validations } = row;
+    let EpochRow { epoch, step, loss_mean, time_ms, wait_ms: _, validations } = row;
     let time_s = *time_ms as f64 / 1e3;
     let validations = validations.iter().map(|(split, miou)| {
         let percent = 100.0 * miou;
@@ -134,6 +135,13 @@ fn epoch(row: &EpochRow) -> String {
     let validations: Vec<_> = validations.collect();
     let validations = validations.concat();
     format!("epoch {epoch} (step {step}): loss {loss_mean:.4}, {time_s:.1} s{validations}")
+}
+
+/// Over the epochs whose waiting is known.
+fn waiting(epochs: &[EpochRow]) -> Option<String> {
+    let known: Vec<_> = epochs.iter().filter_map(|row| Some((row.wait_ms?, row.time_ms))).collect();
+    let sum = |part: fn(&(u64, u64)) -> u64| known.iter().map(part).sum();
+    words::waiting(sum(|row| row.0), sum(|row| row.1))
 }
 
 fn score(score: &ScoreEnded) -> String {
@@ -231,6 +239,7 @@ mod tests {
 
         epochs
           epoch 1 (step 3): loss 0.7000, 0.0 s, val mIoU 25.00
+          waited for data 25.0% of training: more `schedule.threads` load faster, `schedule.cache_mb` keeps what is loaded
 
         last steps
           step 1: loss 1.1000, lr 1.00e-3, 3.5 img/s

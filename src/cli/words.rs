@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::event::{Event, Line, Metrics, Outcome, ScoreEnded};
 
+/// Of training, beyond which more is said of waiting for data.
+const WAITING_PERCENT_MAX: f64 = 10.0;
+
 /// One event as people read it.
 pub fn event(event: &Event) -> String {
     match event {
@@ -30,8 +33,13 @@ pub fn event(event: &Event) -> String {
             "epoch {} step {}: loss {:.4}, lr {:.2e}, {:.1} img/s",
             t.epoch, t.step, t.loss, t.lr, t.images_per_s
         ),
-        Event::EpochEnded { epoch, step, loss_mean, time_ms } => {
-            format!("epoch {epoch} ends at step {step}: mean loss {loss_mean:.4}, {}", ms(*time_ms))
+        Event::EpochEnded { epoch, step, loss_mean, time_ms, wait_ms } => {
+            let waited = wait_ms.and_then(|wait_ms| waiting(wait_ms, *time_ms));
+            format!(
+                "epoch {epoch} ends at step {step}: mean loss {loss_mean:.4}, {}{}",
+                ms(*time_ms),
+                waited.map_or_else(String::new, |waited| format!("; {waited}"))
+            )
         }
         Event::Validated { epoch, split, metrics, .. } => {
             format!("epoch {epoch} on {split}: {}", scores(metrics))
@@ -49,6 +57,21 @@ pub fn event(event: &Event) -> String {
         Event::Warning { message } => format!("warning: {message}"),
         Event::AttemptEnded { outcome } => self::outcome(outcome),
     }
+}
+
+/// `waited for data 0.3% of training`, and what to do about it where that is much; `None` where no
+/// time has passed.
+pub fn waiting(wait_ms: u64, time_ms: u64) -> Option<String> {
+    if time_ms == 0 {
+        return None;
+    }
+    let percent = wait_ms as f64 / time_ms as f64 * 100.0;
+    let advice = if percent > WAITING_PERCENT_MAX {
+        ": more `schedule.threads` load faster, `schedule.cache_mb` keeps what is loaded"
+    } else {
+        ""
+    };
+    Some(format!("waited for data {percent:.1}% of training{advice}"))
 }
 
 /// One journal line: time (UTC) and event.
@@ -151,6 +174,15 @@ mod tests {
         check(200_000, "3m 20s");
         check(7_500_000, "2h 05m");
         check(273_600_000, "3d 04h");
+    }
+
+    #[test]
+    fn waiting_is_a_part_of_training_and_much_of_it_comes_with_advice() {
+        let check = |wait_ms, time_ms| waiting(wait_ms, time_ms).unwrap();
+        assert_eq!(check(0, 1), "waited for data 0.0% of training");
+        assert_eq!(check(100, 1000), "waited for data 10.0% of training");
+        insta::assert_snapshot!(check(101, 1000), @"waited for data 10.1% of training: more `schedule.threads` load faster, `schedule.cache_mb` keeps what is loaded");
+        assert_eq!(waiting(0, 0), None);
     }
 
     #[test]

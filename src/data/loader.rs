@@ -1,14 +1,18 @@
 //! Ordered, bounded parallel loading, and the batches of training.
 
+mod cache;
 mod ordered;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+pub use self::cache::Budget;
 pub use self::ordered::{OrderedMap, ordered_map};
 use super::split::Split;
 use super::transform::{self, DrawKey, Training, pad_mask, to_chw_padded};
-use super::{Error, VOID};
+use super::{Error, Mask, Rgb, VOID};
 use crate::rng;
+use cache::Cache;
 
 /// What a [`TrainLoader`] makes batches of, and how.
 #[derive(Debug, Clone)]
@@ -31,13 +35,16 @@ pub struct TrainLoaderConfig {
     pub threads: usize,
     /// Batches prepared ahead, at least 1.
     pub depth: usize,
+    /// What is kept of samples from one epoch to the next.
+    pub cache: Budget,
 }
 
 /// Batches of a split in an order drawn for each epoch. What they hold depends on neither threads
-/// nor the batch an epoch is started from.
+/// nor cache nor the batch an epoch is started from.
 #[derive(Debug, Clone)]
 pub struct TrainLoader {
     config: Arc<TrainLoaderConfig>,
+    cache: Arc<Cache>,
 }
 
 /// Some images with their targets.
@@ -56,6 +63,7 @@ pub struct Epoch {
     samples: OrderedMap<Result<Prepared, Error>>,
     batch_size: usize,
     failed: bool,
+    waited: Duration,
 }
 
 struct Prepared {
@@ -78,7 +86,8 @@ impl TrainLoaderConfig {
 impl TrainLoader {
     pub fn new(config: TrainLoaderConfig) -> Self {
         assert!(config.batch_size > 0, "batches hold images");
-        Self { config: Arc::new(config) }
+        let cache = Cache::new(config.split.len(), config.cache.clone());
+        Self { config: Arc::new(config), cache: Arc::new(cache) }
     }
 
     pub fn config(&self) -> &TrainLoaderConfig {
@@ -90,17 +99,22 @@ impl TrainLoader {
         self.config.split.len().div_ceil(self.config.batch_size)
     }
 
+    /// What went wrong with the cache, once. It changes no batch.
+    pub fn take_warning(&self) -> Option<String> {
+        self.cache.take_problem()
+    }
+
     /// The batches of `epoch` from `first_batch` on, loaded ahead in the background.
     pub fn epoch(&self, epoch: u32, first_batch: usize) -> Epoch {
-        let config = Arc::clone(&self.config);
+        let (config, cache) = (Arc::clone(&self.config), Arc::clone(&self.cache));
         let batch_size = config.batch_size;
         let order = order(&config, epoch);
         let skipped = first_batch.saturating_mul(batch_size).min(order.len());
         let n_samples = order.len() - skipped;
         let (threads, depth) = (config.threads, config.depth.max(1).saturating_mul(batch_size));
-        let prepare = move |i: usize| prepare(&config, epoch, order[skipped + i]);
+        let prepare = move |i: usize| prepare((&config, &cache), epoch, order[skipped + i]);
         let samples = ordered_map(n_samples, threads, depth, prepare);
-        Epoch { samples, batch_size, failed: false }
+        Epoch { samples, batch_size, failed: false, waited: Duration::ZERO }
     }
 }
 
@@ -108,6 +122,20 @@ impl Iterator for Epoch {
     type Item = Result<Batch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let asked = Instant::now();
+        let batch = self.assemble();
+        self.waited += asked.elapsed();
+        batch
+    }
+}
+
+impl Epoch {
+    /// Time that the caller has spent in `next`.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    fn assemble(&mut self) -> Option<Result<Batch, Error>> {
         if self.failed {
             return None;
         }
@@ -145,10 +173,14 @@ fn order(config: &TrainLoaderConfig, epoch: u32) -> Vec<usize> {
     order
 }
 
-fn prepare(config: &TrainLoaderConfig, epoch: u32, index: usize) -> Result<Prepared, Error> {
-    let sample = config.split.load(index)?;
+fn prepare(
+    (config, cache): (&TrainLoaderConfig, &Cache),
+    epoch: u32,
+    index: usize,
+) -> Result<Prepared, Error> {
+    let sample = cache.get_or_load(index, || load(config, index))?;
     let key = DrawKey { seed: config.seed, epoch, index };
-    let (image, mut mask) = config.training().apply((sample.image, sample.mask), key);
+    let (image, mut mask) = config.training().apply(sample, key);
     if config.void_as_background {
         for class in &mut mask.classes {
             if *class == VOID {
@@ -159,7 +191,13 @@ fn prepare(config: &TrainLoaderConfig, epoch: u32, index: usize) -> Result<Prepa
     let mask = pad_mask(mask, config.input_px);
     let mut values = vec![0.0; 3 * mask.classes.len()];
     to_chw_padded(&image, config.input_px, (config.mean, config.std), &mut values);
-    Ok(Prepared { id: sample.id, image: values, targets: mask.classes })
+    Ok(Prepared { id: config.split.items[index].id.clone(), image: values, targets: mask.classes })
+}
+
+/// The part of [`prepare`] that is the same in every epoch.
+fn load(config: &TrainLoaderConfig, index: usize) -> Result<(Rgb, Mask), Error> {
+    let sample = config.split.load(index)?;
+    Ok(config.training().prefix((sample.image, sample.mask)))
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ pub struct Scored {
 }
 
 /// An image on its way to the network, and its labels.
+#[derive(Debug, PartialEq)]
 struct Prepared {
     image: Image,
     /// At its original size.
@@ -64,6 +65,7 @@ struct Prepared {
     mask_input: Mask,
 }
 
+#[derive(Debug, PartialEq)]
 enum Image {
     /// Squashed and normalised, `[3, height, width]`.
     Ready(Vec<f32>),
@@ -209,4 +211,59 @@ fn forward(network: &mut Network, batch: &[&[f32]], input_px: [u32; 2]) -> Batch
 /// The values of a tensor, row-major.
 pub(super) fn to_vec(tensor: Tensor<4>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::corrupt::{Corruption, Effect, Severity, TABLE};
+    use crate::data::dataset::{self, Config, ShapesConfig};
+    use crate::data::split::Split;
+
+    fn protocol() -> Protocol {
+        Protocol {
+            mode: Mode::Whole {},
+            tta: Tta::default(),
+            input_px: [28; 2],
+            patch_px: 14,
+            mean: [0.5; 3],
+            std: [0.25; 3],
+            reference_batch: 1,
+            reference_void: VoidIs::LeftOut,
+            threads: 1,
+        }
+    }
+
+    /// What the network gets of the images from `first` on.
+    fn pictures(
+        split: &Arc<Split>,
+        corruptor: &Corruptor,
+        (threads, first): (usize, usize),
+    ) -> Vec<Prepared> {
+        let (split, corruptor) = (Arc::clone(split), corruptor.clone());
+        let n = split.len() - first;
+        let load = move |i| prepare(&split, first + i, Some(&corruptor), &protocol()).unwrap();
+        ordered_map(n, threads, 3, load).collect()
+    }
+
+    #[test]
+    fn corrupted_pictures_depend_on_neither_threads_nor_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let shapes = ShapesConfig { n_train: 1, n_val: 6, side_px: 32, seed: 0 };
+        let dataset = dataset::open(&Config::Shapes(shapes), &[dir.path().to_owned()]).unwrap();
+        let split = Arc::new(dataset.split("val").unwrap());
+        let all = TABLE.iter().map(|row| Effect::Corruption(row.corruption));
+        // Frost's textures are not here; ice is drawn by the same code.
+        let all = all.filter(|effect| *effect != Effect::Corruption(Corruption::Frost));
+        for effect in all.chain([Effect::ProceduralFrost, Effect::ReferenceDraw(3)]) {
+            let severity = Severity::new(4).unwrap();
+            let corruptor = Corruptor::new(effect, severity, None).unwrap();
+            let expect = pictures(&split, &corruptor, (1, 0));
+            assert!(expect[0] != expect[1]);
+            for (threads, first) in [(2, 0), (8, 0), (1, 3), (8, 5)] {
+                let got = pictures(&split, &corruptor, (threads, first));
+                assert!(got == expect[first..], "{effect:?}, {threads} threads from {first}");
+            }
+        }
+    }
 }

@@ -9,7 +9,14 @@ use thiserror::Error;
 use super::{Job, Slot};
 use crate::files::{RunDir, write_atomic};
 use crate::id::RunId;
-use crate::spec::{self, Order, RunFile};
+use crate::spec::{self, CacheLimits, Order, RunFile};
+
+/// What is asked of every worker alike.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms {
+    pub checkpoint_every_s: u32,
+    pub cache: CacheLimits,
+}
 
 #[derive(Debug, Error)]
 pub enum Error {
@@ -23,12 +30,7 @@ pub enum Error {
 
 /// Writes `spec.json` (or checks the one there) and the order of the next attempt; returns its
 /// number, from 1.
-pub fn prepare(
-    dir: &RunDir,
-    job: &Job,
-    slot: &Slot,
-    checkpoint_every_s: u32,
-) -> Result<u32, Error> {
+pub fn prepare(dir: &RunDir, job: &Job, slot: &Slot, terms: Terms) -> Result<u32, Error> {
     fs_err::create_dir_all(dir.root())?;
     write_spec(dir, &job.file)?;
     let attempt = last_attempt(dir)? + 1;
@@ -37,7 +39,8 @@ pub fn prepare(
         attempt,
         device: slot.device.to_string(),
         threads: slot.threads.get(),
-        checkpoint_every_s,
+        checkpoint_every_s: terms.checkpoint_every_s,
+        cache: terms.cache,
         facts: job.facts.clone(),
         scores: job.scores.clone(),
     };
@@ -94,11 +97,11 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = RunDir::new(temp.path().join("run"));
         let job = fake::job(1);
-        assert_eq!(prepare(&dir, &job, &fake::cpu(), 60).unwrap(), 1);
-        assert_eq!(prepare(&dir, &job, &fake::cpu(), 60).unwrap(), 2);
+        assert_eq!(prepare(&dir, &job, &fake::cpu(), Terms::default()).unwrap(), 1);
+        assert_eq!(prepare(&dir, &job, &fake::cpu(), Terms::default()).unwrap(), 2);
         write_atomic(&dir.events(11), b"").unwrap();
         write_atomic(&dir.root().join("events.x.jsonl"), b"").unwrap();
-        assert_eq!(prepare(&dir, &job, &fake::cpu(), 60).unwrap(), 12);
+        assert_eq!(prepare(&dir, &job, &fake::cpu(), Terms::default()).unwrap(), 12);
         let order = written(&dir, 12);
         assert_eq!((order.attempt, order.device.as_str(), order.threads), (12, "cpu", 1));
     }
@@ -108,10 +111,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = RunDir::new(temp.path());
         let mut job = fake::job(1);
-        prepare(&dir, &job, &fake::cpu(), 60).unwrap();
+        prepare(&dir, &job, &fake::cpu(), Terms::default()).unwrap();
         let before = fs_err::read(dir.spec()).unwrap();
         job.file.spec.eval.sets.push("test".into());
-        prepare(&dir, &job, &fake::cpu(), 60).unwrap();
+        prepare(&dir, &job, &fake::cpu(), Terms::default()).unwrap();
         assert_eq!(fs_err::read(dir.spec()).unwrap(), before);
     }
 
@@ -119,11 +122,11 @@ mod tests {
     fn a_directory_of_another_run_is_refused() {
         let temp = tempfile::tempdir().unwrap();
         let dir = RunDir::new(temp.path());
-        prepare(&dir, &fake::job(1), &fake::cpu(), 60).unwrap();
-        let error = prepare(&dir, &fake::job(2), &fake::cpu(), 60).unwrap_err();
+        prepare(&dir, &fake::job(1), &fake::cpu(), Terms::default()).unwrap();
+        let error = prepare(&dir, &fake::job(2), &fake::cpu(), Terms::default()).unwrap_err();
         assert!(matches!(error, Error::OtherRun { .. }), "{error}");
         write_atomic(&dir.spec(), b"{").unwrap();
-        let error = prepare(&dir, &fake::job(1), &fake::cpu(), 60).unwrap_err();
+        let error = prepare(&dir, &fake::job(1), &fake::cpu(), Terms::default()).unwrap_err();
         assert!(matches!(error, Error::Unreadable { .. }), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use super::attempt;
+use super::attempt::{self, Terms};
 use super::executor::{Executor, Exited, Launch};
 use super::journal::ExperimentJournal;
 use super::queue::{Queue, Slots, Start, next_start};
@@ -36,7 +36,7 @@ pub struct Sweep {
     pub jobs: Vec<Job>,
     pub slots: Vec<Slot>,
     pub retries: u32,
-    pub checkpoint_every_s: u32,
+    pub terms: Terms,
 }
 
 /// What to do it with.
@@ -131,7 +131,7 @@ enum Event {
 struct State<'a, E, I> {
     results: ResultsDir,
     retries: u32,
-    checkpoint_every_s: u32,
+    terms: Terms,
     jobs: BTreeMap<RunId, Job>,
     queue: Queue,
     slots: Slots,
@@ -168,7 +168,7 @@ pub async fn run<E: Executor, I: Index>(
     let mut state = State {
         results: sweep.results,
         retries: sweep.retries,
-        checkpoint_every_s: sweep.checkpoint_every_s,
+        terms: sweep.terms,
         queue: Queue::new(sweep.jobs.iter().map(|job| job.file.run.clone())),
         jobs: sweep.jobs.into_iter().map(|job| (job.file.run.clone(), job)).collect(),
         slots: Slots::new(sweep.slots),
@@ -265,7 +265,7 @@ impl<E: Executor, I: Index> State<'_, E, I> {
         let job = self.jobs.get(&run).expect("the queue holds runs of the jobs only");
         let slot = self.slots.slot(start.slot_idx).clone();
         let run_dir_error = |source| Error::RunDir { run: run.clone(), source };
-        let attempt = match attempt::prepare(&dir, job, &slot, self.checkpoint_every_s) {
+        let attempt = match attempt::prepare(&dir, job, &slot, self.terms) {
             Ok(attempt) => attempt,
             Err(attempt::Error::Io(source)) => return Err(run_dir_error(source)),
             Err(error @ (attempt::Error::OtherRun { .. } | attempt::Error::Unreadable { .. })) => {

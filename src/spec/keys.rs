@@ -99,6 +99,8 @@ const SCALE: Type = Type::Float { min: 0.125, max: 8.0 };
 const SEVERITY: Type = Type::Int { min: 1, max: 5 };
 const LORA_TARGET: Type =
     Type::Choice(&["q", "k", "v", "proj", "fc1", "fc2", "w1", "w2", "w12", "w3", "all"]);
+/// Up to a PiB.
+const CACHE_MB: Type = Type::Int { min: 0, max: 1 << 30 };
 /// Seeds are TOML integers, so 63 bits.
 const SEED: Type = Type::Int { min: 0, max: i64::MAX as u64 };
 
@@ -321,6 +323,16 @@ pub const KEYS: &[Key] = &[
         "schedule.checkpoint_every_s",
         Type::Int { min: 0, max: 86_400 },
         "Seconds between checkpoints within an epoch.",
+    ),
+    key(
+        "schedule.cache_mb",
+        CACHE_MB,
+        "MiB of memory in which a worker keeps decoded training samples; 0: none.",
+    ),
+    key(
+        "schedule.cache_disk_mb",
+        CACHE_MB,
+        "MiB of disk, while it runs, for the samples that `cache_mb` has no room for; 0: none.",
     ),
     key("machine.data_dirs", Type::List(&PATH), "Folders that datasets are looked for in."),
     key("machine.weight_dirs", Type::List(&PATH), "Folders that weights are looked for in."),

@@ -154,8 +154,19 @@ pub struct Order {
     /// CPU threads of the worker.
     pub threads: u32,
     pub checkpoint_every_s: u32,
+    /// Absent in orders older than the cache.
+    #[serde(default)]
+    pub cache: CacheLimits,
     pub facts: Facts,
     pub scores: Vec<ScoreRequest>,
+}
+
+/// What a worker may keep of decoded training samples, in MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheLimits {
+    pub memory_mb: u64,
+    pub disk_mb: u64,
 }
 
 /// One score to make.

@@ -15,10 +15,22 @@ pub struct Config {
     pub retries: u32,
     /// Seconds between checkpoints within an epoch; one is written after each epoch anyway.
     pub checkpoint_every_s: u32,
+    /// MiB of memory in which a worker keeps decoded training samples.
+    pub cache_mb: u64,
+    /// MiB of disk for those that memory has no room for.
+    pub cache_disk_mb: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { devices: "auto".to_owned(), jobs: 1, threads: 0, retries: 1, checkpoint_every_s: 60 }
+        Self {
+            devices: "auto".to_owned(),
+            jobs: 1,
+            threads: 0,
+            retries: 1,
+            checkpoint_every_s: 60,
+            cache_mb: 0,
+            cache_disk_mb: 0,
+        }
     }
 }

@@ -190,7 +190,7 @@ pub(crate) fn step(step: u64) -> Event {
 }
 
 pub(crate) fn epoch(epoch: u32, step: u64) -> Event {
-    Event::EpochEnded { epoch, step, loss_mean: 0.7, time_ms: 12 }
+    Event::EpochEnded { epoch, step, loss_mean: 0.7, time_ms: 12, wait_ms: Some(3) }
 }
 
 pub(crate) fn validated(epoch: u32, step: u64, miou: f64) -> Event {

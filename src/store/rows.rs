@@ -139,6 +139,8 @@ pub struct EpochRow {
     pub step: u64,
     pub loss_mean: f64,
     pub time_ms: u64,
+    /// Of it, the time that training waited for data; `None` in journals older than it.
+    pub wait_ms: Option<u64>,
     /// (split, mIoU) of the validations at its end.
     pub validations: Vec<(String, f64)>,
 }

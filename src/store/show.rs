@@ -147,6 +147,7 @@ impl Store {
                 step: big_count(row, "step")?,
                 loss_mean: row.try_get("loss_mean")?,
                 time_ms: big_count(row, "time_ms")?,
+                wait_ms: optional_count(row, "wait_ms")?,
                 validations: validations.remove(&step).unwrap_or_default(),
             });
         }

@@ -74,6 +74,7 @@ async fn numbers_survive_exactly() {
     let classes = "SELECT count(*) FROM per_class WHERE class_idx = 1 AND iou IS NULL";
     assert_eq!(one::<i64>(&store, classes).await, 1);
     assert_eq!(one::<Option<f64>>(&store, "SELECT miou FROM epochs").await, Some(0.25));
+    assert_eq!(one::<Option<i64>>(&store, "SELECT wait_ms FROM epochs").await, Some(3));
 }
 
 #[tokio::test]

@@ -92,7 +92,8 @@ impl Job<'_> {
         while at.step < self.steps_total || at.batch > 0 {
             let started = Instant::now();
             let left = (self.steps_total - at.step) as usize;
-            for batch in self.loader.epoch(at.epoch, at.batch).take(left) {
+            let mut batches = self.loader.epoch(at.epoch, at.batch);
+            for batch in batches.by_ref().take(left) {
                 self.step(&mut optimizer, &mut at, &batch?, sink)?;
                 let stopped = stop.load(Ordering::Relaxed);
                 if stopped || saved.elapsed() >= self.checkpoint_every {
@@ -103,7 +104,13 @@ impl Job<'_> {
                     return Ok(End::Interrupted);
                 }
             }
-            if self.end_epoch(&mut at, started, sink)? == End::Interrupted {
+            let times = (started.elapsed(), batches.waited());
+            // Its threads end before validation begins with its own.
+            drop(batches);
+            if let Some(message) = self.loader.take_warning() {
+                sink.emit(Event::Warning { message })?;
+            }
+            if self.end_epoch(&mut at, times, sink)? == End::Interrupted {
                 return Ok(End::Interrupted);
             }
             self.save(&optimizer, &mut at, sink)?;
@@ -145,18 +152,19 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Reports the epoch, validates where due, and moves on to the next one.
+    /// Reports the epoch, which took so long and waited so long for data, validates where due, and moves on to the next one.
     fn end_epoch(
         &mut self,
         at: &mut Position,
-        started: Instant,
+        (time, wait): (Duration, Duration),
         sink: &mut dyn Sink,
     ) -> Result<End, Error> {
         sink.emit(Event::EpochEnded {
             epoch: at.epoch,
             step: at.step,
             loss_mean: at.loss_sum / at.batch as f64,
-            time_ms: started.elapsed().as_millis() as u64,
+            time_ms: time.as_millis() as u64,
+            wait_ms: Some(wait.as_millis() as u64),
         })?;
         let every = self.config.validate_every;
         let is_due = every > 0 && at.epoch.is_multiple_of(every);

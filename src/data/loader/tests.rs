@@ -24,6 +24,7 @@ fn config(split: &Arc<Split>, threads: usize) -> TrainLoaderConfig {
         void_as_background: false,
         threads,
         depth: 2,
+        cache: Budget::default(),
     }
 }
 
@@ -63,6 +64,13 @@ fn crops_and_colours_depend_on_neither_threads_nor_start() {
         for first_batch in 0..4 {
             let part = batches(augmented(&split, threads), 3, first_batch);
             assert!(part == whole[first_batch.min(3)..], "{threads} threads from {first_batch}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for cache in budgets(folder.path()) {
+        let loader = TrainLoader::new(TrainLoaderConfig { cache, ..augmented(&split, 2) });
+        for _ in 0..2 {
+            assert!(loader.epoch(3, 0).map(Result::unwrap).eq(whole.iter().cloned()));
         }
     }
     let images = |config| -> Vec<_> {
@@ -106,6 +114,64 @@ fn what_a_crop_lacks_is_void_and_of_the_mean_colour() {
             }
         }
     }
+}
+
+/// Budgets for none, some and all of 11 samples, by memory and disk.
+fn budgets(folder: &std::path::Path) -> Vec<Budget> {
+    let sample_bytes: u64 = 28 * 42 * 4;
+    let budget = |memory: u64, disk: u64| Budget {
+        memory_bytes: memory * sample_bytes,
+        disk_bytes: disk * sample_bytes + 7,
+        folder: folder.to_owned(),
+    };
+    let some = [(0, 0), (3, 0), (0, 3), (11, 0), (0, 11), (2, 4), (5, 50)];
+    some.map(|(memory, disk)| budget(memory, disk)).to_vec()
+}
+
+#[test]
+fn batches_depend_on_no_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    let expect: Vec<_> = (0..3).map(|epoch| batches(config(&split, 1), epoch, 0)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    for cache in budgets(folder.path()) {
+        for threads in [0, 1, 2, 8] {
+            let config = TrainLoaderConfig { cache: cache.clone(), ..config(&split, threads) };
+            let loader = TrainLoader::new(config);
+            // As a resumed run: the first epoch from its second batch on.
+            for (epoch, first_batch) in [(0, 1), (1, 0), (2, 0), (2, 2)] {
+                let got = loader.epoch(epoch, first_batch).collect::<Result<Vec<_>, _>>().unwrap();
+                let expect = &expect[epoch as usize][first_batch..];
+                assert!(got == expect, "{cache:?}, {threads} threads, epoch {epoch}");
+            }
+            assert_eq!(loader.take_warning(), None);
+        }
+    }
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_kept_needs_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    let cache = Budget { memory_bytes: 1 << 20, ..Budget::default() };
+    let loader = TrainLoader::new(TrainLoaderConfig { cache, ..config(&split, 2) });
+    assert_eq!(loader.epoch(0, 0).flatten().count(), 3);
+    fs_err::write(&split.items[5].image, b"").unwrap();
+    assert_eq!(loader.epoch(1, 0).flatten().count(), 3);
+}
+
+#[test]
+fn waiting_is_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    // Without threads all of loading is waited for.
+    let mut epoch = TrainLoader::new(config(&split, 0)).epoch(0, 0);
+    assert_eq!(epoch.waited(), Duration::ZERO);
+    epoch.next().unwrap().unwrap();
+    let first = epoch.waited();
+    epoch.next().unwrap().unwrap();
+    assert!(first > Duration::ZERO && epoch.waited() > first);
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Play<'_> {
             jobs: (1..=self.n_jobs).map(fake::job).collect(),
             slots: vec![fake::cpu(); self.n_slots],
             retries: 1,
-            checkpoint_every_s: 60,
+            terms: Terms::default(),
         };
         let index = self.index;
         let ports = Ports { executor, index, journal: &mut journal, exits, stops, tell: &mut tell };

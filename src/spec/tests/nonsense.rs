@@ -220,7 +220,7 @@ fn what_follows_from_a_reported_slip_is_not_reported_too() {
 fn outside_the_experiment_only_keys_that_change_no_number_are_allowed() {
     insta::assert_snapshot!(refused_with("", &[("SWEEP_TRAIN_LR", "1")], &[]), @"train.lr: would change numbers, so it may not hide in the machine file or the environment; set it in the experiment file or with `--set` (from the variable `SWEEP_TRAIN_LR`)");
     insta::assert_snapshot!(refused_with("", &[("SWEEP_LR", "1")], &[]), @"SWEEP_LR: the variable would change numbers; set the key in the experiment file or with `--set`");
-    insta::assert_snapshot!(refused_with("", &[("SWEEP_RESULT", "x")], &[]), @"SWEEP_RESULT: unknown variable; allowed: SWEEP_SCHEDULE_DEVICES, SWEEP_SCHEDULE_JOBS, SWEEP_SCHEDULE_THREADS, SWEEP_SCHEDULE_RETRIES, SWEEP_SCHEDULE_CHECKPOINT_EVERY_S, SWEEP_DATA_DIRS, SWEEP_WEIGHT_DIRS, SWEEP_RESULTS, SWEEP_LOG; did you mean `SWEEP_RESULTS`?");
+    insta::assert_snapshot!(refused_with("", &[("SWEEP_RESULT", "x")], &[]), @"SWEEP_RESULT: unknown variable; allowed: SWEEP_SCHEDULE_DEVICES, SWEEP_SCHEDULE_JOBS, SWEEP_SCHEDULE_THREADS, SWEEP_SCHEDULE_RETRIES, SWEEP_SCHEDULE_CHECKPOINT_EVERY_S, SWEEP_SCHEDULE_CACHE_MB, SWEEP_SCHEDULE_CACHE_DISK_MB, SWEEP_DATA_DIRS, SWEEP_WEIGHT_DIRS, SWEEP_RESULTS, SWEEP_LOG; did you mean `SWEEP_RESULTS`?");
     insta::assert_snapshot!(refused_with("", &[("SWEEP_SCHEDULE_JOBS", "many")], &[]), @"schedule.jobs: found the text `many`; allowed: a whole number from 1 to 1024 (from the variable `SWEEP_SCHEDULE_JOBS`)");
     insta::assert_snapshot!(refused("results = 'x'\n[machine]\ndata_dirs = ['y']"), @"
     x.toml:1: results: is about this machine; set it in the machine file (~/.config/sweep/config.toml), in the environment or with `--set`

@@ -49,9 +49,9 @@ impl<'a> AttemptWriter<'a> {
                 return Ok(Some(format!("checkpoint {checkpoint} was rejected: {reason}")));
             }
             Event::TrainStep(step) => self.train_step(step, at_ms).await?,
-            Event::EpochEnded { epoch, step, loss_mean, time_ms } => {
+            Event::EpochEnded { epoch, step, loss_mean, time_ms, wait_ms } => {
                 self.first_train_event().await?;
-                sqlx::query("INSERT OR REPLACE INTO epoch_ends VALUES (?, ?, ?, ?, ?, ?, ?)")
+                sqlx::query("INSERT OR REPLACE INTO epoch_ends VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
                     .bind(self.run.as_str())
                     .bind(int(*step))
                     .bind(self.attempt)
@@ -59,6 +59,7 @@ impl<'a> AttemptWriter<'a> {
                     .bind(*loss_mean)
                     .bind(int(*time_ms))
                     .bind(at_ms)
+                    .bind(wait_ms.map(int))
                     .execute(&mut *self.connection)
                     .await?;
             }
