@@ -353,6 +353,8 @@ impl<'a> Work<'a> {
         TrainLoader::new(TrainLoaderConfig {
             split: Arc::clone(train),
             input_px: self.file.input_px,
+            transform: config.transform,
+            photometric: config.photometric,
             batch_size,
             seed: self.spec().seed,
             flip: config.flip,

@@ -17,6 +17,7 @@ use dino_sweep::data::dataset::{self, Config, Dataset};
 use dino_sweep::data::image_io::{decode_mask, decode_rgb, read_rgb, write_png_mask_stored};
 use dino_sweep::data::loader::{Budget, TrainLoader, TrainLoaderConfig};
 use dino_sweep::data::split::{Item, Split};
+use dino_sweep::data::transform::Config as Transform;
 use dino_sweep::data::{Error, Mask};
 use dino_sweep::rng::{self, ChaCha8Rng};
 use mutate::{below, crc32, damaged};
@@ -230,6 +231,8 @@ fn load_all(split: Split) {
     let loader = TrainLoader::new(TrainLoaderConfig {
         split: Arc::new(split),
         input_px: [28, 42],
+        transform: Transform::default(),
+        photometric: false,
         batch_size: 16,
         seed: 0,
         flip: 0.5,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use dino_sweep::data::dataset;
+use dino_sweep::data::transform::{Config as Transform, crop};
 use dino_sweep::event::{Event, Line, Metrics};
 use dino_sweep::files::{RunDir, write_atomic};
 use dino_sweep::id::RunId;
@@ -198,6 +199,14 @@ fn lora_with_a_linear_decoder_resumes_bit_for_bit() {
 #[test]
 fn frozen_with_an_fpn_resumes_bit_for_bit() {
     check(spec("dinov2", "fpn", &json!({ "kind": "frozen" })));
+}
+
+#[test]
+fn crops_and_colours_resume_bit_for_bit() {
+    let mut cropped = spec("dinov2", "linear", &json!({ "kind": "lora", "rank": 2 }));
+    cropped.train.transform = Transform::Crop(crop::Config::default());
+    cropped.train.photometric = true;
+    check(cropped);
 }
 
 #[test]

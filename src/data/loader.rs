@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub use self::cache::Budget;
 pub use self::ordered::{OrderedMap, ordered_map};
 use super::split::Split;
-use super::transform::{flip_mask, flip_rgb, resize_nearest, squash, to_chw};
+use super::transform::{self, DrawKey, Training, pad_mask, to_chw_padded};
 use super::{Error, Mask, Rgb, VOID};
 use crate::rng;
 use cache::Cache;
@@ -23,6 +23,8 @@ pub struct TrainLoaderConfig {
     pub split: Arc<Split>,
     /// Network input, height and width.
     pub input_px: [u32; 2],
+    pub transform: transform::Config,
+    pub photometric: bool,
     /// At least 1.
     pub batch_size: usize,
     pub seed: u64,
@@ -71,6 +73,17 @@ struct Prepared {
     id: String,
     image: Vec<f32>,
     targets: Vec<u8>,
+}
+
+impl TrainLoaderConfig {
+    fn training(&self) -> Training {
+        Training {
+            transform: self.transform,
+            input_px: self.input_px,
+            flip: self.flip,
+            photometric: self.photometric,
+        }
+    }
 }
 
 impl TrainLoader {
@@ -174,12 +187,9 @@ fn prepare(
     epoch: u32,
     index: usize,
 ) -> Result<Prepared, Error> {
-    let (mut image, mut mask) = cache.get_or_load(index, || load(config, index))?;
-    let mut rng = rng::keyed(config.seed, "flip", &[u64::from(epoch), index as u64]);
-    if rng::uniform(&mut rng) < config.flip {
-        flip_rgb(&mut image);
-        flip_mask(&mut mask);
-    }
+    let sample = cache.get_or_load(index, || load(config, index))?;
+    let key = DrawKey { seed: config.seed, epoch, index };
+    let (image, mut mask) = config.training().apply(sample, key);
     if config.void_as_background {
         for class in &mut mask.classes {
             if *class == VOID {
@@ -187,17 +197,16 @@ fn prepare(
             }
         }
     }
-    let mut values = vec![0.0; image.pixels.len()];
-    to_chw(&image, config.mean, config.std, &mut values);
+    let mask = pad_mask(mask, config.input_px);
+    let mut values = vec![0.0; 3 * mask.classes.len()];
+    to_chw_padded(&image, config.input_px, (config.mean, config.std), &mut values);
     Ok(Prepared { id: config.split.items[index].id.clone(), image: values, targets: mask.classes })
 }
 
 /// The part of [`prepare`] that is the same in every epoch.
 fn load(config: &TrainLoaderConfig, index: usize) -> Result<(Rgb, Mask), Error> {
     let sample = config.split.load(index)?;
-    let [height, width] = config.input_px;
-    let image = squash(&sample.image, height, width);
-    Ok((image, resize_nearest(&sample.mask, height, width)))
+    Ok(config.training().prefix((sample.image, sample.mask)))
 }
 
 #[cfg(test)]

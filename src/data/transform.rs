@@ -1,9 +1,16 @@
-//! Resizing, flipping and normalising.
+//! Resizing, flipping, padding and normalising; below it what training makes of a sample.
+
+pub mod crop;
+pub mod photometric;
+pub mod train;
+mod window;
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-use super::{Mask, Rgb};
+pub use self::train::{Config, DrawKey, Training};
+use self::window::Window;
+use super::{Mask, Rgb, VOID};
 
 /// `image` at another size, whatever its shape was: bilinear, widened when shrinking
 /// (antialiased), as Pillow's `resize(…, BILINEAR)` within one grey level.
@@ -27,15 +34,7 @@ pub fn resize_nearest(mask: &Mask, height_px: u32, width_px: u32) -> Mask {
     if (mask.height, mask.width) == (height_px, width_px) {
         return mask.clone();
     }
-    let columns: Vec<usize> =
-        (0..width_px).map(|x| nearest(x, width_px, mask.width) as usize).collect();
-    let mut classes = Vec::with_capacity(height_px as usize * width_px as usize);
-    for y in 0..height_px {
-        let start = nearest(y, height_px, mask.height) as usize * mask.width as usize;
-        let row = &mask.classes[start..start + mask.width as usize];
-        classes.extend(columns.iter().map(|&x| row[x]));
-    }
-    Mask { width: width_px, height: height_px, classes }
+    Window::whole([height_px, width_px]).of_mask(mask)
 }
 
 /// Mirrors left and right.
@@ -52,26 +51,64 @@ pub fn flip_mask(mask: &mut Mask) {
     }
 }
 
+/// `mask` with void to its right and below it, up to `[height, width]`.
+///
+/// # Panics
+/// Where it is larger.
+pub fn pad_mask(mask: Mask, [height, width]: [u32; 2]) -> Mask {
+    if (mask.height, mask.width) == (height, width) {
+        return mask;
+    }
+    assert!(mask.height <= height && mask.width <= width, "padding only adds");
+    let mut classes = vec![VOID; height as usize * width as usize];
+    let rows = classes.chunks_exact_mut(width as usize);
+    for (padded, row) in rows.zip(mask.classes.chunks_exact(mask.width as usize)) {
+        padded[..row.len()].copy_from_slice(row);
+    }
+    Mask { width, height, classes }
+}
+
 /// Writes `(value / 255 - mean) / std` into `out`, `[3, height, width]`.
 ///
 /// # Panics
 /// Where `out` is not `3 * height * width` long.
 pub fn to_chw(image: &Rgb, mean: [f32; 3], std: [f32; 3], out: &mut [f32]) {
-    let n_pixels = image.height as usize * image.width as usize;
+    to_chw_padded(image, [image.height, image.width], (mean, std), out);
+}
+
+/// As [`to_chw`] into `[3, height, width]` of `size`; right of and below the image it writes 0,
+/// the mean colour.
+///
+/// # Panics
+/// Where `out` is not `3 * height * width` long or the image is larger.
+pub fn to_chw_padded(
+    image: &Rgb,
+    [height, width]: [u32; 2],
+    (mean, std): ([f32; 3], [f32; 3]),
+    out: &mut [f32],
+) {
+    let n_pixels = height as usize * width as usize;
     assert_eq!(out.len(), 3 * n_pixels, "output holds [3, height, width]");
+    assert!(image.height <= height && image.width <= width, "padding only adds");
+    let (n_filled, width) = (image.height as usize * width as usize, width.max(1) as usize);
     for (channel, plane) in out.chunks_exact_mut(n_pixels.max(1)).enumerate() {
         let table: [f32; 256] =
             std::array::from_fn(|value| (value as f32 / 255.0 - mean[channel]) / std[channel]);
-        for (value, pixel) in plane.iter_mut().zip(image.pixels.as_chunks::<3>().0) {
-            *value = table[usize::from(pixel[channel])];
+        let (filled, below) = plane.split_at_mut(n_filled);
+        let rows = image.pixels.chunks_exact(image.width.max(1) as usize * 3);
+        for (values, pixels) in filled.chunks_exact_mut(width).zip(rows) {
+            let (values, right) = values.split_at_mut(image.width as usize);
+            for (value, pixel) in values.iter_mut().zip(pixels.as_chunks::<3>().0) {
+                *value = table[usize::from(pixel[channel])];
+            }
+            right.fill(0.0);
         }
+        below.fill(0.0);
     }
 }
 
-/// The source index of target index `i`, in exact arithmetic.
-fn nearest(i: u32, n_target: u32, n_source: u32) -> u32 {
-    ((2 * u64::from(i) + 1) * u64::from(n_source) / (2 * u64::from(n_target))) as u32
-}
+#[cfg(test)]
+mod parity;
 
 #[cfg(test)]
 mod tests {
@@ -169,6 +206,22 @@ mod tests {
         let mut mask = Mask { width: 3, height: 2, classes: vec![1, 2, 3, 4, 5, 6] };
         flip_mask(&mut mask);
         assert_eq!(mask.classes, [3, 2, 1, 6, 5, 4]);
+    }
+
+    #[test]
+    fn what_is_padded_is_void_and_of_the_mean_colour() {
+        let image = Rgb { width: 1, height: 2, pixels: vec![255, 0, 51, 0, 0, 255] };
+        let mut out = [9.0; 18];
+        to_chw_padded(&image, [3, 2], ([0.5; 3], [0.5; 3]), &mut out);
+        let expect: [f32; 18] = [
+            1.0, 0.0, -1.0, 0.0, 0.0, 0.0, -1.0, 0.0, -1.0, 0.0, 0.0, 0.0, -0.6, 0.0, 1.0, 0.0,
+            0.0, 0.0,
+        ];
+        assert!(out.iter().zip(expect).all(|(a, b)| (a - b).abs() < 1e-6), "{out:?}");
+        let mask = Mask { width: 1, height: 2, classes: vec![4, 5] };
+        let padded = Mask { width: 2, height: 3, classes: vec![4, 255, 5, 255, 255, 255] };
+        assert_eq!(pad_mask(mask, [3, 2]), padded);
+        assert_eq!(pad_mask(padded.clone(), [3, 2]), padded);
     }
 
     #[test]

@@ -195,7 +195,10 @@ fn read_key(path: &str, key: &'static Key, node: &Node, sink: &mut Sink<'_>) {
             let is_list = matches!(&node.tree, Tree::List(items) if items.len() > 1);
             let takes_list = matches!(
                 key.ty,
-                keys::Type::List(_) | keys::Type::Range { .. } | keys::Type::Data(_)
+                keys::Type::List(_)
+                    | keys::Type::Range { .. }
+                    | keys::Type::Interval { .. }
+                    | keys::Type::Data(_)
             );
             if is_list && !takes_list && key.owner() == Owner::Run {
                 refusal.message += "; a list of choices belongs under [grid]";

@@ -295,7 +295,7 @@ pub(super) fn value_label(key: &keys::Key, value: &serde_json::Value) -> String 
             [height, width] if height == width => height.to_string(),
             _ => sides.iter().map(label_of).collect::<Vec<_>>().join("x"),
         },
-        (Type::Range { .. }, serde_json::Value::Array(ends)) => {
+        (Type::Range { .. } | Type::Interval { .. }, serde_json::Value::Array(ends)) => {
             ends.iter().map(label_of).collect::<Vec<_>>().join("-")
         }
         (Type::List(Type::Data(Form::Set)), serde_json::Value::Array(sets)) => {

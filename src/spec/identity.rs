@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::check::{input_px, is_frozen, name_of};
 use super::{Facts, RunSpec, ScoreRequest, SetFacts, SuiteRef};
 use crate::data::corrupt::Effect;
+use crate::data::transform::{self, crop};
 use crate::eval::{EVAL_NUMERICS, Mode, Tta};
 use crate::id::{RunId, ScoreId};
 use crate::model::{self, DinoType, LoraConfig, TuneConfig, WeightsConfig};
@@ -115,7 +116,9 @@ fn train_identity(spec: &RunSpec, input_px: [u32; 2]) -> Value {
         lr_encoder,
         weight_decay,
         schedule,
+        transform,
         flip,
+        photometric,
         input: _,
         normalise,
         void_label,
@@ -147,7 +150,21 @@ fn train_identity(spec: &RunSpec, input_px: [u32; 2]) -> Value {
         put("dev", json!({ "fraction": fraction, "seed": seed, "validate_every": validate_every }));
     }
     put("precision", json!(precision_name(precision)));
+    let squash = plain_json(&transform::Config::Squash {});
+    since(&mut fields, "transform", transform_identity(transform, input_px), &squash);
+    since(&mut fields, "photometric", json!(photometric), &json!(false));
     fields.into()
+}
+
+/// With the short side said.
+fn transform_identity(config: transform::Config, input_px: [u32; 2]) -> Value {
+    plain_json(&match config {
+        transform::Config::Squash {} => config,
+        transform::Config::Crop(crop) => {
+            let short_side = Some(crop.short_side_px(input_px));
+            transform::Config::Crop(crop::Config { short_side, ..crop })
+        }
+    })
 }
 
 fn precision_name(precision: Precision) -> &'static str {

@@ -58,6 +58,11 @@ pub enum Type {
     Range {
         max: u64,
     },
+    /// Two numbers, the lower first.
+    Interval {
+        min: f64,
+        max: f64,
+    },
     /// One side, or height and width.
     Px {
         min: u64,
@@ -102,6 +107,7 @@ const SEED: Type = Type::Int { min: 0, max: i64::MAX as u64 };
 const LORA: (&str, &[&str]) = ("tune.kind", &["lora"]);
 pub(super) const SLIDE: (&str, &[&str]) = ("eval.mode.kind", &["slide"]);
 const LINEAR_BN: (&str, &[&str]) = ("decoder.kind", &["linear_bn"]);
+const CROP: (&str, &[&str]) = ("train.transform.kind", &["crop"]);
 const SHAPES: (&str, &[&str]) = ("data.kind", &["shapes"]);
 const FOLDER: (&str, &[&str]) = ("data.kind", &["folder"]);
 
@@ -229,7 +235,35 @@ pub const KEYS: &[Key] = &[
     )
     .of(("train.schedule.kind", &["cosine"]))
     .required(),
+    key(
+        "train.transform.kind",
+        Type::Choice(&["squash", "crop"]),
+        "How an image comes to the input's size: all of it squashed, or a random crop.",
+    ),
+    key(
+        "train.transform.short_side",
+        Type::Int { min: 14, max: 8192 },
+        "Short side that an image is resized to, pixels; default: the input's shorter side.",
+    )
+    .of(CROP),
+    key(
+        "train.transform.scale",
+        Type::Interval { min: 0.1, max: 10.0 },
+        "Bounds of a random factor on the short side; default: [0.5, 2.0].",
+    )
+    .of(CROP),
+    key(
+        "train.transform.max_class",
+        Type::Positive { max: 1.0 },
+        "Part of a crop that one class must stay below, in 10 more tries; 1: no rule; default: 0.75.",
+    )
+    .of(CROP),
     key("train.flip", Type::Float { min: 0.0, max: 1.0 }, "Probability of a horizontal flip."),
+    key(
+        "train.photometric",
+        Type::Bool,
+        "Random brightness, contrast, saturation and hue, in mmsegmentation's ranges.",
+    ),
     key("train.input.tokens", Type::Int { min: 1, max: 512 }, "Side of the input in patches."),
     key(
         "train.input.px",
@@ -326,7 +360,9 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("lr", "train.lr"),
     ("lr_encoder", "train.lr_encoder"),
     ("weight_decay", "train.weight_decay"),
+    ("transform", "train.transform"),
     ("flip", "train.flip"),
+    ("photometric", "train.photometric"),
     ("input", "train.input"),
     ("tokens", "train.input.tokens"),
     ("px", "train.input.px"),

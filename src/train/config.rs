@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::data::transform;
+
 /// Key `train`, after the recipe has filled what the user left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,8 +25,14 @@ pub struct Config {
     /// Decoupled, AdamW.
     pub weight_decay: f64,
     pub schedule: Schedule,
+    /// How a sample comes to the input's size; runs of before it existed squash.
+    #[serde(default)]
+    pub transform: transform::Config,
     /// Probability of a horizontal flip.
     pub flip: f64,
+    /// Brightness, contrast, saturation and hue are distorted.
+    #[serde(default)]
+    pub photometric: bool,
     pub input: Input,
     pub normalise: Normalise,
     pub void_label: VoidLabel,

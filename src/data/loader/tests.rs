@@ -14,6 +14,8 @@ fn config(split: &Arc<Split>, threads: usize) -> TrainLoaderConfig {
     TrainLoaderConfig {
         split: Arc::clone(split),
         input_px: [28, 42],
+        transform: transform::Config::default(),
+        photometric: false,
         batch_size: 4,
         seed: 7,
         flip: 0.5,
@@ -40,6 +42,76 @@ fn batches_depend_on_neither_threads_nor_start() {
         for first_batch in 0..5 {
             let part = batches(config(&split, threads), 3, first_batch);
             assert!(part == whole[first_batch.min(3)..], "{threads} threads from {first_batch}");
+        }
+    }
+}
+
+/// All that is random in training.
+fn augmented(split: &Arc<Split>, threads: usize) -> TrainLoaderConfig {
+    TrainLoaderConfig {
+        transform: transform::Config::Crop(transform::crop::Config::default()),
+        photometric: true,
+        ..config(split, threads)
+    }
+}
+
+#[test]
+fn crops_and_colours_depend_on_neither_threads_nor_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    let whole = batches(augmented(&split, 1), 3, 0);
+    for threads in [0, 1, 2, 8] {
+        for first_batch in 0..4 {
+            let part = batches(augmented(&split, threads), 3, first_batch);
+            assert!(part == whole[first_batch.min(3)..], "{threads} threads from {first_batch}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for cache in budgets(folder.path()) {
+        let loader = TrainLoader::new(TrainLoaderConfig { cache, ..augmented(&split, 2) });
+        for _ in 0..2 {
+            assert!(loader.epoch(3, 0).map(Result::unwrap).eq(whole.iter().cloned()));
+        }
+    }
+    let images = |config| -> Vec<_> {
+        let batches = batches(config, 4, 0).into_iter();
+        let samples = batches.flat_map(|batch| {
+            let n = batch.images.len() / batch.n;
+            batch.images.chunks(n).map(<[f32]>::to_vec).zip(batch.ids).collect::<Vec<_>>()
+        });
+        let mut samples: Vec<_> = samples.map(|(image, id)| (id, image)).collect();
+        samples.sort_by(|a, b| a.0.cmp(&b.0));
+        samples
+    };
+    let mut before: Vec<_> = whole.iter().flat_map(|batch| batch.ids.clone()).collect();
+    before.sort();
+    let after = images(augmented(&split, 1));
+    assert!(after.iter().map(|(id, _)| id).eq(&before));
+    assert!(after != images(TrainLoaderConfig { seed: 8, ..augmented(&split, 1) }));
+    assert!(after != images(TrainLoaderConfig { photometric: false, ..augmented(&split, 1) }));
+}
+
+#[test]
+fn what_a_crop_lacks_is_void_and_of_the_mean_colour() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = shapes(dir.path());
+    let small = transform::crop::Config { scale: [0.5, 0.5], ..Default::default() };
+    let config = TrainLoaderConfig {
+        transform: transform::Config::Crop(small),
+        void_as_background: true,
+        ..augmented(&split, 2)
+    };
+    for batch in batches(config, 0, 0) {
+        assert_eq!(batch.images.len(), batch.n * 3 * 28 * 42);
+        for (i, &target) in batch.targets.iter().enumerate() {
+            let (y, x) = (i / 42 % 28, i % 42);
+            let is_padded = y >= 14 || x >= 14;
+            assert_eq!(target == VOID, is_padded, "{y} {x}");
+            if is_padded {
+                let first = (i / (28 * 42)) * 3 * 28 * 42 + y * 42 + x;
+                let channels = [0, 1, 2].map(|c| batch.images[first + c * 28 * 42].to_bits());
+                assert_eq!(channels, [0; 3]);
+            }
         }
     }
 }

@@ -151,7 +151,15 @@ const CHANGES: &[(&str, bool)] = &[
     ("train.weight_decay=0", true),
     ("train.schedule.kind=constant", true),
     ("train.schedule.warmup_percent=5", true),
+    ("train.transform.kind=squash", false),
+    ("train.transform.kind=crop", true),
+    // Without effect unless images are cropped.
+    ("train.transform.short_side=512", false),
+    ("train.transform.scale=[1.0, 1.5]", false),
+    ("train.transform.max_class=0.5", false),
     ("train.flip=0", true),
+    ("train.photometric=true", true),
+    ("train.photometric=false", false),
     ("train.input.tokens=16", true),
     ("train.input.px=448", false),
     ("train.input.px=450", false),
@@ -208,6 +216,25 @@ fn keys_without_effect_do_not_change_a_run() {
     let all = "lora_rank = 2\nlora_targets = ['q', 'k', 'v', 'proj', 'fc1', 'fc2']";
     check(all, "tune.targets=['all']");
     check(all, "tune.targets=['fc1', 'all']");
+}
+
+#[test]
+fn a_crop_is_its_resolved_keys() {
+    let id = |set: &[&str]| id_of(&spec_with("px = [448, 462]\ntransform = 'crop'", set));
+    let check = |set: &str, changes: bool| assert_eq!(id(&[set]) != id(&[]), changes, "{set}");
+    check("transform.short_side=448", false);
+    check("transform.short_side=462", true);
+    check("transform.scale=[0.5, 2]", false);
+    check("transform.scale=[0.5, 1.5]", true);
+    check("transform.max_class=0.75", false);
+    check("transform.max_class=1", true);
+    check("photometric=true", true);
+    let spec = spec_with("transform = 'crop'", &[]);
+    let identity = run_identity(&spec, &facts_of(&spec));
+    let expect =
+        json!({ "kind": "crop", "short_side": 448, "scale": [0.5, 2.0], "max_class": 0.75 });
+    assert_eq!(identity["train"]["transform"], expect);
+    assert_eq!(identity["train"].get("photometric"), None);
 }
 
 #[test]

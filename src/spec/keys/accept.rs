@@ -27,6 +27,9 @@ impl Type {
             Self::Range { max } => {
                 format!("[first, last], whole numbers from 0 to {max}, first not above last")
             }
+            Self::Interval { min, max } => {
+                format!("[low, high], numbers from {min} to {max}, low not above high")
+            }
             Self::Px { min, max } => {
                 format!("a side, or [height, width], in pixels from {min} to {max}")
             }
@@ -50,6 +53,7 @@ impl Type {
             Self::Devices => self.accept_text(value, is_devices),
             Self::List(item) => self.accept_list(value, item),
             Self::Range { max } => self.accept_range(value, *max),
+            Self::Interval { min, max } => self.accept_interval(value, [*min, *max]),
             Self::Px { min, max } => self.accept_px(value, *min..=*max),
             Self::Data(form) => form.accept(value),
             Self::Bool => Err(self.wrong_type(value)),
@@ -125,6 +129,18 @@ impl Type {
         let numbers: Option<Vec<_>> = ends.iter().map(Value::as_u64).collect();
         match numbers.as_deref() {
             Some([first, last]) if first <= last && *last <= max => Ok(value.clone()),
+            Some([_, _]) => Err(self.out_of_range(value)),
+            _ => Err(self.wrong_type(value)),
+        }
+    }
+
+    fn accept_interval(&self, value: &Value, [min, max]: [f64; 2]) -> Result<Value, Refusal> {
+        let Value::Array(ends) = value else { return Err(self.wrong_type(value)) };
+        let numbers: Option<Vec<_>> = ends.iter().map(Value::as_f64).collect();
+        match numbers.as_deref() {
+            Some(&[low, high]) if min <= low && low <= high && high <= max => {
+                Ok(Value::from(vec![low, high]))
+            }
             Some([_, _]) => Err(self.out_of_range(value)),
             _ => Err(self.wrong_type(value)),
         }

@@ -11,7 +11,7 @@ use crate::train::{Input, Schedule};
 fn nothing_given_is_a_frozen_small_dinov2_on_voc() {
     let spec = only("");
     let json = serde_json::to_string(&spec).unwrap();
-    insta::assert_snapshot!(json, @r#"{"seed":0,"model":{"dino_type":"dinov2","size":"small","registers":true},"weights":{"kind":"pretrained"},"tune":{"kind":"frozen"},"decoder":{"kind":"linear"},"data":{"kind":"voc","root":null,"train":"train"},"train":{"recipe":"modern","epochs":50,"steps":null,"batch_size":16,"lr":0.001,"lr_encoder":0.0002,"weight_decay":0.05,"schedule":{"kind":"cosine","warmup_percent":4},"flip":0.5,"input":{"tokens":32},"normalise":"backbone","void_label":"ignore","dev":{"fraction":0.0,"seed":0},"precision":"auto","validate_every":1},"eval":{"sets":["val"],"mode":{"kind":"whole"},"tta":{"flip":false,"scales":[1.0]},"corruption":{"suite":"imagenet-c-15","severities":[5]},"select":"last"}}"#);
+    insta::assert_snapshot!(json, @r#"{"seed":0,"model":{"dino_type":"dinov2","size":"small","registers":true},"weights":{"kind":"pretrained"},"tune":{"kind":"frozen"},"decoder":{"kind":"linear"},"data":{"kind":"voc","root":null,"train":"train"},"train":{"recipe":"modern","epochs":50,"steps":null,"batch_size":16,"lr":0.001,"lr_encoder":0.0002,"weight_decay":0.05,"schedule":{"kind":"cosine","warmup_percent":4},"transform":{"kind":"squash"},"flip":0.5,"photometric":false,"input":{"tokens":32},"normalise":"backbone","void_label":"ignore","dev":{"fraction":0.0,"seed":0},"precision":"auto","validate_every":1},"eval":{"sets":["val"],"mode":{"kind":"whole"},"tta":{"flip":false,"scales":[1.0]},"corruption":{"suite":"imagenet-c-15","severities":[5]},"select":"last"}}"#);
     assert!(check(&spec).is_empty());
 }
 
@@ -124,6 +124,27 @@ fn lora_can_be_an_axis_in_all_its_keys() {
     assert_eq!(experiment.cells.len(), 8);
     let TuneConfig::Lora(lora) = &experiment.cells[7].spec.tune else { panic!("not LoRA") };
     assert_eq!((lora.blocks, lora.dropout, lora.scale()), (Some([6, 11]), 0.1, 2.0));
+}
+
+#[test]
+fn transforms_are_choices_of_an_axis() {
+    let toml = "[grid]\ntransform = ['squash', 'crop', { kind = 'crop', scale = [1, 1.5] }]\n\
+                photometric = [false, true]";
+    let (experiment, _) = load_with(toml, &[], &[]).unwrap();
+    insta::assert_snapshot!(table(&experiment), @"
+    transform=squash photometric=false
+    transform=squash photometric=true
+    transform=crop photometric=false
+    transform=crop photometric=true
+    transform=crop scale=1,1.5 photometric=false
+    transform=crop scale=1,1.5 photometric=true
+    ");
+    let toml = "[grid]\ntrain.transform.kind = ['crop']\ntransform.scale = [[1, 1], [0.5, 2]]";
+    let (experiment, _) = load_with(toml, &[], &[]).unwrap();
+    insta::assert_snapshot!(table(&experiment), @"
+    train.transform.kind=crop transform.scale=1-1
+    train.transform.kind=crop transform.scale=0.5-2
+    ");
 }
 
 #[test]
@@ -299,6 +320,7 @@ fn the_experiments_load_and_have_as_many_cells_as_they_say() {
     check("voc_grid", 90);
     check("ade20k_grid", 24);
     check("ccp8", 8);
+    check("linear_probe", 10);
     let reference = check("reference_table", 8);
     insta::assert_snapshot!(table(&reference), @"
     dino_type=dinov2 lora_rank=0 decoder=linear dataset=voc
@@ -325,7 +347,9 @@ fn recipes_are_listed_key_by_key() {
     train.weight_decay: 0.05 | 0.01
     train.schedule.kind: cosine | constant
     train.schedule.warmup_percent: 4 | -
+    train.transform.kind: squash | squash
     train.flip: 0.5 | 0
+    train.photometric: false | false
     train.input.tokens: 32 | -
     train.input.px: - | 490
     train.normalise: backbone | none
@@ -361,7 +385,7 @@ fn the_key_table_is_the_fields_of_a_run_a_schedule_and_a_machine() {
         "weights = { kind = 'file', path = 'a' }\nlora_rank = 3\ndecoder = 'fpn'\npx = 448\n\
          lora_scaling = 'rslora'\nlora_dropout = 0.1\nlora_blocks = [0, 1]",
         "decoder = 'linear_bn'\ndata = 'shapes'\nsteps = 3\ntrain.schedule = 'constant'",
-        "backbone = 'dinov3_vitl16_sat493m'",
+        "backbone = 'dinov3_vitl16_sat493m'\ntransform = 'crop'",
         "data = { kind = 'folder', root = 'd', images = '{stem}.png', masks = 'm/{stem}.png', \
          classes = ['a'], splits = { train = 't.txt' }, void = 3, label_map = { 7 = 0 } }",
         "data = { kind = 'folder', root = 'd', images = '{stem}.png', masks = 'm/{stem}.png', \

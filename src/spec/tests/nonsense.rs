@@ -8,8 +8,8 @@ use crate::train::Input;
 #[test]
 fn names_and_values_that_do_not_exist_are_answered_with_the_nearest() {
     insta::assert_snapshot!(refused("lr_rate = 1"), @"x.toml:1: lr_rate: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`");
-    insta::assert_snapshot!(refused("[train]\nlearning_rate = 1"), @"x.toml:2: train.learning_rate: unknown key; allowed in `train`: `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `flip`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`");
-    insta::assert_snapshot!(refused("[train]\nepoch = 1"), @"x.toml:2: train.epoch: unknown key; allowed in `train`: `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `flip`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`; did you mean `train.epochs`?");
+    insta::assert_snapshot!(refused("[train]\nlearning_rate = 1"), @"x.toml:2: train.learning_rate: unknown key; allowed in `train`: `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `transform`, `flip`, `photometric`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`");
+    insta::assert_snapshot!(refused("[train]\nepoch = 1"), @"x.toml:2: train.epoch: unknown key; allowed in `train`: `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `transform`, `flip`, `photometric`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`; did you mean `train.epochs`?");
     insta::assert_snapshot!(refused("rank = 4"), @"x.toml:1: rank: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `tune.rank`?");
     insta::assert_snapshot!(refused("[gird]\nsize = ['small']"), @"x.toml:1: gird: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `grid`?");
     insta::assert_snapshot!(refused("[grid]\nsise = ['small']"), @"x.toml:2: sise: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?");
@@ -34,7 +34,7 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
     insta::assert_snapshot!(refused("epochs = 99999999999999999999"), @"x.toml:1: epochs: found the number `1e+20`; allowed: a whole number from 1 to 100000");
     insta::assert_snapshot!(refused("seed = -1"), @"x.toml:1: seed: `-1` is out of range; allowed: a whole number, 0 or more");
     insta::assert_snapshot!(refused("seed = [0, 1]"), @"x.toml:1: seed: found the list `[0,1]`; allowed: a whole number, 0 or more; a list of choices belongs under [grid]");
-    insta::assert_snapshot!(refused("train = 3"), @"x.toml:1: train: found a whole number; allowed: a table of `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `flip`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`");
+    insta::assert_snapshot!(refused("train = 3"), @"x.toml:1: train: found a whole number; allowed: a table of `recipe`, `epochs`, `steps`, `batch_size`, `lr`, `lr_encoder`, `weight_decay`, `schedule`, `transform`, `flip`, `photometric`, `input`, `normalise`, `void_label`, `dev`, `precision`, `validate_every`");
     insta::assert_snapshot!(refused("tune = 4"), @"x.toml:1: tune: found a whole number; allowed: `frozen`, `lora`, `full`, or a table of `kind`, `rank`, `alpha`, `targets`, `scaling`, `dropout`, `blocks`");
     insta::assert_snapshot!(refused("lora_rank = -3"), @"x.toml:1: lora_rank: `-3` is out of range; allowed: a whole number from 0 to 1024 (0: frozen encoder)");
     insta::assert_snapshot!(refused("registers = 'yes'"), @"x.toml:1: registers: found the text `yes`; allowed: true or false");
@@ -45,6 +45,15 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
     insta::assert_snapshot!(refused("lora_rank = 2\nlora_blocks = 6"), @"x.toml:2: lora_blocks: found the number `6`; allowed: [first, last], whole numbers from 0 to 1023, first not above last");
     insta::assert_snapshot!(refused("lora_rank = 2\nlora_dropout = 1.0"), @"x.toml:2: lora_dropout: `1.0` is out of range; allowed: a number from 0 to 0.9");
     insta::assert_snapshot!(refused("lora_rank = 2\nlora_scaling = 'rs_lora'"), @"x.toml:2: lora_scaling: `rs_lora` is not known; allowed: `standard`, `rslora`; did you mean `rslora`?");
+    insta::assert_snapshot!(refused("transform = 'corp'"), @"x.toml:1: transform: `corp` is not known; allowed: `squash`, `crop`; did you mean `crop`?");
+    insta::assert_snapshot!(refused("transform = 0.5"), @"x.toml:1: transform: found a number; allowed: `squash`, `crop`, or a table of `kind`, `short_side`, `scale`, `max_class`");
+    insta::assert_snapshot!(refused("transform = { kind = 'crop', scale = [2.0, 0.5] }"), @"x.toml:1: transform.scale: `[2.0,0.5]` is out of range; allowed: [low, high], numbers from 0.1 to 10, low not above high");
+    insta::assert_snapshot!(refused("transform = { kind = 'crop', scale = [0, 1000] }"), @"x.toml:1: transform.scale: `[0,1000]` is out of range; allowed: [low, high], numbers from 0.1 to 10, low not above high");
+    insta::assert_snapshot!(refused("transform = { kind = 'crop', scale = [1, 'x'] }"), @"x.toml:1: transform.scale: found the list `[1,x]`; allowed: [low, high], numbers from 0.1 to 10, low not above high");
+    insta::assert_snapshot!(refused("transform = { kind = 'crop', scale = 2 }"), @"x.toml:1: transform.scale: found the number `2`; allowed: [low, high], numbers from 0.1 to 10, low not above high");
+    insta::assert_snapshot!(refused("transform = { kind = 'crop', max_class = 0 }"), @"x.toml:1: transform.max_class: `0` is out of range; allowed: a number above 0, up to 1");
+    insta::assert_snapshot!(refused("transform = { kind = 'crop', short_side = 100_000 }"), @"x.toml:1: transform.short_side: `100000` is out of range; allowed: a whole number from 14 to 8192");
+    insta::assert_snapshot!(refused("photometric = 0.5"), @"x.toml:1: photometric: found the number `0.5`; allowed: true or false");
     insta::assert_snapshot!(refused("eval.sets = []"), @"x.toml:1: eval.sets: the list is empty; allowed: a list, each item: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes");
     insta::assert_snapshot!(refused("eval.sets = ['val', 'val']"), @"x.toml:1: eval.sets: `val` is listed twice");
     insta::assert_snapshot!(refused("eval.sets = ['../val']"), @"x.toml:1: eval.sets: found `../val`; allowed: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes");
@@ -104,6 +113,7 @@ fn combinations_that_do_not_exist_are_refused() {
     insta::assert_snapshot!(refused("weights = 'file'"), @r#"x.toml:1: weights.path: missing: `weights.kind = "file"` needs it; allowed: a path"#);
     insta::assert_snapshot!(refused("[tune]\nrank = 4"), @"x.toml:2: tune.rank: has no effect: no cell with it has tune.kind = `lora`");
     insta::assert_snapshot!(refused("decoder = { kind = 'linear', channels = 64 }"), @"x.toml:1: decoder.channels: has no effect: no cell with it has decoder.kind = `fpn` or `fpn_reference`");
+    insta::assert_snapshot!(refused("transform = { kind = 'squash', max_class = 0.5 }"), @"x.toml:1: train.transform.max_class: has no effect: no cell with it has train.transform.kind = `crop`");
     insta::assert_snapshot!(refused("decoder = { kind = 'linear_bn', layers = 5, dropout = 1.0 }"), @"
     x.toml:1: decoder.layers: `5` is out of range; allowed: a whole number from 1 to 4
     x.toml:1: decoder.dropout: `1.0` is out of range; allowed: a number from 0 to 0.9
