@@ -19,7 +19,7 @@ use dino_sweep::data::dataset::{self, Config, VocConfig};
 use dino_sweep::data::image_io::{decode_mask, decode_rgb};
 use dino_sweep::data::loader::{Budget, TrainLoader, TrainLoaderConfig};
 use dino_sweep::data::split::Split;
-use dino_sweep::data::transform::{resize_nearest, squash, to_chw};
+use dino_sweep::data::transform::{self, resize_nearest, squash, to_chw};
 use mimalloc::MiMalloc;
 
 /// As in the program.
@@ -42,6 +42,9 @@ struct Args {
     /// Loading threads.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Jittered and distorted crops instead of the whole image.
+    #[arg(long)]
+    crop: bool,
     /// Of decoded samples.
     #[arg(long, default_value_t = 0)]
     cache_mb: u64,
@@ -76,6 +79,12 @@ fn loader(args: &Args, split: &Arc<Split>) -> TrainLoader {
     TrainLoader::new(TrainLoaderConfig {
         split: Arc::clone(split),
         input_px: [args.px; 2],
+        transform: if args.crop {
+            transform::Config::Crop(transform::crop::Config::default())
+        } else {
+            transform::Config::default()
+        },
+        photometric: args.crop,
         batch_size: args.batch,
         seed: 0,
         flip: 0.5,
