@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "data_faults/archives.rs"]
+mod archives;
 #[path = "data_faults/mutate.rs"]
 mod mutate;
 
