@@ -237,6 +237,8 @@ fn bad_input_is_one_clear_error_and_nothing_is_written() {
     check("good.safetensors --variant dinov2_vits14", 3, "is not dinov2_vits14");
     check("good.safetensors --adapter fpn.pt", 2, "it needs 7x7, 98 pixels");
     check("good.safetensors --adapter none.pt", 3, "none.pt");
+    check("good.safetensors --adapter wide.pt", 2, "adapter `wide.pt` is for");
+    check("good.safetensors --adapter photo.jpg", 2, "`photo.jpg` is no adapter file");
     check("photo.jpg", 3, "photo.jpg");
     check("photo.jpg --px 13", 2, "less than one patch of 14 pixels");
     check("photo.jpg --px 0", 2, "--px");

@@ -309,7 +309,7 @@ async fn wait_for_orphans(results: &ResultsDir, jobs: &[Job]) -> anyhow::Result<
         let dir = results.run(&job.file.run);
         while dir.root().is_dir() && FileLock::try_acquire(&dir.lock())?.is_none() {
             if !found {
-                printer::note("waiting for an earlier worker to save and exit");
+                printer::aside("waiting for an earlier worker to save and exit");
             }
             found = true;
             if Instant::now() > deadline {

@@ -4,6 +4,7 @@
 //! palettes, and the palette *indices* are the class indices.
 
 mod container;
+mod jpeg;
 
 use std::io::{Cursor, ErrorKind};
 use std::panic::{self, AssertUnwindSafe};
@@ -12,9 +13,6 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use png::{BitDepth, ColorType, Compression, Transformations};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use self::container::{Format, Header, sniff};
 use super::labels::{Form, RawMask, RawValues};
@@ -61,21 +59,11 @@ pub fn survey_rgb(path: &Path) -> Result<(Rgb, Storage), Error> {
     });
     let is_rotated = turn.is_ok_and(|turn| turn != Orientation::NoTransforms);
     let damage = match format {
-        Format::Jpeg => guarded(path, || Ok(jpeg_damage(&bytes)))?,
+        Format::Jpeg => guarded(path, || Ok(jpeg::damage(&bytes)))?,
         // Its checksums have held.
         Format::Png => None,
     };
     Ok((image, Storage { stored: header.stored, damage, is_rotated }))
-}
-
-/// What a decoder that forgives nothing says.
-fn jpeg_damage(bytes: &[u8]) -> Option<String> {
-    let options = DecoderOptions::default().set_strict_mode(true);
-    let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
-    let error = JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().err()?;
-    let text = error.to_string();
-    // Cameras pad between segments; no pixel is lost.
-    (!text.contains("Extra bytes")).then_some(text)
 }
 
 /// Reads a PNG file of class indices: a palette of 1, 2, 4 or 8 bits, or 8-bit grey.
