@@ -9,8 +9,8 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::json;
 
-use super::fault::{Exit, OrExit, fault};
 use super::adapter::with_exit;
+use super::fault::{Exit, OrExit, fault};
 use super::{Globals, device, printer};
 use crate::data::corrupt::frost::{self, Source};
 use crate::data::corrupt::{self, Corruption, Corruptor, Severity};

@@ -79,6 +79,11 @@ pub enum Error {
     #[error("mask `{path}` does not exist; restore it, or take the image out of the split")]
     MissingMask { path: PathBuf },
 
+    #[error(
+        "`{path}` is a folder, a pipe or a device, not a file; remove it, or take it out of the split"
+    )]
+    NotAFile { path: PathBuf },
+
     #[error("`{path}` is {found}, not a {expected} file; {advice}")]
     NotAnImage { path: PathBuf, found: &'static str, expected: &'static str, advice: &'static str },
 

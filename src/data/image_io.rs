@@ -336,10 +336,18 @@ fn encode(
 }
 
 fn read(path: &Path, missing: impl FnOnce() -> Error) -> Result<Vec<u8>, Error> {
-    fs_err::read(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => missing(),
-        _ => Error::Io(error),
-    })
+    // Whoever opens a pipe waits for its writer, for ever.
+    let bytes = fs_err::metadata(path).and_then(|metadata| {
+        if metadata.is_file() { fs_err::read(path).map(Some) } else { Ok(None) }
+    });
+    match bytes {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(Error::NotAFile { path: path.to_owned() }),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(missing())
+        }
+        Err(error) => Err(Error::Io(error)),
+    }
 }
 
 #[cfg(test)]
