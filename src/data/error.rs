@@ -99,6 +99,9 @@ pub enum Error {
     #[error("`{path}` is damaged: {reason}; fetch it again")]
     Damaged { path: PathBuf, reason: String },
 
+    #[error("image `{path}` cannot be read: {reason}")]
+    Unsupported { path: PathBuf, reason: &'static str },
+
     #[error("mask `{path}` is {found}; expected a PNG of {expected}")]
     MaskFormat { path: PathBuf, found: String, expected: &'static str },
 

@@ -58,6 +58,9 @@ pub(super) fn open(bytes: &[u8], format: Format, path: &Path) -> Result<Header, 
         Ok(header) => header,
         Err(Fault::Ends) => return Err(truncated()),
         Err(Fault::Damaged(reason)) => return Err(damaged(reason)),
+        Err(Fault::Unsupported(reason)) => {
+            return Err(Error::Unsupported { path: path.to_owned(), reason });
+        }
     };
     let Header { width, height, stored } = header;
     let n_pixels = u64::from(width) * u64::from(height);
@@ -93,6 +96,8 @@ pub(super) enum Fault {
     /// Before it should.
     Ends,
     Damaged(&'static str),
+    /// Sound, and beyond the decoder.
+    Unsupported(&'static str),
 }
 
 /// Walks the chunks up to and with `IEND`.
