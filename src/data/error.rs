@@ -12,7 +12,7 @@ pub enum Error {
     #[error("no {dataset} dataset: looked in {}; {advice}", listed(looked_in))]
     MissingDataset { dataset: &'static str, looked_in: Vec<PathBuf>, advice: String },
 
-    #[error("`{root}` is not a {dataset} dataset: it has no `{missing}`; {advice}")]
+    #[error("`{root}` is no {dataset} dataset: it has no `{missing}`; {advice}")]
     IncompleteDataset { dataset: &'static str, root: PathBuf, missing: String, advice: String },
 
     #[error("`shapes` has no folder to be written into: set `data_dirs`")]
@@ -29,6 +29,15 @@ pub enum Error {
 
     #[error("no split `{name}`; there are: {}", named(available))]
     UnknownSplit { name: String, available: Vec<String> },
+
+    #[error("`{path}` line {line} is not UTF-8; save the file as UTF-8")]
+    NotUtf8 { path: PathBuf, line: usize },
+
+    #[error("`{path}` has a name that is not UTF-8; rename it")]
+    NotUtf8Name { path: PathBuf },
+
+    #[error("`{path}` is no folder, which a {dataset} dataset is; {advice}")]
+    NotAFolder { dataset: &'static str, path: PathBuf, advice: String },
 
     #[error("split `{path}` names no image")]
     EmptySplit { path: PathBuf },

@@ -195,7 +195,7 @@ fn failed_to_decode(path: &Path, source: image::ImageError) -> Error {
 }
 
 /// Decoders are made for damaged files too, and panic at some nevertheless: zune-jpeg 0.5.15 slices
-/// out of range at `tests/data/faults/decoder_panics.jpg`.
+/// out of range at `tests/data/faults/decoder_panics.jpg`, which is refused before by now.
 fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // What was half decoded is dropped.
     panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
@@ -232,7 +232,8 @@ fn pixel(form: Form, (color, depth): (ColorType, BitDepth)) -> Option<Pixel> {
 fn expected(form: Form) -> &'static str {
     match form {
         Form::Indices => {
-            "palette indices (1, 2, 4 or 8 bits) or 8-bit grey, one class index a pixel"
+            "palette indices (1, 2, 4 or 8 bits) or 8-bit grey, one class index a pixel \
+             (a `folder` dataset reads others by `data.label_map`)"
         }
         Form::Ids => {
             "palette indices or grey of up to 16 bits, one id a pixel (colours need a \

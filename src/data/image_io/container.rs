@@ -157,6 +157,21 @@ impl NoImage {
     }
 }
 
+/// Other kinds of images by their first bytes.
+fn other(bytes: &[u8]) -> &'static str {
+    let after = |n: usize, tag: &[u8]| bytes.get(n..).is_some_and(|rest| rest.starts_with(tag));
+    match bytes {
+        _ if after(0, b"GIF8") => "a GIF",
+        _ if after(0, b"RIFF") && after(8, b"WEBP") => "a WebP",
+        _ if after(0, b"BM") => "a BMP",
+        _ if after(0, b"II*\0") || after(0, b"MM\0*") => "a TIFF",
+        _ if after(4, b"ftypavif") => "an AVIF",
+        _ if after(4, b"ftyphei") || after(4, b"ftypmif1") => "a HEIC",
+        _ if after(4, b"jP  \r\n") => "a JPEG 2000",
+        _ => "something else",
+    }
+}
+
 pub(super) fn sniff(bytes: &[u8]) -> Result<Format, NoImage> {
     if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
         return Ok(Format::Jpeg);
@@ -177,6 +192,6 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Format, NoImage> {
         _ if start.starts_with(b"version https://git-lfs") => {
             NoImage { found: "a git-LFS pointer", advice: "run `git lfs pull` in its repository" }
         }
-        _ => NoImage { found: "something else", advice: "convert it, or fetch it again" },
+        _ => NoImage { found: other(bytes), advice: "convert it, or fetch it again" },
     })
 }
