@@ -3,20 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{RunId, ScoreId};
-
-/// What is known of a run from its journal.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RunStatus {
-    pub trained: bool,
-    pub last_checkpoint_step: Option<u64>,
-    /// Scores that are made.
-    pub scores: BTreeSet<ScoreId>,
-    /// The last attempt's error, if it failed.
-    pub failed: Option<String>,
-    /// Made by an older version whose numbers differ; see `TRAIN_NUMERICS`.
-    pub stale: bool,
-    pub attempts: u32,
-}
+use crate::store::RunState;
 
 /// A cell's run and the scores that its table needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +42,7 @@ pub struct PlannedRun {
 ///
 /// Cells may share a run (they differ in what is scored, or in paths): the first of them stands for
 /// all, with the scores of all ([`scores_by_run`]), and the others reuse it.
-pub fn plan(wanted: &[Wanted], statuses: &BTreeMap<RunId, RunStatus>) -> Vec<PlannedRun> {
+pub fn plan(wanted: &[Wanted], states: &BTreeMap<RunId, RunState>) -> Vec<PlannedRun> {
     let scores = scores_by_run(wanted);
     let mut first_cells = BTreeMap::new();
     wanted
@@ -63,7 +50,7 @@ pub fn plan(wanted: &[Wanted], statuses: &BTreeMap<RunId, RunStatus>) -> Vec<Pla
         .map(|cell| {
             let (action, reason) = match first_cells.get(&cell.run) {
                 Some(first) => (Action::Reuse, format!("the same run as cell {first}")),
-                None => decide(&scores[&cell.run], statuses.get(&cell.run)),
+                None => decide(&scores[&cell.run], states.get(&cell.run)),
             };
             first_cells.entry(&cell.run).or_insert(cell.cell);
             PlannedRun { run: cell.run.clone(), cell: cell.cell, action, reason }
@@ -82,14 +69,14 @@ pub fn scores_by_run(wanted: &[Wanted]) -> BTreeMap<RunId, Vec<ScoreId>> {
     scores
 }
 
-fn decide(scores: &[ScoreId], status: Option<&RunStatus>) -> (Action, String) {
-    let Some(status) = status else { return (Action::Start, "new".to_owned()) };
-    if status.stale {
+fn decide(scores: &[ScoreId], state: Option<&RunState>) -> (Action, String) {
+    let Some(state) = state else { return (Action::Start, "new".to_owned()) };
+    if state.stale {
         return (Action::Stale, "made by an older version whose numbers differ".to_owned());
     }
-    let missing = scores.iter().filter(|id| !status.scores.contains(id)).count();
-    let again = again(status);
-    if status.trained {
+    let missing = scores.iter().filter(|id| !state.scores.contains(id)).count();
+    let again = again(state);
+    if state.trained {
         let total = scores.len();
         return match missing {
             0 => (Action::Reuse, format!("trained, all {total} scores made")),
@@ -99,16 +86,16 @@ fn decide(scores: &[ScoreId], status: Option<&RunStatus>) -> (Action, String) {
             ),
         };
     }
-    match status.last_checkpoint_step {
+    match state.last_checkpoint_step {
         Some(step) => (Action::Resume { step }, format!("stopped after step {step}{again}")),
-        None if status.attempts == 0 => (Action::Start, "new".to_owned()),
+        None if state.attempts == 0 => (Action::Start, "new".to_owned()),
         None => (Action::Start, format!("stopped before the first checkpoint{again}")),
     }
 }
 
 /// What is said of a run whose last attempt failed.
-fn again(status: &RunStatus) -> String {
-    match (&status.failed, status.attempts) {
+fn again(state: &RunState) -> String {
+    match (&state.failed, state.attempts) {
         (None, _) => String::new(),
         (Some(error), 1) => format!("; 1 attempt failed: {error}"),
         (Some(error), n) => format!("; {n} attempts, the last failed: {error}"),
@@ -133,28 +120,28 @@ mod tests {
         Wanted { run: run(name), cell, scores: scores.iter().map(|s| score(s)).collect() }
     }
 
-    fn stopped(step: Option<u64>) -> RunStatus {
-        RunStatus { last_checkpoint_step: step, attempts: 1, ..RunStatus::default() }
+    fn stopped(step: Option<u64>) -> RunState {
+        RunState { last_checkpoint_step: step, attempts: 1, ..RunState::default() }
     }
 
-    fn trained(scores: &[&str]) -> RunStatus {
+    fn trained(scores: &[&str]) -> RunState {
         let scores = scores.iter().map(|s| score(s)).collect();
-        RunStatus { trained: true, scores, attempts: 1, ..RunStatus::default() }
+        RunState { trained: true, scores, attempts: 1, ..RunState::default() }
     }
 
     /// What happens to a cell that wants the scores `clean` and `fog`.
-    fn check(status: Option<RunStatus>, action: Action, reason: &str) {
-        let statuses = status.map(|status| (run("r"), status)).into_iter().collect();
-        let planned = plan(&[want("r", 0, &["clean", "fog"])], &statuses);
+    fn check(state: Option<RunState>, action: Action, reason: &str) {
+        let states = state.map(|state| (run("r"), state)).into_iter().collect();
+        let planned = plan(&[want("r", 0, &["clean", "fog"])], &states);
         assert_eq!((planned[0].action, planned[0].reason.as_str()), (action, reason));
     }
 
     #[test]
-    fn each_status_has_its_action_and_reason() {
+    fn each_state_has_its_action_and_reason() {
         use Action::{Resume, Reuse, ScoreOnly, Stale, Start};
-        let failed = |status: RunStatus| RunStatus { failed: Some("disk full".into()), ..status };
+        let failed = |state: RunState| RunState { failed: Some("disk full".into()), ..state };
         check(None, Start, "new");
-        check(Some(RunStatus::default()), Start, "new");
+        check(Some(RunState::default()), Start, "new");
         check(Some(stopped(None)), Start, "stopped before the first checkpoint");
         check(Some(stopped(Some(7))), Resume { step: 7 }, "stopped after step 7");
         check(
@@ -163,7 +150,7 @@ mod tests {
             "stopped after step 7; 1 attempt failed: disk full",
         );
         check(
-            Some(RunStatus { attempts: 3, ..failed(stopped(None)) }),
+            Some(RunState { attempts: 3, ..failed(stopped(None)) }),
             Start,
             "stopped before the first checkpoint; 3 attempts, the last failed: disk full",
         );
@@ -176,7 +163,7 @@ mod tests {
         check(Some(trained(&["fog", "clean"])), Reuse, "trained, all 2 scores made");
         check(Some(trained(&["fog", "clean", "snow"])), Reuse, "trained, all 2 scores made");
         check(
-            Some(RunStatus { stale: true, ..trained(&["fog", "clean"]) }),
+            Some(RunState { stale: true, ..trained(&["fog", "clean"]) }),
             Stale,
             "made by an older version whose numbers differ",
         );
@@ -186,8 +173,8 @@ mod tests {
     fn cells_of_one_run_share_one_action_that_counts_the_scores_of_all() {
         let wanted =
             [want("r", 0, &["clean"]), want("s", 1, &["clean"]), want("r", 2, &["clean", "fog"])];
-        let statuses = BTreeMap::from([(run("r"), trained(&[]))]);
-        let planned = plan(&wanted, &statuses);
+        let states = BTreeMap::from([(run("r"), trained(&[]))]);
+        let planned = plan(&wanted, &states);
         let actions: Vec<_> = planned.iter().map(|p| (p.cell, p.action)).collect();
         let expect =
             [(0, Action::ScoreOnly { missing: 2 }), (1, Action::Start), (2, Action::Reuse)];

@@ -3,14 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "data_faults/archives.rs"]
+mod archives;
+#[path = "data_faults/certain.rs"]
+mod certain;
 #[path = "data_faults/mutate.rs"]
 mod mutate;
+#[path = "data_faults/tally.rs"]
+mod tally;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dino_sweep::data::check::{Check, Kind, Report};
 use dino_sweep::data::dataset::{self, Config, Dataset};
@@ -20,27 +27,49 @@ use dino_sweep::data::split::{Item, Split};
 use dino_sweep::data::transform::Config as Transform;
 use dino_sweep::data::{Error, Mask};
 use dino_sweep::rng::{self, ChaCha8Rng};
-use mutate::{below, crc32, damaged};
+use mutate::{below, damaged, relabelled};
 use serde_json::json;
+use tally::{Table, setting, watched};
 
 /// Damaged files in a run without `FUZZ_FILES`.
-const FILES: usize = 3_000;
+const FILES: usize = 2_000;
 /// Images, and as many masks, of one dataset.
 const PAIRS: usize = 200;
 /// Lists of one dataset.
 const LISTS: usize = 40;
-/// A batch takes a second of an idle core; more than this, however busy the machine, is a hang.
-const BATCH_MAX: Duration = Duration::from_mins(30);
-
+/// Of every three pairs two masks and two images; and the lists.
+const BATCH_FILES: usize = 2 * PAIRS * 2 / 3 + LISTS;
 /// What became of the files of a batch.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Tally {
-    files: usize,
+    /// By kind of damage, of the dataset in VOC layout.
+    images: Table,
+    masks: Table,
+    lists: Table,
     /// Findings of `data check` by kind.
     kinds: BTreeMap<&'static str, usize>,
     pairs_loaded: usize,
     pairs_refused: usize,
-    lists_refused: usize,
+}
+
+/// What was done to the images and masks of a dataset, by their paths.
+#[derive(Default)]
+struct Damaged {
+    images: Vec<(String, &'static str)>,
+    masks: Vec<(String, &'static str)>,
+}
+
+impl Damaged {
+    /// Which of it was told of, by name.
+    fn count(&self, report: &Report, tally: &mut Tally) {
+        let is_named = |path: &str| report.faults().any(|fault| fault.message.contains(path));
+        for (path, kind) in &self.images {
+            tally.images.count(kind, is_named(path));
+        }
+        for (path, kind) in &self.masks {
+            tally.masks.count(kind, is_named(path));
+        }
+    }
 }
 
 struct Seeds {
@@ -51,35 +80,30 @@ struct Seeds {
 
 #[test]
 fn damaged_files_are_named_and_nothing_panics_or_hangs() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
-    let n_files = number("FUZZ_FILES").unwrap_or(FILES);
-    let seed = number("FUZZ_SEED").unwrap_or(0);
+    let n_files = setting("FUZZ_FILES").map_or(FILES, |n_files| n_files * 3 / 5);
+    let seed = setting("FUZZ_SEED").unwrap_or(0) as u64;
     // To look at one batch again.
-    let first = number("FUZZ_FROM").unwrap_or(0) as u64;
-    let seeds = Arc::new(seeds());
+    let first = setting("FUZZ_FROM").unwrap_or(0) as u64;
+    let last = first + n_files.div_ceil(BATCH_FILES) as u64;
+    let seeds = seeds();
     let started = Instant::now();
-    let mut total = Tally::default();
-    for batch in first.. {
-        if total.files >= n_files {
-            break;
-        }
-        let (done, told) = mpsc::channel();
-        let seeds = Arc::clone(&seeds);
-        let worker = std::thread::spawn(move || {
-            let tally = run_batch(&seeds, seed as u64, batch);
-            // The test has given up where nobody listens.
-            let _ = done.send(());
-            tally
-        });
-        let hangs = told.recv_timeout(BATCH_MAX) == Err(mpsc::RecvTimeoutError::Timeout);
-        assert!(!hangs, "batch {batch} of seed {seed} hangs");
-        let tally = worker.join().unwrap_or_else(|_| panic!("batch {batch} of seed {seed} panics"));
-        total.add(tally);
+    let total = watched("batch", first..last, Tally::default(), move |total, batch| {
+        run_batch(&seeds, &mut rng::keyed(seed, "fuzz data", &[batch]), total);
+    });
+    for (table, title) in
+        [(&total.images, "images"), (&total.masks, "masks"), (&total.lists, "lists")]
+    {
+        println!("{}", table.text(title));
     }
-    println!("{total:?} in {:.1?}", started.elapsed());
-    let named: usize = total.kinds.values().sum();
-    assert!(named > total.files / 3, "most damage is seen: {total:?}");
-    assert!(total.pairs_loaded > total.files / 50, "some damage does no harm: {total:?}");
+    let Tally { kinds, pairs_loaded, pairs_refused, .. } = &total;
+    println!("findings of three datasets: {kinds:?}");
+    println!("pairs of three datasets: {pairs_loaded} loaded, {pairs_refused} refused");
+    println!("in {:.1?}", started.elapsed());
+    for table in [&total.images, &total.masks] {
+        let total = table.total();
+        assert!(total.named > total.files / 3, "most damage is seen: {total:?}");
+    }
+    assert!(*pairs_loaded > n_files / 50, "some damage does no harm");
 }
 
 /// Sound files; `FUZZ_SEEDS` names a folder with more of them.
@@ -113,37 +137,22 @@ fn lists() -> Vec<Vec<u8>> {
     texts.into_iter().map(String::into_bytes).collect()
 }
 
-impl Tally {
-    fn add(&mut self, other: Self) {
-        self.files += other.files;
-        self.pairs_loaded += other.pairs_loaded;
-        self.pairs_refused += other.pairs_refused;
-        self.lists_refused += other.lists_refused;
-        for (kind, n) in other.kinds {
-            *self.kinds.entry(kind).or_insert(0) += n;
-        }
-    }
-}
-
-fn run_batch(seeds: &Seeds, seed: u64, batch: u64) -> Tally {
+fn run_batch(seeds: &Seeds, rng: &mut ChaCha8Rng, tally: &mut Tally) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    let mut rng = rng::keyed(seed, "fuzz data", &[batch]);
-    let mut tally = Tally::default();
-    write_pairs(&mut rng, seeds, root);
-    // Of every three pairs two masks and two images.
-    tally.files += 2 * PAIRS * 2 / 3;
+    let damaged = write_pairs(rng, seeds, root);
     for config in
         [voc(), folder(&json!({})), folder(&json!({ "label_map": { "0,0,0": 0, "128,0,0": 1 } }))]
     {
         let dataset = dataset::open_at(&config, root).unwrap();
-        check_pairs(&dataset, &mut tally);
+        let report = check_pairs(&dataset, tally);
+        if config == voc() {
+            damaged.count(&report, tally);
+        }
     }
     for _ in 0..LISTS {
-        check_list(&mut rng, seeds, root, &mut tally);
+        check_list(rng, seeds, root, tally);
     }
-    tally.files += LISTS;
-    tally
 }
 
 fn voc() -> Config {
@@ -164,26 +173,36 @@ fn folder(extra: &serde_json::Value) -> Config {
 }
 
 /// Pairs of which the image, the mask or both are damaged.
-fn write_pairs(rng: &mut ChaCha8Rng, seeds: &Seeds, root: &Path) {
+fn write_pairs(rng: &mut ChaCha8Rng, seeds: &Seeds, root: &Path) -> Damaged {
+    let mut done = Damaged::default();
     for part in ["JPEGImages", "SegmentationClass", "ImageSets/Segmentation"] {
         fs_err::create_dir_all(root.join(part)).unwrap();
     }
     fs_err::write(root.join("classes.txt"), "0 ground\n1 thing\n").unwrap();
     for i in 0..PAIRS {
         let which = below(rng, 3);
-        let image = match which {
-            0 => mutate::pick(rng, &seeds.images).clone(),
-            _ => damaged(rng, &seeds.images),
+        let (image_name, mask_name) =
+            (format!("JPEGImages/{i:05}.jpg"), format!("SegmentationClass/{i:05}.png"));
+        let image = if which == 0 {
+            mutate::pick(rng, &seeds.images).clone()
+        } else {
+            let (bytes, kind) = damaged(rng, &seeds.images);
+            done.images.push((image_name.clone(), kind));
+            bytes
         };
-        let mask = match which {
-            1 => sound_mask(&image),
-            _ => damaged(rng, &seeds.masks),
+        let mask = if which == 1 {
+            sound_mask(&image)
+        } else {
+            let (bytes, kind) = damaged(rng, &seeds.masks);
+            done.masks.push((mask_name.clone(), kind));
+            bytes
         };
-        fs_err::write(root.join(format!("JPEGImages/{i:05}.jpg")), image).unwrap();
-        fs_err::write(root.join(format!("SegmentationClass/{i:05}.png")), mask).unwrap();
+        fs_err::write(root.join(image_name), image).unwrap();
+        fs_err::write(root.join(mask_name), mask).unwrap();
     }
     let list: Vec<String> = (0..PAIRS).map(|i| format!("{i:05}\n")).collect();
     fs_err::write(root.join("ImageSets/Segmentation/train.txt"), list.concat()).unwrap();
+    done
 }
 
 /// Of the size that the damaged image has now, so that what loads goes on to the loader.
@@ -195,7 +214,7 @@ fn sound_mask(image: &[u8]) -> Vec<u8> {
 }
 
 /// `data check` finds a fault in just the pairs that do not load; those that do make batches.
-fn check_pairs(dataset: &Dataset, tally: &mut Tally) {
+fn check_pairs(dataset: &Dataset, tally: &mut Tally) -> Report {
     let report = Check::new(dataset, &["train".to_owned()]).unwrap().run(&|| {});
     count(&report, tally);
     let split = dataset.split("train").unwrap();
@@ -224,6 +243,7 @@ fn check_pairs(dataset: &Dataset, tally: &mut Tally) {
     }
     let classes = dataset.classes.clone().into();
     load_all(Split::new("train", sound, &dataset.root, classes, split.labels().clone()));
+    report
 }
 
 fn load_all(split: Split) {
@@ -249,7 +269,7 @@ fn load_all(split: Split) {
 
 /// A damaged list as split and as class file.
 fn check_list(rng: &mut ChaCha8Rng, seeds: &Seeds, root: &Path, tally: &mut Tally) {
-    let bytes = damaged(rng, &seeds.lists);
+    let (bytes, kind) = damaged(rng, &seeds.lists);
     let list = root.join("ImageSets/Segmentation/val.txt");
     fs_err::write(&list, &bytes).unwrap();
     let dataset = dataset::open_at(&voc(), root).unwrap();
@@ -257,6 +277,8 @@ fn check_list(rng: &mut ChaCha8Rng, seeds: &Seeds, root: &Path, tally: &mut Tall
     let n_pairs = check.len();
     let report = check.run(&|| {});
     assert_eq!(report.n_pairs as usize, n_pairs);
+    // Lines that name no image are told of by the image's name.
+    tally.lists.count(kind, report.faults().next().is_some());
     match dataset.split("val") {
         Ok(split) => {
             let names: Vec<&PathBuf> = split.items.iter().map(|item| &item.image).collect();
@@ -265,7 +287,6 @@ fn check_list(rng: &mut ChaCha8Rng, seeds: &Seeds, root: &Path, tally: &mut Tall
         Err(error) => {
             assert!(report.faults().next().is_some(), "`data check` does not see: {error}");
             assert!(error.to_string().contains("val.txt"), "the file is not named: {error}");
-            tally.lists_refused += 1;
         }
     }
     let classes = root.join("names.txt");
@@ -281,15 +302,6 @@ fn count(report: &Report, tally: &mut Tally) {
     for finding in &report.findings {
         *tally.kinds.entry(finding.kind.name()).or_insert(0) += 1;
     }
-}
-
-/// A sound PNG file whose header says that it is `width` x `height`.
-fn relabelled(mut bytes: Vec<u8>, width: u32, height: u32) -> Vec<u8> {
-    bytes[16..20].copy_from_slice(&width.to_be_bytes());
-    bytes[20..24].copy_from_slice(&height.to_be_bytes());
-    let crc = crc32(&bytes[12..29]);
-    bytes[29..33].copy_from_slice(&crc.to_be_bytes());
-    bytes
 }
 
 #[test]
@@ -317,10 +329,13 @@ fn sizes_that_do_not_fit_into_a_file_are_refused_before_memory_is_taken() {
 }
 
 #[test]
-fn a_file_at_which_a_decoder_panics_is_damaged() {
+fn a_file_at_which_a_decoder_panics_never_reaches_it() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/faults/decoder_panics.jpg");
     let error = read_rgb(&path).unwrap_err().to_string();
-    assert!(error.contains("decoder_panics.jpg` is damaged: the decoder gives it up"), "{error}");
+    assert!(
+        error.contains("decoder_panics.jpg` cannot be read: its channels lie in scans"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -374,4 +389,41 @@ fn the_program_says_the_same_on_any_number_of_threads_and_ends_as_the_manual_say
     check(&["x.toml"], 1, "");
     check(&["x.toml", "--split", "val"], 0, "");
     check(&["x.toml", "--root", "."], 2, "`--root` is for a kind of dataset");
+}
+
+#[test]
+fn a_root_that_is_no_folder_and_names_that_are_no_text_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("file"), "x").unwrap();
+    let check = |args: &[&str], code: i32, expect: &str| {
+        let (found, out, words) = sweep_check(dir.path(), args);
+        let words = words + &String::from_utf8_lossy(&out);
+        assert!(found == Some(code) && words.contains(expect), "{args:?}: {found:?} {words}");
+    };
+    check(&["voc", "--root", "file"], 3, "`file` is no folder, which a VOC dataset is");
+    check(&["ade20k", "--root", "."], 3, "is no ADE20K dataset: it has no `images`");
+    fs_err::create_dir_all(dir.path().join("img")).unwrap();
+    let odd = dir.path().join(OsStr::from_bytes(b"img/\xff.png"));
+    fs_err::write(odd, &mutate::images()[0]).unwrap();
+    let text = "name = 'x'\n[data]\nkind = 'folder'\nroot = '.'\nimages = 'img/{stem}.png'\n\
+                masks = 'msk/{stem}.png'\nclasses = ['a']\nfractions = { train = 0.5, val = 0.5 }\n";
+    fs_err::write(dir.path().join("x.toml"), text).unwrap();
+    check(&["x.toml"], 1, "has a name that is not UTF-8; rename it");
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("a.png"), &mutate::images()[0]).unwrap();
+    let words = |quiet: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sweep"));
+        command.args(["corrupt", "a.png", "--corruption", "frost", "--severity", "5"]);
+        command.args(["--output", "b.png"]).args(quiet).current_dir(dir.path());
+        command.env("SWEEP_DATA_DIRS", dir.path()).env("XDG_CONFIG_HOME", dir.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(words(&[]).contains("wrote `b.png`"));
+    assert_eq!(words(&["-q"]), "");
 }

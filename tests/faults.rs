@@ -184,7 +184,9 @@ fn a_weight_file_of_another_model_names_the_tensors() {
     fs_err::copy(file, bench.path("other.safetensors")).unwrap();
     let weights = "kind = \"file\"\npath = \"other.safetensors\"";
     let spec = SPEC.replace("\"tiny\"", "\"small\"").replace("kind = \"random\"", weights);
-    bench.fails_with(&spec, 1, &["other.safetensors", "missing", "of another shape"]);
+    // Before anything is started.
+    let words = ["other.safetensors", "missing", "of another shape", "needed by cell 0"];
+    bench.fails_with(&spec, 3, &words);
 }
 
 #[test]

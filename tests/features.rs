@@ -211,6 +211,7 @@ fn bad_input_is_one_clear_error_and_nothing_is_written() {
     tensor("dtype.safetensors", ("input", Dtype::U8), &[1, 3, 28, 42], 1);
     tensor("side.safetensors", ("input", Dtype::F32), &[1, 3, 28, 40], 4);
     tensor("none.safetensors", ("input", Dtype::F32), &[0, 3, 28, 42], 4);
+    fs_err::copy(data("v2_noreg").join("adapter_linear.pt"), dir.join("narrow.pt")).unwrap();
     fs_err::write(dir.join("photo.jpg"), "not a photo").unwrap();
     fs_err::write(dir.join("cut.safetensors"), [9, 0, 0, 0, 0, 0, 0, 0, b'{', b'}']).unwrap();
     let check = |words: &str, exit: i32, expect: &str| {
@@ -237,6 +238,8 @@ fn bad_input_is_one_clear_error_and_nothing_is_written() {
     check("good.safetensors --variant dinov2_vits14", 3, "is not dinov2_vits14");
     check("good.safetensors --adapter fpn.pt", 2, "it needs 7x7, 98 pixels");
     check("good.safetensors --adapter none.pt", 3, "none.pt");
+    check("good.safetensors --adapter narrow.pt", 2, "adapter `narrow.pt`");
+    check("good.safetensors --adapter photo.jpg", 2, "`photo.jpg` is no adapter file");
     check("photo.jpg", 3, "photo.jpg");
     check("photo.jpg --px 13", 2, "less than one patch of 14 pixels");
     check("photo.jpg --px 0", 2, "--px");

@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 adapter.set_variant(variant).or_exit(Exit::Usage)?;
             }
             for note in adapter.write(to.kind(), output).map_err(with_exit)? {
-                printer::note(&format_args!("note: {note}"));
+                printer::aside(&format_args!("note: {note}"));
             }
             printer::data(&format!("{}\n", output.display()));
         }
@@ -90,8 +90,8 @@ fn open(file: &Path) -> anyhow::Result<AdapterFile> {
     AdapterFile::open(file).map_err(with_exit)
 }
 
-/// Files and folders are the environment's, what is in them is the user's.
-fn with_exit(error: adapter::Error) -> anyhow::Error {
+/// Files and folders are the environment's, what is in them is the user's who names them.
+pub(super) fn with_exit(error: adapter::Error) -> anyhow::Error {
     let exit = match error {
         adapter::Error::Read { .. } | adapter::Error::Write { .. } => Exit::Environment,
         adapter::Error::Format { .. }

@@ -89,7 +89,7 @@ fn check_output(args: &Args) -> anyhow::Result<()> {
 
 fn say_where_frost_is_from(source: Source, is_drawn: bool) {
     if is_drawn && source == Source::Procedural {
-        printer::note(
+        printer::aside(
             "frost* is procedural ice: no data folder has the original textures in `frost/`",
         );
     }
@@ -98,7 +98,7 @@ fn say_where_frost_is_from(source: Source, is_drawn: bool) {
 fn write(path: &Path, picture: &Rgb) -> anyhow::Result<()> {
     write_atomic(path, &image_io::write_png_rgb(picture)).or_exit(Exit::Environment)?;
     let (width, height) = (picture.width, picture.height);
-    printer::note(&format!("wrote `{}` ({width}x{height})", path.display()));
+    printer::aside(&format!("wrote `{}` ({width}x{height})", path.display()));
     Ok(())
 }
 

@@ -19,7 +19,7 @@ pub fn open(text: &str) -> anyhow::Result<Device> {
     let host = Host { cores: NonZeroU32::MIN, cuda: CudaSupport::here(), gpus: &gpus };
     let chosen = devices::slots(&request, 1, 1, host).or_exit(Exit::Environment)?;
     for note in &chosen.notes {
-        printer::note(&format_args!("note: {note}"));
+        printer::aside(&format_args!("note: {note}"));
     }
     let slot = chosen.slots.first().expect("a request that is granted gives a slot");
     Ok(match slot.device {

@@ -9,6 +9,7 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::json;
 
+use super::adapter::with_exit;
 use super::fault::{Exit, OrExit, fault};
 use super::{Globals, device, printer};
 use crate::data::corrupt::frost::{self, Source};
@@ -73,10 +74,10 @@ pub fn run(
         .with_context(|| format!("cannot write `{}`", path.display()))?;
     let (experiment, machine) = super::load_experiment(&path, sets, globals)?;
     let spec = &experiment.cells[0].spec;
-    let file = AdapterFile::open(adapter).or_exit(Exit::SomeFailed)?;
+    let file = AdapterFile::open(adapter).map_err(with_exit)?;
     let Some(n_classes) = file.about.n_classes.filter(|_| file.decoder().is_some()) else {
         return Err(fault(
-            Exit::SomeFailed,
+            Exit::Usage,
             format_args!("`{}` has no decoder: nothing can be scored", adapter.display()),
         ));
     };
@@ -94,13 +95,13 @@ pub fn run(
         ));
     }
     let weights = args.weights.as_deref().expect("clap requires it with `--adapter`");
-    let encoder_of = weights::identify(weights).or_exit(Exit::SomeFailed)?;
+    let encoder_of = weights::identify(weights).or_exit(Exit::Environment)?;
     let protocol = protocol(args, &file, spec, &encoder_of);
     let device = device::open(device.unwrap_or(&experiment.schedule.devices))?;
     let encoder = weights::load(weights, (&encoder_of.name, encoder_of.arch), &device)
-        .or_exit(Exit::SomeFailed)?;
+        .or_exit(Exit::Environment)?;
     let input_px = protocol.input_px.map(|px| px as usize);
-    let mut network = file.build(encoder, input_px).or_exit(Exit::SomeFailed)?.merged();
+    let mut network = file.build(encoder, input_px).map_err(with_exit)?.merged();
     let corruptors = asked(spec, &machine.data_dirs)?;
     let mut rows = Vec::new();
     for wanted in &spec.eval.sets {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::fault::{Exit, OrExit, fault};
-use super::{device, printer, words};
+use super::{adapter, device, printer, words};
 use crate::eval::features::{self, Error, Images, Input, Model, Wanted};
 use crate::files::hash::sha256_file;
 use crate::model::adapter::{AdapterFile, Normalise};
@@ -73,7 +73,8 @@ program, version.";
 pub fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let device = device::open(&args.device)?;
     let backbone = find_backbone(args)?;
-    let adapter = args.adapter.as_deref().map(AdapterFile::open).transpose()?;
+    let adapter = args.adapter.as_deref().map(AdapterFile::open).transpose();
+    let adapter = adapter.map_err(adapter::with_exit)?;
     let wanted = wanted(args, &backbone)?;
     let input = Arc::new(input(args, &backbone, adapter.as_ref())?);
     let metadata = metadata(args, &backbone, &input)?;
@@ -81,8 +82,13 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let px = input.px();
     let mut model = match &adapter {
         None => Model::bare(encoder, px),
-        Some(file) if file.decoder().is_none() => Model::bare(file.adapt(encoder)?, px),
-        Some(file) => Model::Network(Box::new(file.build(encoder, px)?.without_gradients())),
+        Some(file) if file.decoder().is_none() => {
+            Model::bare(file.adapt(encoder).map_err(adapter::with_exit)?, px)
+        }
+        Some(file) => {
+            let network = file.build(encoder, px).map_err(adapter::with_exit)?;
+            Model::Network(Box::new(network.without_gradients()))
+        }
     };
     let mut progress = |done: usize, n: usize| {
         if !quiet && n > wanted.batch {
@@ -183,7 +189,7 @@ fn images(
         return Err(fault(Exit::Usage, words));
     }
     if px != asked {
-        printer::note(&format_args!(
+        printer::aside(&format_args!(
             "warning: {}x{} is lowered to {}x{}, multiples of the patch of {patch} pixels",
             asked[0], asked[1], px[0], px[1]
         ));

@@ -286,7 +286,7 @@ fn list(data_dirs: &[PathBuf], weight_dirs: &[PathBuf]) {
     });
     printer::data(&format!("{}\n", grid(&head, data.chain(weights))));
     let first = |dirs: &[PathBuf]| dirs.first().map_or("?".into(), |dir| dir.display().to_string());
-    printer::note(&format_args!(
+    printer::aside(&format_args!(
         "`sweep fetch NAME…` puts data into `{}` and weights into `{}`; of what is gated it says \
          how to get it",
         first(data_dirs),

@@ -42,7 +42,7 @@ pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
     let n_runs = store.run_status().await?.len();
     let n_experiments = store.experiments().await?.len();
     store.close().await;
-    printer::note(&format!(
+    printer::aside(&format!(
         "indexed {n_runs} runs and {n_experiments} experiments in `{}`",
         results.database().display()
     ));

@@ -111,6 +111,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
     };
     start_tracing(&cli.globals);
     let globals = &cli.globals;
+    if globals.quiet {
+        printer::be_quiet();
+    }
     let machine = || load_machine(globals);
     let exit = match &cli.verb {
         Verb::Run(args) => run::run(args, globals)?,

@@ -1,6 +1,5 @@
 //! `sweep plan EXPERIMENT`: what `run` would do, and why.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -10,9 +9,7 @@ use super::grid::grid;
 use super::prepare::{self, Prepared};
 use super::{Globals, index, printer, words};
 use crate::files::ResultsDir;
-use crate::id::RunId;
-use crate::plan::{self, Action, PlannedRun, RunStatus};
-use crate::store::RunState;
+use crate::plan::{self, Action, PlannedRun};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -31,7 +28,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     let results = ResultsDir::new(&machine.results);
     let cells = prepare::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
-    let statuses = super::runtime()?
+    let states = super::runtime()?
         .block_on(async {
             let store = index::open(&results).await?;
             let states = store.run_status().await?;
@@ -39,23 +36,11 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
             anyhow::Ok(states)
         })
         .context("cannot read the index")?;
-    let planned = plan::plan(&prepare::wanted(&cells), &statuses_of(statuses));
+    let planned = plan::plan(&prepare::wanted(&cells), &states);
+    prepare::check_weights(&cells, &planned).or_exit(Exit::Environment)?;
     printer::data(&format!("{}\n", table(&experiment.axes, &cells, &planned)));
     printer::data(&format!("{}\n", counts(&planned)));
     Ok(Exit::Done)
-}
-
-/// What the planner needs of what the index knows.
-pub fn statuses_of(states: BTreeMap<RunId, RunState>) -> BTreeMap<RunId, RunStatus> {
-    let status = |state: RunState| RunStatus {
-        trained: state.trained,
-        last_checkpoint_step: state.last_checkpoint_step,
-        scores: state.scores,
-        failed: state.failed,
-        stale: state.stale,
-        attempts: state.attempts,
-    };
-    states.into_iter().map(|(run, state)| (run, status(state))).collect()
 }
 
 /// `8 cells: 5 to start, 1 to resume, 2 done`.
@@ -118,6 +103,7 @@ fn table(axes: &[String], cells: &[Prepared], planned: &[PlannedRun]) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::RunId;
 
     #[test]
     fn counts_name_only_what_there_is() {

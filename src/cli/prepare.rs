@@ -1,5 +1,6 @@
 //! Everything that planning must know of the world: datasets, weights, ids, score requests.
 
+mod fit;
 mod sets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,8 @@ use crate::spec::{
     WeightsFile,
 };
 use crate::train::run::with_sources;
+
+pub use fit::check_weights;
 
 /// Cells named in one complaint; the others are counted.
 const CELLS_NAMED: usize = 3;
@@ -303,13 +306,16 @@ pub fn wanted(cells: &[Prepared]) -> Vec<Wanted> {
         .collect()
 }
 
+fn has_work(run: &plan::PlannedRun) -> bool {
+    match run.action {
+        plan::Action::Start | plan::Action::Resume { .. } | plan::Action::ScoreOnly { .. } => true,
+        plan::Action::Reuse | plan::Action::Stale => false,
+    }
+}
+
 /// The runs that have something to do, in the order of the plan; cells that share a run are one
 /// job with the scores of all.
 pub fn jobs(cells: &[Prepared], planned: &[plan::PlannedRun]) -> Vec<Job> {
-    let has_work = |run: &plan::PlannedRun| match run.action {
-        plan::Action::Start | plan::Action::Resume { .. } | plan::Action::ScoreOnly { .. } => true,
-        plan::Action::Reuse | plan::Action::Stale => false,
-    };
     let mut sharing: BTreeMap<&RunId, Vec<&Prepared>> = BTreeMap::new();
     for prepared in cells {
         sharing.entry(&prepared.run).or_default().push(prepared);

@@ -2,6 +2,22 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether [`aside`] is silent: a flag of every verb, set once before any of them runs.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on failures and results only.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// As [`note`], of what is neither a failure nor a result: `--quiet` silences it.
+pub fn aside(text: &(impl Display + ?Sized)) {
+    if !QUIET.load(Ordering::Relaxed) {
+        note(text);
+    }
+}
 
 /// Writes `text` and a newline to stderr.
 ///

@@ -71,7 +71,7 @@ pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
     }
     let rewritten = readme::rewrite(&text, &places, &tables);
     if rewritten.stale.is_empty() {
-        printer::note(&format!("`{file}`: all {} tables are up to date", places.len()));
+        printer::aside(&format!("`{file}`: all {} tables are up to date", places.len()));
         return Ok(ExitCode::SUCCESS);
     }
     let stale = rewritten.stale.join(", ");
@@ -81,7 +81,7 @@ pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
     }
     write_atomic(&args.file, rewritten.text.as_bytes())
         .with_context(|| format!("cannot write `{file}`"))?;
-    printer::note(&format!("`{file}`: rewrote {stale}"));
+    printer::aside(&format!("`{file}`: rewrote {stale}"));
     Ok(ExitCode::SUCCESS)
 }
 

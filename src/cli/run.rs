@@ -16,7 +16,7 @@ use super::{Globals, now_ms, plan as plan_verb, printer, signals, table, words};
 use crate::event::Line;
 use crate::files::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
-use crate::plan::{self, Action, PlannedRun, RunStatus};
+use crate::plan::{self, Action, PlannedRun};
 use crate::report::{self, Columns};
 use crate::schedule::attempt::Terms;
 use crate::schedule::coordinator::{self, Coordinator};
@@ -27,7 +27,7 @@ use crate::schedule::journal::{ExperimentJournal, Recorded};
 use crate::schedule::local::{LocalProcesses, this_program};
 use crate::schedule::{Job, Slot};
 use crate::spec::{CacheLimits, Experiment};
-use crate::store::{self, Store};
+use crate::store::{self, RunState, Store};
 
 /// A worker that an earlier, killed coordinator left behind has so long to save and exit before
 /// GPUs are looked at, as it would make its GPU look taken.
@@ -109,9 +109,10 @@ impl Invocation {
         let started = Instant::now();
         let store = Store::open(&self.results).await?;
         store.ingest_all().await?;
-        let statuses = plan_verb::statuses_of(store.run_status().await?);
-        let planned = plan::plan(&prepare::wanted(&self.cells), &statuses);
+        let states = store.run_status().await?;
+        let planned = plan::plan(&prepare::wanted(&self.cells), &states);
         self.announce(&planned);
+        prepare::check_weights(&self.cells, &planned).or_exit(Exit::Environment)?;
         let jobs = prepare::jobs(&self.cells, &planned);
         // Chosen first: a plan that cannot be worked on does not replace the one before.
         let slots = if jobs.is_empty() { Vec::new() } else { self.slots(&jobs).await? };
@@ -124,7 +125,7 @@ impl Invocation {
                 (false, 0) => Detail::Auto,
                 (false, _) => Detail::Plain,
             };
-            let mut progress = Progress::new(&self.titles(&jobs, &statuses), detail);
+            let mut progress = Progress::new(&self.titles(&jobs, &states), detail);
             let summary = self.sweep((jobs, slots), &store, &mut journal, &mut progress).await;
             progress.finish();
             let summary = summary?;
@@ -171,21 +172,21 @@ impl Invocation {
         }
     }
 
-    fn titles(&self, jobs: &[Job], statuses: &BTreeMap<RunId, RunStatus>) -> Vec<RunTitle> {
+    fn titles(&self, jobs: &[Job], states: &BTreeMap<RunId, RunState>) -> Vec<RunTitle> {
         let mut labels = BTreeMap::new();
         for prepared in self.cells.iter().rev() {
             labels.insert(&prepared.run, words::labels(&prepared.cell.labels));
         }
-        let none = RunStatus::default();
+        let none = RunState::default();
         jobs.iter()
             .map(|job| {
                 let run = &job.file.run;
-                let status = statuses.get(run).unwrap_or(&none);
-                let made = job.scores.iter().filter(|s| status.scores.contains(&s.score)).count();
+                let state = states.get(run).unwrap_or(&none);
+                let made = job.scores.iter().filter(|s| state.scores.contains(&s.score)).count();
                 RunTitle {
                     run: run.clone(),
                     title: labels.get(run).cloned().unwrap_or_else(|| run.to_string()),
-                    trained: status.trained,
+                    trained: state.trained,
                     scores_wanted: job.scores.len() as u32,
                     scores_made: made as u32,
                 }
@@ -316,7 +317,7 @@ async fn wait_for_orphans(results: &ResultsDir, jobs: &[Job]) -> anyhow::Result<
         let dir = results.run(&job.file.run);
         while dir.root().is_dir() && FileLock::try_acquire(&dir.lock())?.is_none() {
             if !found {
-                printer::note("waiting for an earlier worker to save and exit");
+                printer::aside("waiting for an earlier worker to save and exit");
             }
             found = true;
             if Instant::now() > deadline {

@@ -12,7 +12,7 @@ pub enum Error {
     #[error("no {dataset} dataset: looked in {}; {advice}", listed(looked_in))]
     MissingDataset { dataset: &'static str, looked_in: Vec<PathBuf>, advice: String },
 
-    #[error("`{root}` is not a {dataset} dataset: it has no `{missing}`; {advice}")]
+    #[error("`{root}` is no {dataset} dataset: it has no `{missing}`; {advice}")]
     IncompleteDataset { dataset: &'static str, root: PathBuf, missing: String, advice: String },
 
     #[error("`shapes` has no folder to be written into: set `data_dirs`")]
@@ -29,6 +29,15 @@ pub enum Error {
 
     #[error("no split `{name}`; there are: {}", named(available))]
     UnknownSplit { name: String, available: Vec<String> },
+
+    #[error("`{path}` line {line} is not UTF-8; save the file as UTF-8")]
+    NotUtf8 { path: PathBuf, line: usize },
+
+    #[error("`{path}` has a name that is not UTF-8; rename it")]
+    NotUtf8Name { path: PathBuf },
+
+    #[error("`{path}` is no folder, which a {dataset} dataset is; {advice}")]
+    NotAFolder { dataset: &'static str, path: PathBuf, advice: String },
 
     #[error("split `{path}` names no image")]
     EmptySplit { path: PathBuf },
@@ -79,6 +88,11 @@ pub enum Error {
     #[error("mask `{path}` does not exist; restore it, or take the image out of the split")]
     MissingMask { path: PathBuf },
 
+    #[error(
+        "`{path}` is a folder, a pipe or a device, not a file; remove it, or take it out of the split"
+    )]
+    NotAFile { path: PathBuf },
+
     #[error("`{path}` is {found}, not a {expected} file; {advice}")]
     NotAnImage { path: PathBuf, found: &'static str, expected: &'static str, advice: &'static str },
 
@@ -93,6 +107,9 @@ pub enum Error {
 
     #[error("`{path}` is damaged: {reason}; fetch it again")]
     Damaged { path: PathBuf, reason: String },
+
+    #[error("image `{path}` cannot be read: {reason}")]
+    Unsupported { path: PathBuf, reason: &'static str },
 
     #[error("mask `{path}` is {found}; expected a PNG of {expected}")]
     MaskFormat { path: PathBuf, found: String, expected: &'static str },

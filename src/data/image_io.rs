@@ -4,6 +4,7 @@
 //! palettes, and the palette *indices* are the class indices.
 
 mod container;
+mod jpeg;
 
 use std::io::{Cursor, ErrorKind};
 use std::panic::{self, AssertUnwindSafe};
@@ -12,9 +13,6 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use png::{BitDepth, ColorType, Compression, Transformations};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use self::container::{Format, Header, sniff};
 use super::labels::{Form, RawMask, RawValues};
@@ -61,21 +59,11 @@ pub fn survey_rgb(path: &Path) -> Result<(Rgb, Storage), Error> {
     });
     let is_rotated = turn.is_ok_and(|turn| turn != Orientation::NoTransforms);
     let damage = match format {
-        Format::Jpeg => guarded(path, || Ok(jpeg_damage(&bytes)))?,
+        Format::Jpeg => guarded(path, || Ok(jpeg::damage(&bytes)))?,
         // Its checksums have held.
         Format::Png => None,
     };
     Ok((image, Storage { stored: header.stored, damage, is_rotated }))
-}
-
-/// What a decoder that forgives nothing says.
-fn jpeg_damage(bytes: &[u8]) -> Option<String> {
-    let options = DecoderOptions::default().set_strict_mode(true);
-    let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
-    let error = JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().err()?;
-    let text = error.to_string();
-    // Cameras pad between segments; no pixel is lost.
-    (!text.contains("Extra bytes")).then_some(text)
 }
 
 /// Reads a PNG file of class indices: a palette of 1, 2, 4 or 8 bits, or 8-bit grey.
@@ -207,7 +195,7 @@ fn failed_to_decode(path: &Path, source: image::ImageError) -> Error {
 }
 
 /// Decoders are made for damaged files too, and panic at some nevertheless: zune-jpeg 0.5.15 slices
-/// out of range at `tests/data/faults/decoder_panics.jpg`.
+/// out of range at `tests/data/faults/decoder_panics.jpg`, which is refused before by now.
 fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // What was half decoded is dropped.
     panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
@@ -244,7 +232,8 @@ fn pixel(form: Form, (color, depth): (ColorType, BitDepth)) -> Option<Pixel> {
 fn expected(form: Form) -> &'static str {
     match form {
         Form::Indices => {
-            "palette indices (1, 2, 4 or 8 bits) or 8-bit grey, one class index a pixel"
+            "palette indices (1, 2, 4 or 8 bits) or 8-bit grey, one class index a pixel \
+             (a `folder` dataset reads others by `data.label_map`)"
         }
         Form::Ids => {
             "palette indices or grey of up to 16 bits, one id a pixel (colours need a \
@@ -348,10 +337,18 @@ fn encode(
 }
 
 fn read(path: &Path, missing: impl FnOnce() -> Error) -> Result<Vec<u8>, Error> {
-    fs_err::read(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => missing(),
-        _ => Error::Io(error),
-    })
+    // Whoever opens a pipe waits for its writer, for ever.
+    let bytes = fs_err::metadata(path).and_then(|metadata| {
+        if metadata.is_file() { fs_err::read(path).map(Some) } else { Ok(None) }
+    });
+    match bytes {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(Error::NotAFile { path: path.to_owned() }),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(missing())
+        }
+        Err(error) => Err(Error::Io(error)),
+    }
 }
 
 #[cfg(test)]

@@ -150,6 +150,11 @@ impl Unpacking<'_> {
     fn zip(&mut self, reader: BufReader<fs_err::File>) -> Result<(), Error> {
         const KIND: u32 = 0o170_000;
         let mut zip = zip::ZipArchive::new(reader).map_err(|error| self.bad_zip(&error))?;
+        if zip.has_duplicate_names() {
+            // The reader shows the last of them only.
+            let problem = "a name comes twice in it".to_owned();
+            return Err(Error::Damaged { archive: self.archive.to_owned(), problem });
+        }
         self.check_limits(zip.len(), 0)?;
         let mut total: u64 = 0;
         for index in 0..zip.len() {

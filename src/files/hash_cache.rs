@@ -8,11 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::hash::sha256_file;
+use super::hash::{sha256_bytes, sha256_file};
 use super::write_atomic;
 
 /// Of the cache file; another version is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// A file changed within this time may change again without its time stamp showing it (some file
 /// systems count in seconds), so it is not remembered yet.
 const SETTLE_NS: i128 = 2_000_000_000;
@@ -28,6 +28,8 @@ pub struct HashCache {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Stored {
     version: u32,
+    /// Of `files`: a wrong digit would name another file, and a run by it.
+    sum: String,
     /// Paths that are not UTF-8 are not remembered.
     files: BTreeMap<String, Entry>,
 }
@@ -47,7 +49,9 @@ impl HashCache {
         let stored = match fs_err::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .ok()
-                .filter(|stored: &Stored| stored.version == VERSION)
+                .filter(|stored: &Stored| {
+                    stored.version == VERSION && stored.sum == stored.digest()
+                })
                 .unwrap_or_default(),
             Err(error) => {
                 if error.kind() != ErrorKind::NotFound {
@@ -87,10 +91,17 @@ impl HashCache {
             return Ok(());
         }
         self.stored.version = VERSION;
+        self.stored.sum = self.stored.digest();
         let json = serde_json::to_vec(&self.stored).expect("a plain struct always serializes");
         write_atomic(&self.path, &json)?;
         self.is_changed = false;
         Ok(())
+    }
+}
+
+impl Stored {
+    fn digest(&self) -> String {
+        sha256_bytes(&serde_json::to_vec(&self.files).expect("plain data always serializes"))
     }
 }
 
@@ -138,11 +149,11 @@ mod tests {
         write(&file, "weights", 60);
         let mut cache = HashCache::open(&cache_path);
         let sha256 = cache.sha256(&file).unwrap();
-        assert_eq!(sha256, super::super::hash::sha256_bytes(b"weights"));
+        assert_eq!(sha256, sha256_bytes(b"weights"));
         cache.save().unwrap();
         assert_eq!(poisoned(&cache_path, &file), "remembered");
         write(&file, "Weights", 50);
-        assert_eq!(poisoned(&cache_path, &file), super::super::hash::sha256_bytes(b"Weights"));
+        assert_eq!(poisoned(&cache_path, &file), sha256_bytes(b"Weights"));
     }
 
     #[test]
@@ -165,5 +176,29 @@ mod tests {
         assert!(cache.stored.files.is_empty());
         let error = cache.sha256(&temp.path().join("none")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    /// Every bit of the file, one at a time.
+    #[test]
+    fn damaged_anywhere_the_cache_gives_no_wrong_hash() {
+        let temp = tempfile::tempdir().unwrap();
+        let (cache_path, file) = (temp.path().join("hashes.json"), temp.path().join("w"));
+        write(&file, "weights", 60);
+        let mut cache = HashCache::open(&cache_path);
+        let sha256 = cache.sha256(&file).unwrap();
+        cache.save().unwrap();
+        let sound = fs_err::read(&cache_path).unwrap();
+        for at in 0..sound.len() {
+            for bit in 0..8 {
+                let mut bytes = sound.clone();
+                bytes[at] ^= 1 << bit;
+                fs_err::write(&cache_path, bytes).unwrap();
+                assert_eq!(HashCache::open(&cache_path).sha256(&file).unwrap(), sha256);
+            }
+        }
+        for len in 0..sound.len() {
+            fs_err::write(&cache_path, &sound[..len]).unwrap();
+            assert_eq!(HashCache::open(&cache_path).sha256(&file).unwrap(), sha256);
+        }
     }
 }

@@ -89,27 +89,44 @@ fn jpeg_of(pixels: &[u8], color: Jpeg, set: impl Fn(&mut Encoder<&mut Vec<u8>>))
     bytes
 }
 
-/// One of `seeds`, damaged in one to three places.
-pub(crate) fn damaged(rng: &mut ChaCha8Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = pick(rng, seeds).clone();
-    for _ in 0..=below(rng, 3) {
-        damage(rng, &mut bytes, seeds);
+/// One of `seeds`, damaged in one to three places; and the kind of damage.
+pub(crate) fn damaged(rng: &mut ChaCha8Rng, seeds: &[Vec<u8>]) -> (Vec<u8>, &'static str) {
+    let seed = pick(rng, seeds);
+    let mut bytes = seed.clone();
+    let n = 1 + below(rng, 3);
+    let mut kind = "";
+    for _ in 0..n {
+        kind = damage(rng, &mut bytes, seeds);
     }
     // A wrong checksum ends the reading of most PNG files early: with a right one it goes further.
     if below(rng, 4) > 0 {
         mend_png(&mut bytes);
     }
-    bytes
+    let kind = if n > 1 { "several of these" } else { kind };
+    let kind = if bytes == *seed { "none: the bytes are the same" } else { kind };
+    (bytes, kind)
 }
 
-fn damage(rng: &mut ChaCha8Rng, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
+fn damage(rng: &mut ChaCha8Rng, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) -> &'static str {
+    const KINDS: [&str; 9] = [
+        "a bit",
+        "8 bits",
+        "a byte",
+        "cut",
+        "a piece lost",
+        "a piece twice",
+        "a piece of another file",
+        "an extreme number",
+        "a number of the header",
+    ];
     if bytes.is_empty() {
-        return;
+        return "cut";
     }
     let n = bytes.len();
     let at = below(rng, n);
     let end = (at + 1 + below(rng, 64)).min(n);
-    match below(rng, 9) {
+    let kind = below(rng, KINDS.len());
+    match kind {
         0 => bytes[at] ^= 1 << below(rng, 8),
         1 => {
             for _ in 0..8 {
@@ -148,10 +165,11 @@ fn damage(rng: &mut ChaCha8Rng, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
             }
         }
     }
+    KINDS[kind]
 }
 
 /// Sets 2 or 4 bytes to an extreme, most significant first.
-fn set_field(rng: &mut ChaCha8Rng, bytes: &mut [u8], at: usize) {
+pub(crate) fn set_field(rng: &mut ChaCha8Rng, bytes: &mut [u8], at: usize) {
     let value = EXTREMES[below(rng, EXTREMES.len())].to_be_bytes();
     let value = if below(rng, 2) == 0 { &value[..] } else { &value[2..] };
     for (byte, value) in bytes[at..].iter_mut().zip(value) {
@@ -159,8 +177,17 @@ fn set_field(rng: &mut ChaCha8Rng, bytes: &mut [u8], at: usize) {
     }
 }
 
+/// A sound PNG file whose header says that it is `width` x `height`.
+pub(crate) fn relabelled(mut bytes: Vec<u8>, width: u32, height: u32) -> Vec<u8> {
+    bytes[16..20].copy_from_slice(&width.to_be_bytes());
+    bytes[20..24].copy_from_slice(&height.to_be_bytes());
+    let crc = crc32(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
 /// Where the frame header of a JPEG file begins.
-fn frame_of(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn frame_of(bytes: &[u8]) -> Option<usize> {
     bytes.windows(2).position(|pair| pair[0] == 0xff && (0xc0..=0xc2).contains(&pair[1]))
 }
 
@@ -181,7 +208,7 @@ fn mend_png(bytes: &mut [u8]) {
     }
 }
 
-pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
     })

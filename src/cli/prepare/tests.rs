@@ -230,3 +230,33 @@ fn a_custom_size_is_its_whole_folder() {
     crate::files::write_atomic(&folder.join("config.json"), config.as_bytes()).unwrap();
     assert_ne!(prepared().unwrap()[0].run, three, "heads are part of the model");
 }
+
+/// A safetensors file of one tensor.
+fn write_tensor(path: &Path, name: &str) {
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]);
+    let bytes = safetensors::serialize([(name, view.unwrap())], None).unwrap();
+    crate::files::write_atomic(path, &bytes).unwrap();
+}
+
+#[test]
+fn weights_that_do_not_fit_are_found_before_anything_is_started() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("other.safetensors");
+    write_tensor(&path, "cls_token");
+    let mut file = spec();
+    file.weights = WeightsConfig::File { path };
+    let mut again = file.clone();
+    again.seed = 7;
+    let cells = prepare_in(temp.path(), vec![spec(), file, again]).unwrap();
+    let plan = |actions: [Action; 3]| -> Vec<PlannedRun> {
+        cells.iter().zip(actions).map(|(cell, action)| planned_run(&cell.run, action)).collect()
+    };
+    let done = plan([Action::Start, Action::Reuse, Action::Stale]);
+    assert_eq!(check_weights(&cells, &done), Ok(()));
+    let missing = Action::ScoreOnly { missing: 1 };
+    let planned = plan([Action::Start, Action::Start, missing]);
+    let said = check_weights(&cells, &planned).unwrap_err().to_string();
+    assert!(said.contains("other.safetensors` is not dinov2_"), "{said}");
+    assert!(said.contains("78 missing (") && said.contains("cls_token is [1]"), "{said}");
+    assert!(said.ends_with("needed by cell 1 (c1), cell 2 (c2)"), "{said}");
+}

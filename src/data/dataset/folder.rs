@@ -1,7 +1,6 @@
 //! Any images and masks: where they lie and what the masks mean is said by the spec.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -183,7 +182,11 @@ pub(super) fn open(config: &FolderConfig, root: &Path) -> Result<(Vec<String>, L
         Classes::Names(names) => names.clone(),
         Classes::File(path) => {
             let path = root.join(path);
-            lists::classes(&fs_err::read_to_string(&path)?, &path)?
+            let Some(text) = lists::read(&path)? else {
+                let problem = format!("there is no `{}`", path.display());
+                return Err(Error::BadKey { key: "data.classes", problem });
+            };
+            lists::classes(&text, &path)?
         }
     };
     if let Some(problem) = config.class_problem(classes.len()) {
@@ -252,12 +255,9 @@ impl Layout {
         path: &Path,
         faults: &mut Vec<Error>,
     ) -> Result<Vec<(String, PathBuf)>, Error> {
-        let text = match fs_err::read_to_string(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let (name, path) = (split.to_owned(), path.to_owned());
-                return Err(Error::MissingSplit { name, path, available: self.splits(root)? });
-            }
-            text => text?,
+        let Some(text) = lists::read(path)? else {
+            let (name, path) = (split.to_owned(), path.to_owned());
+            return Err(Error::MissingSplit { name, path, available: self.splits(root)? });
         };
         let (stems, bad_lines) = lists::stems(&text, path);
         if stems.is_empty() && bad_lines.is_empty() {

@@ -311,7 +311,7 @@ fn classes_are_read_with_and_without_their_index() {
     refused("0 ground\n2 thing\n", "line 2: `2 thing` does not start with 1");
     refused("", "lists 0 classes");
     fs_err::remove_file(files.root().join("names.txt")).unwrap();
-    assert!(matches!(files.open(&config), Err(Error::Io(_))));
+    assert!(matches!(files.open(&config), Err(Error::BadKey { key: "data.classes", .. })));
     let map = serde_json::json!({ "label_map": { "0": 2 } });
     let error = files.open(&folder_config(&map)).unwrap_err().to_string();
     insta::assert_snapshot!(error, @"`data.label_map`: maps 0 to 2, but there are 2 classes; allowed: 0 to 1, and 255 for void");

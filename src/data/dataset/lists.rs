@@ -1,6 +1,7 @@
 //! Text files of datasets: lists of stems and of class names.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Component, Path};
 
 use crate::data::Error;
@@ -11,6 +12,24 @@ const SHOWN_MAX: usize = 60;
 const STEM_MAX: usize = 200;
 /// 255 is void.
 const CLASSES_MAX: usize = 255;
+
+/// The text of a list; `None` where there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
+    let is_file = match fs_err::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        metadata => metadata?.is_file(),
+    };
+    // Whoever opens a pipe waits for its writer, for ever.
+    if !is_file {
+        return Err(Error::NotAFile { path: path.to_owned() });
+    }
+    let bytes = fs_err::read(path)?;
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = sound.split(|byte| *byte == b'\n').count();
+        Error::NotUtf8 { path: path.to_owned(), line }
+    })
+}
 
 /// The stems of a split file, one a line, and the lines that are none.
 pub(super) fn stems<'a>(text: &'a str, path: &Path) -> (Vec<&'a str>, Vec<Error>) {

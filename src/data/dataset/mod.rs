@@ -11,6 +11,7 @@ pub mod voc;
 
 mod lists;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -279,6 +280,13 @@ fn refuse_without(
         let looked_in = vec![root.to_owned()];
         return Err(Error::MissingDataset { dataset, looked_in, advice: advice() });
     }
+    for part in parts {
+        // What may not be looked at is not missing.
+        match fs_err::metadata(root.join(part)) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error.into()),
+            _ => {}
+        }
+    }
     let missing = parts.iter().find(|part| !root.join(part).is_dir());
     missing.map_or(Ok(()), |missing| {
         let (root, missing) = (root.to_owned(), (*missing).to_owned());
@@ -294,7 +302,10 @@ fn first_folder(
 ) -> Result<PathBuf, Error> {
     match candidates.iter().position(|path| path.is_dir()) {
         Some(index) => Ok(candidates[index].clone()),
-        None => Err(Error::MissingDataset { dataset, looked_in: candidates, advice }),
+        None => Err(match candidates.iter().find(|path| path.exists()) {
+            Some(path) => Error::NotAFolder { dataset, path: path.clone(), advice },
+            None => Error::MissingDataset { dataset, looked_in: candidates, advice },
+        }),
     }
 }
 

@@ -110,9 +110,14 @@ fn walk(
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
         let own = entry.file_name();
-        // A name that is not UTF-8 cannot be written into a list either. Hidden files are the
-        // file system's own (`._a.jpg`).
-        let Some(own) = own.to_str().filter(|own| !own.starts_with('.')) else { continue };
+        // Hidden files are the file system's own (`._a.jpg`).
+        if own.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        // It could be written into no list, and an image must not be left out without a word.
+        let Some(own) = own.to_str() else {
+            return Err(Error::NotUtf8Name { path: entry.path() });
+        };
         let name = format!("{name}{own}");
         let mut kind = entry.file_type()?;
         if kind.is_symlink() {

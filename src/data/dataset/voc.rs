@@ -1,7 +1,6 @@
 //! Folders in VOC layout: `JPEGImages`, `SegmentationClass`, `ImageSets/Segmentation/*.txt` and,
 //! for classes other than VOC's, `classes.txt`.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -65,12 +64,9 @@ pub(super) fn name(root: &Path) -> String {
 
 pub(super) fn list(root: &Path, split: &str) -> Result<Listing, Error> {
     let path = root.join(SPLITS).join(format!("{split}.txt"));
-    let text = match fs_err::read_to_string(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let (name, available) = (split.to_owned(), splits(root)?);
-            return Err(Error::MissingSplit { name, path, available });
-        }
-        text => text?,
+    let Some(text) = lists::read(&path)? else {
+        let (name, available) = (split.to_owned(), splits(root)?);
+        return Err(Error::MissingSplit { name, path, available });
     };
     let (stems, faults) = lists::stems(&text, &path);
     if stems.is_empty() && faults.is_empty() {
@@ -132,12 +128,8 @@ pub(super) fn ambiguous(root: &Path, items: &[Item]) -> Vec<Error> {
 
 fn classes(root: &Path) -> Result<Vec<String>, Error> {
     let path = root.join(CLASSES_FILE);
-    let text = match fs_err::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Ok(CLASSES.iter().map(|&name| name.to_owned()).collect());
-        }
-        Err(error) => return Err(Error::Io(error)),
-    };
-    lists::indexed_classes(&text, &path)
+    match lists::read(&path)? {
+        Some(text) => lists::indexed_classes(&text, &path),
+        None => Ok(CLASSES.iter().map(|&name| name.to_owned()).collect()),
+    }
 }

@@ -157,6 +157,7 @@ fn cut() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng;
 
     /// As scipy's `savemat` writes SBD's struct, boundaries (a cell of sparse matrices) first.
     const SCIPY: &[u8] = include_bytes!("../../../tests/data/sbd/scipy.mat");
@@ -203,5 +204,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// `scripts/fuzz_data.sh` runs more of them.
+    #[test]
+    fn damaged_in_several_places_it_says_so_or_reads_a_mask() {
+        let n_files = std::env::var("FUZZ_FILES").ok().map(|text| text.parse::<u64>().unwrap());
+        let n = n_files.map_or(1000, |n_files| n_files / 100);
+        let mut n_refused = 0;
+        for i in 0..n {
+            let mut rng = rng::keyed(0, "fuzz mat", &[i]);
+            let seed = if i % 2 == 0 { SCIPY } else { SCIPY_PLAIN };
+            let mut bytes = seed.to_vec();
+            for _ in 0..=rng::below(&mut rng, 4) {
+                let at = rng::below(&mut rng, bytes.len() as u64) as usize;
+                match rng::below(&mut rng, 4) {
+                    0 => bytes[at] = rng::below(&mut rng, 256) as u8,
+                    1 => bytes[at] ^= 1 << rng::below(&mut rng, 8),
+                    2 => bytes.truncate(at.max(1)),
+                    _ => bytes[at..].iter_mut().take(4).for_each(|byte| *byte = 0xff),
+                }
+            }
+            match read_u8_field(&bytes, "GTcls", "Segmentation") {
+                Ok(mask) => assert_eq!(mask.classes.len(), (mask.width * mask.height) as usize),
+                Err(_) => n_refused += 1,
+            }
+        }
+        assert!(n_refused > n / 3, "{n_refused} of {n}");
     }
 }

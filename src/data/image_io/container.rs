@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::jpeg;
 use crate::data::Error;
 
 /// More than any camera takes; a header that claims more is damaged or a decompression bomb.
@@ -15,8 +16,6 @@ const DEFLATE_RATIO_MAX: u64 = 1032;
 /// Pixels that a byte of a JPEG file may stand for: a block of 8x8 takes a bit in the first scan
 /// at least, and four times as much where a channel has half the resolution.
 const JPEG_PIXELS_A_BYTE_MAX: u64 = 2048;
-/// Scans of a JPEG file; encoders make about 10. Each is a pass over the whole image.
-const JPEG_SCANS_MAX: u32 = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -49,7 +48,7 @@ pub(super) struct Header {
 /// Checks what can be checked without decoding.
 pub(super) fn open(bytes: &[u8], format: Format, path: &Path) -> Result<Header, Error> {
     let read = match format {
-        Format::Jpeg => jpeg(bytes),
+        Format::Jpeg => jpeg::walk(bytes).map(|walked| walked.header),
         Format::Png => png(bytes),
     };
     let truncated = || Error::Truncated { path: path.to_owned(), bytes: bytes.len() };
@@ -59,6 +58,9 @@ pub(super) fn open(bytes: &[u8], format: Format, path: &Path) -> Result<Header, 
         Ok(header) => header,
         Err(Fault::Ends) => return Err(truncated()),
         Err(Fault::Damaged(reason)) => return Err(damaged(reason)),
+        Err(Fault::Unsupported(reason)) => {
+            return Err(Error::Unsupported { path: path.to_owned(), reason });
+        }
     };
     let Header { width, height, stored } = header;
     let n_pixels = u64::from(width) * u64::from(height);
@@ -90,85 +92,12 @@ fn pixels_a_byte(stored: Stored) -> u64 {
 }
 
 /// Why a file is not read to its end.
-enum Fault {
+pub(super) enum Fault {
     /// Before it should.
     Ends,
     Damaged(&'static str),
-}
-
-/// Walks the segments and the entropy-coded data up to the end-of-image marker; a thumbnail's own
-/// marker lies inside a segment and is stepped over. The decoder fills what is missing with grey,
-/// so an end that is cut off is looked for here.
-fn jpeg(bytes: &[u8]) -> Result<Header, Fault> {
-    let mut frame = None;
-    let mut n_scans = 0;
-    let mut at = 2;
-    loop {
-        at += bytes
-            .get(at..)
-            .and_then(|rest| rest.iter().position(|&b| b == 0xff))
-            .ok_or(Fault::Ends)?;
-        let marker = *bytes.get(at + 1).ok_or(Fault::Ends)?;
-        match marker {
-            0xd9 if n_scans > 0 => return frame.ok_or(Fault::Damaged("it has no frame")),
-            0xd9 => return Err(Fault::Damaged("it has no picture")),
-            0xff => {
-                at += 1;
-                continue;
-            }
-            // A stuffed zero, a restart marker, or another marker without a length.
-            0x00 | 0x01 | 0xd0..=0xd8 => {
-                at += 2;
-                continue;
-            }
-            _ => {}
-        }
-        let length = bytes.get(at + 2..at + 4).ok_or(Fault::Ends)?;
-        let length = usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
-        match marker {
-            // Start of frame: all of the range but tables and an extension.
-            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                let segment = bytes.get(at + 4..at + 2 + length).ok_or(Fault::Ends)?;
-                let header = jpeg_frame(segment)?;
-                // A second frame would let a small header vouch for a large picture.
-                if frame.replace(header).is_some() {
-                    return Err(Fault::Damaged("it has more than one frame"));
-                }
-            }
-            0xda => {
-                n_scans += 1;
-                if n_scans > JPEG_SCANS_MAX {
-                    return Err(Fault::Damaged("it has more than 100 scans"));
-                }
-            }
-            _ => {}
-        }
-        at += 2 + length;
-    }
-}
-
-/// Precision, height, width and the number of channels; then name, sampling and table of each.
-fn jpeg_frame(segment: &[u8]) -> Result<Header, Fault> {
-    let [_, h1, h0, w1, w0, n_channels, ref channels @ ..] = *segment else {
-        return Err(Fault::Damaged("its frame header is too short"));
-    };
-    let (channels, rest) = channels.as_chunks::<3>();
-    if channels.len() != usize::from(n_channels) || !rest.is_empty() {
-        return Err(Fault::Damaged("its frame header is not as long as its channels need"));
-    }
-    // Decoders divide by these.
-    let is_sampling = |half: u8| (1..=4).contains(&half);
-    if !channels.iter().all(|[_, both, _]| is_sampling(both >> 4) && is_sampling(both & 15)) {
-        return Err(Fault::Damaged("the sampling of its channels is none that there is"));
-    }
-    let stored = match n_channels {
-        1 => Stored::Grey,
-        3 => Stored::Colour,
-        4 => Stored::Cmyk,
-        _ => return Err(Fault::Damaged("it has neither 1, 3 nor 4 channels")),
-    };
-    let [height, width] = [[h1, h0], [w1, w0]].map(|side| u32::from(u16::from_be_bytes(side)));
-    Ok(Header { width, height, stored })
+    /// Sound, and beyond the decoder.
+    Unsupported(&'static str),
 }
 
 /// Walks the chunks up to and with `IEND`.
@@ -228,6 +157,21 @@ impl NoImage {
     }
 }
 
+/// Other kinds of images by their first bytes.
+fn other(bytes: &[u8]) -> &'static str {
+    let after = |n: usize, tag: &[u8]| bytes.get(n..).is_some_and(|rest| rest.starts_with(tag));
+    match bytes {
+        _ if after(0, b"GIF8") => "a GIF",
+        _ if after(0, b"RIFF") && after(8, b"WEBP") => "a WebP",
+        _ if after(0, b"BM") => "a BMP",
+        _ if after(0, b"II*\0") || after(0, b"MM\0*") => "a TIFF",
+        _ if after(4, b"ftypavif") => "an AVIF",
+        _ if after(4, b"ftyphei") || after(4, b"ftypmif1") => "a HEIC",
+        _ if after(4, b"jP  \r\n") => "a JPEG 2000",
+        _ => "something else",
+    }
+}
+
 pub(super) fn sniff(bytes: &[u8]) -> Result<Format, NoImage> {
     if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
         return Ok(Format::Jpeg);
@@ -248,6 +192,6 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Format, NoImage> {
         _ if start.starts_with(b"version https://git-lfs") => {
             NoImage { found: "a git-LFS pointer", advice: "run `git lfs pull` in its repository" }
         }
-        _ => NoImage { found: "something else", advice: "convert it, or fetch it again" },
+        _ => NoImage { found: other(bytes), advice: "convert it, or fetch it again" },
     })
 }

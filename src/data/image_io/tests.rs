@@ -157,10 +157,7 @@ fn what_is_no_image_is_named() {
         "`photo.bin` is a git-LFS pointer, not a JPEG or PNG file; run `git lfs pull` in its \
          repository",
     );
-    check(
-        b"GIF89a",
-        "`photo.bin` is something else, not a JPEG or PNG file; convert it, or fetch it again",
-    );
+    check(b"GIF89a", "`photo.bin` is a GIF, not a JPEG or PNG file; convert it, or fetch it again");
 }
 
 #[test]
@@ -169,7 +166,7 @@ fn colour_masks_are_refused() {
     assert_eq!(
         error.to_string(),
         "mask `photo.bin` is Rgb of 8 bits; expected a PNG of palette indices (1, 2, 4 or 8 bits) \
-         or 8-bit grey, one class index a pixel"
+         or 8-bit grey, one class index a pixel (a `folder` dataset reads others by `data.label_map`)"
     );
     let grey16 = png(1, 1, ColorType::Grayscale, BitDepth::Sixteen, &[0, 1]);
     let error = decode_mask(&grey16, path()).unwrap_err().to_string();

@@ -19,6 +19,8 @@ use crate::files::write_atomic;
 
 /// Of the cache files; another version is not read.
 const VERSION: u32 = 1;
+/// A sha256 in hex digits.
+const SUM_BYTES: usize = 64;
 /// Missing files named in the error.
 const NAMED_MAX: usize = 5;
 /// Splits remembered; more are leftovers of datasets that changed, and all are dropped.
@@ -245,9 +247,16 @@ impl Fields {
     }
 }
 
-/// A cache that is missing, damaged or of another version is an empty one.
+/// A cache that is missing, damaged or of another version is an empty one. It begins with
+/// the sha256 of the rest: a wrong digit in it would name another dataset, and runs by it.
 fn read_cache<T: Default + DeserializeOwned>(path: &Path, version: fn(&T) -> u32) -> T {
-    let cache = fs_err::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let parse = |bytes: Vec<u8>| {
+        let (sum, json) = bytes.split_at_checked(SUM_BYTES)?;
+        let is_sound = sha256_bytes(json).as_bytes() == sum;
+        // What cannot be parsed is of another version.
+        serde_json::from_slice(json).ok().filter(|_| is_sound)
+    };
+    let cache = fs_err::read(path).ok().and_then(parse);
     cache.filter(|cache| version(cache) == VERSION).unwrap_or_default()
 }
 
@@ -256,7 +265,8 @@ fn write_cache<T: Serialize>(path: &Path, cache: &T) {
     // Two threads of one process would share a temp file.
     static WRITING: Mutex<()> = Mutex::new(());
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let bytes = serde_json::to_vec(cache).expect("maps with text keys always serialise");
+    let json = serde_json::to_vec(cache).expect("maps with text keys always serialise");
+    let bytes = [sha256_bytes(&json).into_bytes(), json].concat();
     if let Err(error) = write_atomic(path, &bytes) {
         tracing::warn!(path = %path.display(), %error, "dataset fingerprints are not cached");
     }

@@ -57,15 +57,7 @@ pub enum Error {
 /// the index of a sharded one, or a folder with one of them. One tensor at a time is in memory
 /// beside the encoder.
 pub fn load(path: &Path, (name, arch): (&str, Arch), device: &Device) -> Result<Encoder, Error> {
-    let named = Named::open(path)?;
-    let plan = Plan::new(&named, path, &arch)?;
-    if !plan.problems.is_empty() {
-        return Err(Error::Mismatch {
-            path: named.file.path().to_owned(),
-            variant: name.to_owned(),
-            problems: plan.problems.to_string(),
-        });
-    }
+    let (named, plan) = fitting(path, (name, &arch))?;
     let mut encoder = Encoder::zeros(arch, device);
     let mut reader = Reader::new(&named);
     let mut failed = None;
@@ -80,6 +72,24 @@ pub fn load(path: &Path, (name, arch): (&str, Arch), device: &Device) -> Result<
         }
     });
     failed.map_or(Ok(encoder), Err)
+}
+
+/// Whether [`load`] would find all that it needs; only headers are read.
+pub fn check(path: &Path, (name, arch): (&str, &Arch)) -> Result<(), Error> {
+    fitting(path, (name, arch)).map(drop)
+}
+
+fn fitting(path: &Path, (name, arch): (&str, &Arch)) -> Result<(Named, Plan), Error> {
+    let named = Named::open(path)?;
+    let plan = Plan::new(&named, path, arch)?;
+    if plan.problems.is_empty() {
+        return Ok((named, plan));
+    }
+    Err(Error::Mismatch {
+        path: named.file.path().to_owned(),
+        variant: name.to_owned(),
+        problems: plan.problems.to_string(),
+    })
 }
 
 /// Reads sources, a tensor that is taken apart only once.

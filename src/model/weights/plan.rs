@@ -143,6 +143,6 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.lines().iter().try_for_each(|line| write!(f, " {line};"))
+        write!(f, " {}", self.lines().join("; "))
     }
 }

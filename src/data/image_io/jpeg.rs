@@ -1,0 +1,265 @@
+//! The segments of a JPEG file, and what its data lacks though a decoder makes a picture of it.
+
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::container::{Fault, Header, Stored};
+
+/// Scans of a JPEG file; encoders make about 10. Each is a pass over the whole image.
+const SCANS_MAX: u32 = 100;
+/// Coefficients of a block.
+const COEFFICIENTS: usize = 64;
+/// 64 bits of one: no Huffman code, but with encoders that do not keep to the standard.
+const ONES: [u8; 16] = [0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0];
+
+/// zune-jpeg 0.5.15 loses rows of such files, or whole channels, without a word
+/// (etemesi254/zune-image issues 419, 422 and 448).
+const SCANS_APART: &str = "its channels lie in scans of their own, which the decoder here would get \
+                           wrong; write it anew as an ordinary JPEG or a PNG";
+
+/// A file that was walked to its end-of-image marker.
+pub(super) struct Walked {
+    pub(super) header: Header,
+    /// Where that marker is.
+    end: usize,
+    /// Whether its scans are all that its frame needs.
+    is_complete: bool,
+}
+
+/// Walks the segments and the entropy-coded data up to the end-of-image marker; a thumbnail's own
+/// marker lies inside a segment and is stepped over. The decoder fills what is missing with grey,
+/// so an end that is cut off is looked for here.
+pub(super) fn walk(bytes: &[u8]) -> Result<Walked, Fault> {
+    let mut frame: Option<Frame> = None;
+    let mut n_scans = 0;
+    let mut at = 2;
+    loop {
+        at += bytes
+            .get(at..)
+            .and_then(|rest| rest.iter().position(|&b| b == 0xff))
+            .ok_or(Fault::Ends)?;
+        let marker = *bytes.get(at + 1).ok_or(Fault::Ends)?;
+        match marker {
+            0xd9 if n_scans > 0 => {
+                let frame = frame.ok_or(Fault::Damaged("it has no frame"))?;
+                let is_complete = frame.is_complete();
+                return Ok(Walked { header: frame.header, end: at, is_complete });
+            }
+            0xd9 => return Err(Fault::Damaged("it has no picture")),
+            0xff => {
+                at += 1;
+                continue;
+            }
+            // A stuffed zero, a restart marker, or another marker without a length.
+            0x00 | 0x01 | 0xd0..=0xd8 => {
+                at += 2;
+                continue;
+            }
+            _ => {}
+        }
+        let length = bytes.get(at + 2..at + 4).ok_or(Fault::Ends)?;
+        let length = usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+        let segment = || bytes.get(at + 4..at + 2 + length).ok_or(Fault::Ends);
+        match marker {
+            // Start of frame: all of the range but tables and an extension.
+            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
+                let read = Frame::read(marker, segment()?)?;
+                // A second frame would let a small header vouch for a large picture.
+                if frame.replace(read).is_some() {
+                    return Err(Fault::Damaged("it has more than one frame"));
+                }
+            }
+            0xda => {
+                n_scans += 1;
+                if n_scans > SCANS_MAX {
+                    return Err(Fault::Damaged("it has more than 100 scans"));
+                }
+                if let Some(frame) = &mut frame {
+                    frame.scan(segment()?);
+                    if frame.has_scans_apart() {
+                        return Err(Fault::Unsupported(SCANS_APART));
+                    }
+                }
+            }
+            _ => {}
+        }
+        at += 2 + length;
+    }
+}
+
+/// What the frame header says, and what the scans have brought.
+struct Frame {
+    header: Header,
+    is_progressive: bool,
+    channels: Vec<Channel>,
+}
+
+struct Channel {
+    id: u8,
+    /// Of each coefficient the lowest bits that are still to come; `None` where it has not come.
+    missing_bits: [Option<u8>; COEFFICIENTS],
+}
+
+impl Frame {
+    /// Precision, height, width and the number of channels; then name, sampling and table of each.
+    fn read(marker: u8, segment: &[u8]) -> Result<Self, Fault> {
+        let [_, h1, h0, w1, w0, n_channels, ref channels @ ..] = *segment else {
+            return Err(Fault::Damaged("its frame header is too short"));
+        };
+        let (channels, rest) = channels.as_chunks::<3>();
+        if channels.len() != usize::from(n_channels) || !rest.is_empty() {
+            return Err(Fault::Damaged("its frame header is not as long as its channels need"));
+        }
+        // Decoders divide by these.
+        let is_sampling = |half: u8| (1..=4).contains(&half);
+        if !channels.iter().all(|[_, both, _]| is_sampling(both >> 4) && is_sampling(both & 15)) {
+            return Err(Fault::Damaged("the sampling of its channels is none that there is"));
+        }
+        let stored = match n_channels {
+            1 => Stored::Grey,
+            3 => Stored::Colour,
+            4 => Stored::Cmyk,
+            _ => return Err(Fault::Damaged("it has neither 1, 3 nor 4 channels")),
+        };
+        let [height, width] = [[h1, h0], [w1, w0]].map(|side| u32::from(u16::from_be_bytes(side)));
+        let channel = |&[id, ..]: &[u8; 3]| Channel { id, missing_bits: [None; COEFFICIENTS] };
+        Ok(Self {
+            header: Header { width, height, stored },
+            is_progressive: matches!(marker, 0xc2 | 0xc6 | 0xca | 0xce),
+            channels: channels.iter().map(channel).collect(),
+        })
+    }
+
+    /// The number of channels, name and tables of each; then the first and last coefficient, and
+    /// the bits of them. Only progressive files share out a channel over scans.
+    fn scan(&mut self, segment: &[u8]) {
+        let [n_channels, ref rest @ ..] = *segment else { return };
+        let Some((channels, rest)) = rest.split_at_checked(2 * usize::from(n_channels)) else {
+            return;
+        };
+        let &[first, last, bits, ..] = rest else { return };
+        let (range, missing) = if self.is_progressive {
+            (usize::from(first)..usize::from(last) + 1, bits & 15)
+        } else {
+            (0..COEFFICIENTS, 0)
+        };
+        let named = channels.as_chunks::<2>().0;
+        for channel in &mut self.channels {
+            if named.iter().any(|[id, _]| *id == channel.id)
+                && let Some(coefficients) = channel.missing_bits.get_mut(range.clone())
+            {
+                coefficients.fill(Some(missing));
+            }
+        }
+    }
+
+    /// Whether channels of a sequential file come one after the other; to be asked after a scan.
+    fn has_scans_apart(&self) -> bool {
+        !self.is_progressive && !self.is_complete()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.channels.iter().all(|channel| channel.missing_bits.iter().all(|bits| *bits == Some(0)))
+    }
+}
+
+/// What is wrong with the data of a file that can be decoded.
+///
+/// A decoder that forgives nothing takes an end-of-image marker for granted wherever it comes, and
+/// reads zeros from there on. With ones before the marker it stumbles where it needs more than
+/// there is, or makes another picture; where the data is whole it never looks at them.
+///
+/// Not seen is what makes no difference to that: a byte that happened to be all ones, or pixels
+/// that ones and zeros make the same.
+pub(super) fn damage(bytes: &[u8]) -> Option<String> {
+    let Ok(walked) = walk(bytes) else { return None };
+    let whole = match strict(bytes) {
+        Ok(pixels) => pixels,
+        Err(text) => return text,
+    };
+    if !walked.is_complete {
+        return Some("it lacks its last scans, as if it were cut short".to_owned());
+    }
+    let (data, rest) = bytes.split_at(walked.end);
+    let is_same = strict(&[data, &ONES, rest].concat()).is_ok_and(|pixels| pixels == whole);
+    let cut = || "its data ends before its last pixels, as if it were cut short".to_owned();
+    (!is_same).then(cut)
+}
+
+/// Pixels, or what a decoder that forgives nothing says; nothing of what loses no pixel.
+fn strict(bytes: &[u8]) -> Result<Vec<u8>, Option<String>> {
+    let options = DecoderOptions::default().set_strict_mode(true);
+    let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
+    JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().map_err(|error| {
+        let text = error.to_string();
+        // Cameras pad between segments.
+        (!text.contains("Extra bytes")).then_some(text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+
+    use super::*;
+
+    const SIDE: u16 = 41;
+
+    fn encoded(color: ColorType, set: impl Fn(&mut Encoder<&mut Vec<u8>>)) -> Vec<u8> {
+        let n_channels = match color {
+            ColorType::Luma => 1,
+            ColorType::Cmyk => 4,
+            _ => 3,
+        };
+        let n = usize::from(SIDE) * usize::from(SIDE) * n_channels;
+        let pixels: Vec<u8> = (0..n).map(|i| ((i * i / 7) % 251) as u8).collect();
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, 80);
+        set(&mut encoder);
+        encoder.encode(&pixels, SIDE, SIDE, color).unwrap();
+        bytes
+    }
+
+    fn kinds() -> Vec<Vec<u8>> {
+        let rgb = ColorType::Rgb;
+        vec![
+            encoded(rgb, |_| {}),
+            encoded(rgb, |encoder| encoder.set_sampling_factor(SamplingFactor::R_4_2_0)),
+            encoded(rgb, |encoder| encoder.set_progressive(true)),
+            encoded(rgb, |encoder| encoder.set_restart_interval(3)),
+            encoded(ColorType::Luma, |_| {}),
+            encoded(ColorType::Cmyk, |_| {}),
+        ]
+    }
+
+    #[test]
+    fn channels_in_scans_of_their_own_are_refused() {
+        let apart = encoded(ColorType::Rgb, |encoder| encoder.set_optimized_huffman_tables(true));
+        assert!(matches!(walk(&apart), Err(Fault::Unsupported(SCANS_APART))));
+        let grey = encoded(ColorType::Luma, |encoder| encoder.set_optimized_huffman_tables(true));
+        assert!(walk(&grey).is_ok());
+    }
+
+    #[test]
+    fn what_is_whole_has_no_damage() {
+        for (i, bytes) in kinds().iter().enumerate() {
+            assert_eq!(damage(bytes), None, "{i}");
+        }
+    }
+
+    /// The end-of-image marker after less than there was.
+    #[test]
+    fn an_end_that_comes_early_is_seen_wherever_it_comes() {
+        for (i, bytes) in kinds().iter().enumerate() {
+            let scan = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+            let end = bytes.len() - 2;
+            for cut in scan + 14..end {
+                let bytes = [&bytes[..cut], &[0xff, 0xd9]].concat();
+                // A cut within a segment's header is seen by the walk.
+                let is_seen = walk(&bytes).is_err() || damage(&bytes).is_some();
+                assert!(is_seen, "{i}: {cut} of {end}");
+            }
+        }
+    }
+}
