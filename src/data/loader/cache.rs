@@ -18,7 +18,7 @@ use crate::files::space;
 /// Left free on the disk: checkpoints and journals matter more than a cache.
 const FREE_BYTES_MIN: u64 = 1 << 30;
 
-/// How much a [`Cache`] may hold. The default is nothing.
+/// What a loader may keep of decoded samples. The default is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Budget {
     pub memory_bytes: u64,
