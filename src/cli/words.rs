@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::event::{Event, Line, Metrics, Outcome, ScoreEnded};
 
-/// Of training, beyond which more is said of waiting for data.
+/// Of training, beyond which more is said of waiting for data; and the least of it that matters,
+/// as an epoch of a second waits for its first batch.
 const WAITING_PERCENT_MAX: f64 = 10.0;
+const WAITING_MS_MIN: u64 = 5000;
 
 /// One event as people read it.
 pub fn event(event: &Event) -> String {
@@ -66,7 +68,7 @@ pub fn waiting(wait_ms: u64, time_ms: u64) -> Option<String> {
         return None;
     }
     let percent = wait_ms as f64 / time_ms as f64 * 100.0;
-    let advice = if percent > WAITING_PERCENT_MAX {
+    let advice = if percent > WAITING_PERCENT_MAX && wait_ms >= WAITING_MS_MIN {
         ": more `schedule.threads` load faster, `schedule.cache_mb` keeps what is loaded"
     } else {
         ""
@@ -180,8 +182,9 @@ mod tests {
     fn waiting_is_a_part_of_training_and_much_of_it_comes_with_advice() {
         let check = |wait_ms, time_ms| waiting(wait_ms, time_ms).unwrap();
         assert_eq!(check(0, 1), "waited for data 0.0% of training");
-        assert_eq!(check(100, 1000), "waited for data 10.0% of training");
-        insta::assert_snapshot!(check(101, 1000), @"waited for data 10.1% of training: more `schedule.threads` load faster, `schedule.cache_mb` keeps what is loaded");
+        assert_eq!(check(10_000, 100_000), "waited for data 10.0% of training");
+        assert_eq!(check(4999, 5000), "waited for data 100.0% of training");
+        insta::assert_snapshot!(check(10_100, 100_000), @"waited for data 10.1% of training: more `schedule.threads` load faster, `schedule.cache_mb` keeps what is loaded");
         assert_eq!(waiting(0, 0), None);
     }
 

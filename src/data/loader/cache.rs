@@ -170,8 +170,10 @@ impl Disk {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let free = space::free_bytes(&self.folder)?;
         if free < FREE_BYTES_MIN.saturating_add(bytes.len() as u64) {
-            let free_mb = free >> 20;
-            return Err(io::Error::other(format!("the disk has {free_mb} MiB left")));
+            let (free_mb, kept_mb) = (free >> 20, FREE_BYTES_MIN >> 20);
+            let problem =
+                format!("the disk has {free_mb} MiB left, and {kept_mb} MiB are kept free");
+            return Err(io::Error::other(problem));
         }
         let mut failed = None;
         let file = self
