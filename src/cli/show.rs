@@ -180,7 +180,7 @@ mod tests {
 
         epochs
           epoch 1 (step 3): loss 0.7000, 0.0 s, val mIoU 25.00
-          waited for data 25.0% of training: more `schedule.threads` load faster, `schedule.cache_mb` keeps what is loaded
+          waited for data 25.0% of training
 
         last steps
           step 1: loss 1.1000, lr 1.00e-3, 3.5 img/s
@@ -192,7 +192,7 @@ mod tests {
             sky 50.0 · sea – · land 50.0
                                          L5
           weather fog                 25.00
-          mean                        25.00
+          mean of 1                   25.00
           weather 25.00
           mPC 25.00, rPC 50.00 (level 5)
 

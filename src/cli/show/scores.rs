@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::data::corrupt::{self, Family};
+use crate::data::corrupt::{self, Corruption, Family};
 use crate::eval::robustness::{self, Scores, Summary};
 use crate::event::ScoreEnded;
 use crate::store::RunDetails;
@@ -93,7 +93,17 @@ impl Group<'_> {
 fn corrupted(matrix: &Scores, summary: &Summary) -> Vec<String> {
     let mut lines = rows(matrix);
     let levels = levels(matrix);
-    lines.push(row("mean", &levels, &summary.levels));
+    lines.push(row(&format!("mean of {}", counted(matrix)), &levels, &summary.levels));
+    let mut in_place = matrix.clone();
+    in_place
+        .corrupted
+        .retain(|name, _| !Corruption::parse(name).is_some_and(Corruption::moves_pixels));
+    let n_in_place = counted(&in_place);
+    if n_in_place < counted(matrix)
+        && let Some(summary) = robustness::summary(&in_place)
+    {
+        lines.push(row(&format!("mean of {n_in_place} in place"), &levels, &summary.levels));
+    }
     let families = summary.families.iter().map(|(name, x)| format!("{name} {:.2}", 100.0 * x));
     lines.push(families.collect::<Vec<_>>().join(", "));
     let rpc = summary.rpc.map_or(String::new(), |rpc| format!(", rPC {:.2}", 100.0 * rpc));
@@ -103,7 +113,20 @@ fn corrupted(matrix: &Scores, summary: &Summary) -> Vec<String> {
     if let Some(name) = matrix.corrupted.keys().find(|name| name.ends_with(DRAWN)) {
         lines.push(format!("{name}: procedural, in no mean"));
     }
+    if n_in_place < counted(matrix) {
+        let moving = corrupt::TABLE.iter().filter(|row| row.moves_pixels).map(|row| row.name);
+        let moving: Vec<_> = moving.filter(|name| matrix.corrupted.contains_key(*name)).collect();
+        lines.push(format!(
+            "in place: without {}, where labels stay as pixels move",
+            moving.join(", ")
+        ));
+    }
     lines
+}
+
+/// How many corruptions the means are over.
+fn counted(matrix: &Scores) -> usize {
+    matrix.corrupted.keys().filter(|name| Corruption::parse(name).is_some()).count()
 }
 
 /// A line for each corruption, in the benchmark's order, the family before its first one.
@@ -145,4 +168,40 @@ fn levels(matrix: &Scores) -> Vec<u8> {
     let levels: BTreeSet<u8> =
         matrix.corrupted.values().flat_map(BTreeMap::keys).copied().collect();
     levels.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_matrix_is_in_the_benchmarks_order_and_says_what_each_mean_is_over() {
+        let mut matrix = Scores { clean: Some(0.5), ..Scores::default() };
+        for (name, miou) in [("fog", 0.1), ("zoom_blur", 0.8), ("shot_noise", 0.3), ("frost*", 0.9)]
+        {
+            matrix.corrupted.insert(name.to_owned(), BTreeMap::from([(1, miou), (5, miou / 2.0)]));
+        }
+        let summary = robustness::summary(&matrix).unwrap();
+        insta::assert_snapshot!(corrupted(&matrix, &summary).join("\n"), @"
+                                       L1     L5
+        noise   shot_noise          30.00  15.00
+        blur    zoom_blur           80.00  40.00
+        weather frost*              90.00  45.00
+                fog                 10.00   5.00
+        mean of 3                   40.00  20.00
+        mean of 2 in place          20.00  10.00
+        blur 60.00, noise 22.50, weather 7.50
+        mPC 30.00, rPC 60.00 (levels 1, 5)
+        frost*: procedural, in no mean
+        in place: without zoom_blur, where labels stay as pixels move
+        ");
+    }
+
+    #[test]
+    fn draws_of_the_reference_project_have_no_means() {
+        let mut matrix = Scores::default();
+        matrix.corrupted.insert("oneof_0".to_owned(), BTreeMap::from([(5, 0.25)]));
+        assert_eq!(robustness::summary(&matrix), None);
+        assert_eq!(rows(&matrix)[1].trim(), "oneof_0             25.00");
+    }
 }
