@@ -152,7 +152,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Reports the epoch, which took so long and waited so long for data, validates where due, and moves on to the next one.
+    /// Reports the epoch with its time and its waiting for data, validates where due, and moves on
+    /// to the next one.
     fn end_epoch(
         &mut self,
         at: &mut Position,
