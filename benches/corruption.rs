@@ -8,9 +8,9 @@
 
 use std::time::Instant;
 
+use dino_sweep::corrupt::frost::Textures;
+use dino_sweep::corrupt::{Corruption, Severity, TABLE, apply, rng_for, suite};
 use dino_sweep::data::Rgb;
-use dino_sweep::data::corrupt::frost::Textures;
-use dino_sweep::data::corrupt::{Corruption, Severity, TABLE, apply, rng_for, suite};
 
 const REPEATS: usize = 9;
 

@@ -274,6 +274,22 @@ pub struct PlannedScore {
     pub severity: Option<u8>,
 }
 
+/// Title of a grid cell, from its labels (axis, value): values that speak for themselves stand alone.
+///
+/// `[(size, small), (lora_rank, 4)]` is `small lora_rank=4`.
+pub fn title(labels: &[(String, String)]) -> String {
+    let words: Vec<_> = labels
+        .iter()
+        .map(|(axis, value)| {
+            let speaks = value.starts_with(|first: char| first.is_ascii_alphabetic())
+                && value != "true"
+                && value != "false";
+            if speaks { value.clone() } else { format!("{axis}={value}") }
+        })
+        .collect();
+    if words.is_empty() { "the only cell".to_owned() } else { words.join(" ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +301,19 @@ mod tests {
         let expect =
             Event::EpochEnded { epoch: 2, step: 8, loss_mean: 0.5, time_ms: 70, wait_ms: None };
         assert_eq!((line.v, line.event), (VERSION, expect));
+    }
+
+    #[test]
+    fn labels_name_their_axis_where_the_value_does_not_speak() {
+        let pairs = |pairs: &[(&str, &str)]| {
+            let owned = pairs.iter().map(|(a, v)| ((*a).to_owned(), (*v).to_owned()));
+            title(&owned.collect::<Vec<_>>())
+        };
+        assert_eq!(pairs(&[("size", "small"), ("lora_rank", "4")]), "small lora_rank=4");
+        assert_eq!(
+            pairs(&[("registers", "true"), ("dino_type", "dinov2")]),
+            "registers=true dinov2"
+        );
+        assert_eq!(pairs(&[]), "the only cell");
     }
 }

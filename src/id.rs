@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::files::hash::sha256_bytes;
+use crate::fs::hash::sha256_bytes;
 
 /// Digits kept of the sha256: 64 bits, so 100,000 runs collide with probability 3e-10.
 const DIGITS: usize = 16;

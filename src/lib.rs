@@ -9,19 +9,25 @@
 //! Modules are listed in import order: each may use itself and those before it
 //! (`tests/layers.rs` holds this).
 //!
-//! - [`files`]: atomic writes, locks, hashing, downloads, archives, the layout of the results folder.
-//! - [`id`]: run and score ids from canonical JSON.
 //! - [`rng`]: random numbers keyed by (seed, purpose, indices).
+//! - [`fs`]: atomic writes, locks, claims, hashes, the layout of the results folder.
+//! - [`id`]: run and score ids from canonical JSON.
 //! - [`event`]: the lines of the journals; the protocol between worker and coordinator.
-//! - [`data`]: datasets, transforms, the loader, the corruption benchmark.
+//! - [`data`]: images and masks: datasets, labels, splits, transforms, the loader.
+//! - [`corrupt`]: the corruption benchmark.
 //! - [`kernel`]: operations of our own with hand-written backward passes.
-//! - [`model`]: backbones, LoRA, decoders, weight files.
+//! - [`model`]: backbones, LoRA, decoders, the network.
+//! - [`weights`]: weight files: where they lie, what is in them, how their names map to ours.
+//! - [`adapter`]: files of what was trained, in our format, the reference project's and PEFT's.
+//! - [`fetch`]: downloads, archives, and the datasets and weights that are published.
 //! - [`eval`]: predictions, the confusion matrix and the scores.
 //! - [`train`]: the training loop, the optimiser, checkpoints.
-//! - [`spec`]: the experiment file: layers, grid, checks, identity.
+//! - [`viz`]: pictures for people.
+//! - [`experiment`]: the experiment file: layers, grid, checks, identity.
 //! - [`store`]: the SQLite index over the journals; the only SQL.
 //! - [`plan`]: what to start, resume, score or reuse; pure.
 //! - [`schedule`]: the event loop that runs workers on devices.
+//! - [`resolve`]: from an experiment and this machine to ids, score requests and jobs.
 //! - [`worker`]: one process, one run.
 //! - [`report`]: tables for the terminal, files and READMEs.
 //! - [`cli`]: one file a verb; the only module that prints.
@@ -38,19 +44,25 @@
 //! - All randomness is ChaCha keyed by (seed, purpose, epoch, sample).
 //! - Nothing is skipped silently: keys of weight files and checkpoints are all accounted for.
 
+pub mod adapter;
 pub mod cli;
+pub mod corrupt;
 pub mod data;
 pub mod eval;
 pub mod event;
-pub mod files;
+pub mod experiment;
+pub mod fetch;
+pub mod fs;
 pub mod id;
 pub mod kernel;
 pub mod model;
 pub mod plan;
 pub mod report;
+pub mod resolve;
 pub mod rng;
 pub mod schedule;
-pub mod spec;
 pub mod store;
 pub mod train;
+pub mod viz;
+pub mod weights;
 pub mod worker;

@@ -9,28 +9,30 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use burn::tensor::Device;
 
-use crate::data::corrupt::{Corruptor, Effect, Severity};
+use crate::adapter::{self, About, EncoderInfo};
+use crate::corrupt::{Corruptor, Effect, Severity};
 use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::loader::{self, Budget, TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
-use crate::eval::predict::{self, Protocol, Scored};
-use crate::eval::reference_metric::VoidIs;
-use crate::eval::{self, Select, per_image};
+use crate::eval::score::pass::{self, Protocol, Scored};
+use crate::eval::score::per_image;
+use crate::eval::score::reference_metric::VoidIs;
+use crate::eval::{self, Select};
 use crate::event::{
     self, AttemptStarted, Event, FailureClass, Line, ModelBuilt, Outcome, ScoreEnded,
 };
-use crate::files::atomic::LineLog;
-use crate::files::{FileLock, RunDir};
+use crate::experiment::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
+use crate::fs::atomic::LineLog;
+use crate::fs::{FileLock, RunDir};
 use crate::id::ScoreId;
-use crate::model::adapter::{self, About, EncoderInfo};
 use crate::model::backbone::{self, Backbone};
 use crate::model::network::Parts;
 use crate::model::vit::Encoder;
-use crate::model::{Network, Size, TuneConfig, init, weights};
-use crate::spec::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
+use crate::model::{Network, Size, TuneConfig, init};
 use crate::train::checkpoint;
 use crate::train::run::{End, Job, Sink, Validate, with_sources};
 use crate::train::{self, Normalise, VoidLabel};
+use crate::weights;
 
 /// A split and what it is called.
 type Named = (String, Arc<Split>);
@@ -49,7 +51,7 @@ pub enum Error {
     #[error("training failed")]
     Train(#[from] train::run::Error),
     #[error("scoring failed")]
-    Score(#[from] predict::Error),
+    Score(#[from] pass::Error),
     #[error("cannot keep the counts of a score")]
     Counts(#[from] per_image::Error),
     #[error("cannot use the trained adapter")]
@@ -308,7 +310,7 @@ impl<'a> Work<'a> {
             split: name,
             score: Box::new(move |network| {
                 let silent = &mut |_, _| Ok(());
-                let scored = predict::score(network, (&split, None), &protocol, silent, stop)?;
+                let scored = pass::score(network, (&split, None), &protocol, silent, stop)?;
                 Ok(scored.map(|scored| scored.metrics))
             }),
         });
@@ -420,7 +422,7 @@ impl<'a> Work<'a> {
         };
         let protocol = self.protocol(request.mode, request.tta.clone());
         let set = (&split, corruptor.as_ref());
-        let scored = predict::score(network, set, &protocol, &mut progress, stop)?;
+        let scored = pass::score(network, set, &protocol, &mut progress, stop)?;
         let Some(Scored { metrics, images }) = scored else { return Ok(End::Interrupted) };
         // On disk before the line that says the score is there.
         images.save(&self.dir.confusion(request.score.as_str()))?;
@@ -523,7 +525,7 @@ impl Error {
         match self {
             Self::Data(error)
             | Self::Train(train::run::Error::Data(error))
-            | Self::Score(predict::Error::Data(error)) => error.class(),
+            | Self::Score(pass::Error::Data(error)) => error.class(),
             Self::RunFile { .. }
             | Self::Weights(_)
             | Self::Train(train::run::Error::Diverged { .. })

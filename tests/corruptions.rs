@@ -14,9 +14,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dino_sweep::corrupt::frost::Textures;
+use dino_sweep::corrupt::{Corruption, Severity, TABLE, apply, motion_blur_at, rng_for};
 use dino_sweep::data::Rgb;
-use dino_sweep::data::corrupt::frost::Textures;
-use dino_sweep::data::corrupt::{Corruption, Severity, TABLE, apply, motion_blur_at, rng_for};
 use serde_json::Value;
 
 /// Seeds of ours whose mean is compared.

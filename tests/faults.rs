@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use dino_sweep::data::dataset::{ShapesConfig, shapes};
 use dino_sweep::data::image_io::{voc_palette, write_png_mask, write_png_rgb};
 use dino_sweep::data::{Mask, Rgb};
-use dino_sweep::files::{FileLock, ResultsDir, write_atomic};
+use dino_sweep::fs::{FileLock, ResultsDir, write_atomic};
 
 /// A folder to run in, with a small dataset in VOC layout.
 struct Bench {

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use dino_sweep::data::Rgb;
 use dino_sweep::data::image_io::write_png_rgb;
-use dino_sweep::model::weights::TensorFile;
+use dino_sweep::weights::TensorFile;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-#[path = "../src/files/download/server.rs"]
+#[path = "../src/fetch/download/server.rs"]
 #[expect(dead_code, reason = "not every fault is met here")]
 mod server;
 

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use dino_sweep::files::hash::sha256_file;
+use dino_sweep::fs::hash::sha256_file;
 use dino_sweep::model::vit::pos_embed::Resize;
 use dino_sweep::model::vit::{Arch, AttentionBias, Ffn, Position};
-use dino_sweep::model::weights::{self, Error, Inspection, Naming, TensorFile};
 use dino_sweep::model::{Config, DinoType, Mode, Pretraining, Size};
+use dino_sweep::weights::{self, Error, Inspection, Naming, TensorFile};
 use safetensors::tensor::{Dtype, TensorView};
 
 const TOKENS: f32 = 1e-4;
@@ -191,7 +191,7 @@ fn write<'a>(
         (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
     });
     let bytes = safetensors::serialize(views, None).unwrap();
-    dino_sweep::files::write_atomic(path, &bytes).unwrap();
+    dino_sweep::fs::write_atomic(path, &bytes).unwrap();
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn shards(folder: &Path) -> BTreeMap<String, String> {
 fn index(folder: &Path, weight_map: &BTreeMap<String, String>) -> PathBuf {
     let path = folder.join("model.safetensors.index.json");
     let json = serde_json::json!({ "metadata": { "total_size": 1 }, "weight_map": weight_map });
-    dino_sweep::files::write_atomic(&path, json.to_string().as_bytes()).unwrap();
+    dino_sweep::fs::write_atomic(&path, json.to_string().as_bytes()).unwrap();
     path
 }
 
@@ -403,7 +403,7 @@ fn files_that_are_no_weights_say_what_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.pth");
     let write = |bytes: &[u8]| {
-        dino_sweep::files::write_atomic(&path, bytes).unwrap();
+        dino_sweep::fs::write_atomic(&path, bytes).unwrap();
         fails(&path, v3())
     };
     assert!(write(b"").contains("empty"));

@@ -14,7 +14,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("eprint!", &["cli", "main.rs"]),
     ("eprintln!", &["cli", "main.rs"]),
     ("sqlx", &["store"]),
-    ("figment", &["spec/load.rs", "spec/load"]),
+    ("figment", &["experiment/load.rs"]),
     ("indicatif", &["cli"]),
     ("comfy_table", &["cli", "report"]),
 ];
@@ -68,7 +68,7 @@ fn violations_are_found() {
     assert_eq!(check("data/mod.rs", "fn f() { println!(); }").len(), 1);
     assert_eq!(check("cli/run.rs", "fn f() { println!(); eprintln!(); }"), [""; 0]);
     assert_eq!(check("data/mod.rs", "use sqlx::query;").len(), 1);
-    assert_eq!(check("spec/mod.rs", "use figment::Figment;").len(), 2);
+    assert_eq!(check("experiment/mod.rs", "use figment::Figment;").len(), 2);
     assert_eq!(check("data/mod.rs", "fn my_println() { my_sqlx(); }"), [""; 0]);
 }
 

@@ -19,9 +19,9 @@ use dino_sweep::model::network::{Parts, is_buffer};
 use dino_sweep::model::params::Params;
 use dino_sweep::model::vit::pos_embed::Resize;
 use dino_sweep::model::vit::{Arch, AttentionBias, Encoder, Features, Ffn, Position};
-use dino_sweep::model::weights::{self, TensorFile};
 use dino_sweep::model::{DecoderConfig, LoraConfig, Mode, Network, TuneConfig};
 use dino_sweep::train::optimizer::{AdamW, Rates};
+use dino_sweep::weights::{self, TensorFile};
 use safetensors::SafeTensors;
 use serde_json::Value;
 

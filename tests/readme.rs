@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dino_sweep::data::dataset::Config;
-use dino_sweep::spec::{self, Layers};
+use dino_sweep::experiment::{self, Layers};
 
 const README: &str = include_str!("../README.md");
 
@@ -40,7 +40,7 @@ fn the_experiment_file_is_read_as_its_comments_say() {
     let dir = tempfile::tempdir().unwrap();
     let path = file(dir.path(), "# experiments/my_grid.toml");
     let layers = Layers { experiment: &path, machine_file: None, env: &[], set: &[] };
-    let (experiment, _) = spec::load_experiment(&layers).unwrap();
+    let (experiment, _) = experiment::load_experiment(&layers).unwrap();
     // 3 sizes, 2 families, 3 ranks, 2 decoders, 2 datasets, 3 seeds, less the excluded, and one.
     assert_eq!(experiment.cells.len(), 3 * 2 * 3 * 2 * 2 * 3 - 3 * 2 * 2 * 3 + 1);
     assert_eq!(experiment.warnings, Vec::<String>::new());
@@ -54,7 +54,7 @@ fn the_folder_of_any_layout_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = file(dir.path(), "# experiments/my_folder.toml");
     let layers = Layers { experiment: &path, machine_file: None, env: &[], set: &[] };
-    let (experiment, _) = spec::load_experiment(&layers).unwrap();
+    let (experiment, _) = experiment::load_experiment(&layers).unwrap();
     let Config::Folder(folder) = &experiment.cells[0].spec.data else { panic!("another kind") };
     assert_eq!((folder.label_map.len(), folder.fractions["val"]), (4, 0.2));
 }
@@ -64,7 +64,7 @@ fn the_machine_file_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = file(dir.path(), "# ~/.config/sweep/config.toml");
     let env = [("HOME".to_owned(), "/home/me".to_owned())];
-    let machine = spec::load_machine(Some(&path), &env, &[]).unwrap();
+    let machine = experiment::load_machine(Some(&path), &env, &[]).unwrap();
     assert_eq!(machine.data_dirs, [Path::new("/home/me/data")]);
     assert_eq!(machine.results, Path::new("results"));
 }

@@ -10,9 +10,9 @@ use std::sync::atomic::AtomicBool;
 use dino_sweep::data::dataset;
 use dino_sweep::data::transform::{Config as Transform, crop};
 use dino_sweep::event::{Event, Line, Metrics};
-use dino_sweep::files::{RunDir, write_atomic};
+use dino_sweep::experiment::{CacheLimits, Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
+use dino_sweep::fs::{RunDir, write_atomic};
 use dino_sweep::id::RunId;
-use dino_sweep::spec::{CacheLimits, Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
 use dino_sweep::train::checkpoint;
 use dino_sweep::worker::{self, Exit};
 use serde_json::json;
@@ -87,11 +87,11 @@ impl Bench {
     }
 
     fn attempt(&self, dir: &RunDir, attempt: u32, stop: bool) -> Exit {
-        let suite = dino_sweep::spec::SuiteRef {
+        let suite = dino_sweep::experiment::SuiteRef {
             label: "s".into(),
             corruptions: vec!["gaussian_noise".into()],
         };
-        let scores: Vec<ScoreRequest> = dino_sweep::spec::score_requests(
+        let scores: Vec<ScoreRequest> = dino_sweep::experiment::score_requests(
             &self.spec,
             &self.facts,
             &Self::run_id(),

@@ -5,9 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use dino_sweep::eval::confusion::Confusion;
-use dino_sweep::eval::reference_metric::{ReferenceMetric, VoidIs};
-use dino_sweep::eval::scores::{metrics, miou_union};
+use dino_sweep::eval::score::confusion::Confusion;
+use dino_sweep::eval::score::metrics::{metrics, miou_union};
+use dino_sweep::eval::score::reference_metric::{ReferenceMetric, VoidIs};
 use safetensors::SafeTensors;
 
 const N_CLASSES: usize = 6;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::fault::{Exit, OrExit, fault};
 use super::{printer, words};
-use crate::model::adapter::{self, AdapterFile, Kind, Normalise};
+use crate::adapter::{self, AdapterFile, Kind, Normalise};
 use crate::model::backbone;
 
 /// Version of the output of `--json`.

@@ -6,11 +6,12 @@ use clap::builder::PossibleValuesParser;
 
 use super::fault::{Exit, OrExit, fault};
 use super::printer;
-use crate::data::corrupt::frost::{self, Source};
-use crate::data::corrupt::{Corruption, Corruptor, Effect, Severity, TABLE, figure};
+use crate::corrupt::frost::{self, Source};
+use crate::corrupt::{Corruption, Corruptor, Effect, Severity, TABLE};
 use crate::data::{Mask, Rgb, image_io};
-use crate::files::write_atomic;
-use crate::spec::Machine;
+use crate::experiment::Machine;
+use crate::fs::write_atomic;
+use crate::viz::sheet;
 
 /// Write an image as a corruption leaves it, or a picture of all corruptions and levels
 #[derive(Debug, clap::Args)]
@@ -56,7 +57,7 @@ pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
             corruptor(Effect::of(corruption, source), severity)
                 .map(|corruptor| corruptor.corrupt(args.seed, &id, (&image, &mut Mask::empty())))
         } else {
-            figure::grid((&image, &id), (args.seed, source), corruptor)
+            sheet::grid((&image, &id), (args.seed, source), corruptor)
         }
         .or_exit(Exit::Environment)?;
     write(&args.output, &picture)?;

@@ -15,7 +15,7 @@ use super::fault::{Exit, fault};
 use super::{Globals, printer};
 use crate::data::check::{Check, Report, labelled_splits};
 use crate::data::dataset::{self, EvalSet, KINDS};
-use crate::spec;
+use crate::experiment;
 use crate::train::run::with_sources;
 
 /// Raised when the meaning of a key of `--json` changes.
@@ -109,7 +109,7 @@ fn targets(args: &CheckArgs, globals: &Globals) -> anyhow::Result<(Vec<Target>, 
         let root = args.root.iter().map(|root| format!("data.root={}", root.display()));
         let mut set = vec![format!("data.kind={target}")];
         set.extend(root.chain(args.set.iter().cloned()));
-        let config = super::known(spec::load_data(&set))?;
+        let config = super::known(experiment::load_data(&set))?;
         let data_dirs = super::load_machine(globals)?.data_dirs;
         return Ok((vec![Target { config, splits: args.split.clone() }], data_dirs));
     }
@@ -131,7 +131,10 @@ fn targets(args: &CheckArgs, globals: &Globals) -> anyhow::Result<(Vec<Target>, 
 }
 
 /// Each dataset once, with the splits that are trained or scored on, or with those of `asked`.
-fn of_specs<'a>(specs: impl Iterator<Item = &'a spec::RunSpec>, asked: &[String]) -> Vec<Target> {
+fn of_specs<'a>(
+    specs: impl Iterator<Item = &'a experiment::RunSpec>,
+    asked: &[String],
+) -> Vec<Target> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut targets: Vec<Target> = Vec::new();
     let mut seen: BTreeSet<(usize, String)> = BTreeSet::new();

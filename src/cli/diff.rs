@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::fault::{Exit, fault};
 use super::{index, printer};
-use crate::eval::per_image::{ImageCounts, Interval, paired_interval};
-use crate::eval::robustness::{self, Degradation, Scores};
+use crate::eval::score::per_image::{ImageCounts, Interval, paired_interval};
+use crate::eval::score::robustness::{self, Degradation, Scores};
 use crate::event::{FailureClass, ScoreEnded};
-use crate::files::ResultsDir;
-use crate::spec::Machine;
+use crate::experiment::Machine;
+use crate::fs::ResultsDir;
 use crate::store::{RunDetails, Store};
 
 /// Compare two runs: the differences of their scores with 95% intervals (paired bootstrap over

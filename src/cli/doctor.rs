@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use super::fault::Exit;
 use super::{printer, words};
-use crate::data::corrupt::frost;
+use crate::corrupt::frost;
 use crate::data::dataset;
-use crate::files::{ResultsDir, write_atomic};
-use crate::model::{WeightsConfig, backbone, weights};
+use crate::experiment::Machine;
+use crate::fs::{ResultsDir, write_atomic};
+use crate::model::{WeightsConfig, backbone};
 use crate::schedule::devices::{BUILD_LINE, CudaSupport};
 use crate::schedule::gpu::{self, Gpus};
-use crate::spec::Machine;
 use crate::store::Store;
+use crate::weights;
 
 /// A sweep of the smallest kind writes some tens of MiB.
 const FREE_BYTES_MIN: u64 = 1 << 30;

@@ -7,12 +7,13 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::fault::{Exit, OrExit, fault};
-use super::{Globals, eval_adapter, index, prepare, run};
+use super::{Globals, eval_adapter, index, run};
 use crate::event::FailureClass;
-use crate::files::{ResultsDir, write_atomic};
+use crate::experiment::{RunFile, RunSpec};
+use crate::fs::{ResultsDir, write_atomic};
 use crate::id::RunId;
+use crate::resolve;
 use crate::schedule::devices::Request;
-use crate::spec::{RunFile, RunSpec};
 
 /// Score a trained run further (other sets, corruptions, levels or protocols), or any adapter file,
 /// without training
@@ -74,7 +75,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     let request: Request = experiment.schedule.devices.parse().or_exit(Exit::Usage)?;
     let _coordinator = run::coordinate(&results, &experiment.name)?;
-    let cells = prepare::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
+    let cells = resolve::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
     if let Some(other) = cells.iter().find(|prepared| prepared.run != run) {
         let changed = changes(&file.identity, &other.identity);
         return Err(fault(
@@ -174,7 +175,7 @@ fn changes(before: &Value, now: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec;
+    use crate::experiment;
     use crate::store::fake::seeded;
 
     fn args() -> Args {
@@ -218,8 +219,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.toml");
         write_atomic(&path, experiment_text(&spec).unwrap().as_bytes()).unwrap();
-        let layers = spec::Layers { experiment: &path, machine_file: None, env: &[], set: &[] };
-        let (experiment, _) = spec::load_experiment(&layers).unwrap();
+        let layers =
+            experiment::Layers { experiment: &path, machine_file: None, env: &[], set: &[] };
+        let (experiment, _) = experiment::load_experiment(&layers).unwrap();
         assert_eq!(experiment.cells.len(), 1);
         assert_eq!(experiment.cells[0].spec, spec);
     }

@@ -12,18 +12,19 @@ use serde_json::json;
 use super::adapter::with_exit;
 use super::fault::{Exit, OrExit, fault};
 use super::{Globals, device, printer};
-use crate::data::corrupt::frost::{self, Source};
-use crate::data::corrupt::{self, Corruption, Corruptor, Severity};
+use crate::adapter::{AdapterFile, Kind, Normalise};
+use crate::corrupt::frost::{self, Source};
+use crate::corrupt::{self, Corruption, Corruptor, Severity};
 use crate::data::dataset::{self, EvalSet};
 use crate::data::split::Split;
-use crate::eval::predict::{self, Protocol};
-use crate::eval::reference_metric::VoidIs;
-use crate::eval::robustness::{self, Scores};
+use crate::eval::score::pass::{self, Protocol};
+use crate::eval::score::reference_metric::VoidIs;
+use crate::eval::score::robustness::{self, Scores};
 use crate::event::Metrics;
-use crate::files::{ResultsDir, write_atomic};
-use crate::model::adapter::{AdapterFile, Kind, Normalise};
-use crate::model::{Network, weights};
-use crate::spec::RunSpec;
+use crate::experiment::RunSpec;
+use crate::fs::{ResultsDir, write_atomic};
+use crate::model::Network;
+use crate::weights;
 
 /// What an adapter of the reference project was made with, which its files do not say: the input
 /// of its code's default, and its batch, over which its metric is averaged.
@@ -140,7 +141,7 @@ fn score(
     let never = AtomicBool::new(false);
     let silent = &mut |_, _| Ok(());
     let effect = corruptor.map(|(_, corruptor)| corruptor);
-    let scored = predict::score(network, (split, effect), protocol, silent, &never)
+    let scored = pass::score(network, (split, effect), protocol, silent, &never)
         .or_exit(Exit::SomeFailed)?;
     let metrics = scored.expect("nothing asks it to stop").metrics;
     let (corruption, severity) = corruptor.map(|(named, _)| named.clone()).unzip();

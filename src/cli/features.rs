@@ -8,13 +8,13 @@ use serde_json::json;
 
 use super::fault::{Exit, OrExit, fault};
 use super::{adapter, device, printer, words};
+use crate::adapter::{AdapterFile, Normalise};
 use crate::eval::features::{self, Error, Images, Input, Model, Wanted};
-use crate::files::hash::sha256_file;
-use crate::model::adapter::{AdapterFile, Normalise};
+use crate::fs::hash::sha256_file;
 use crate::model::backbone::{self, Backbone};
 use crate::model::decoder;
 use crate::model::vit::FinalNorm;
-use crate::model::weights;
+use crate::weights;
 
 /// Format of the file that is written.
 const VERSION: u32 = 1;

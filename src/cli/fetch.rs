@@ -9,13 +9,14 @@ use anyhow::Context;
 use super::fault::{Exit, OrExit, fault};
 use super::grid::grid;
 use super::{Globals, printer, words};
-use crate::data::fetch::catalog::{ROWS, Recipe, Row};
-use crate::data::fetch::{self, Job, State};
-use crate::files::download::{self, Downloader, Settings, partial_bytes};
+use crate::experiment::{self, Machine};
+use crate::fetch::dataset::catalog::{ROWS, Recipe, Row};
+use crate::fetch::dataset::{self, Job, State};
+use crate::fetch::download::{self, Downloader, Settings, partial_bytes};
+use crate::fetch::weights::{self, Access, Release, releases};
 use crate::model::WeightsConfig;
-use crate::model::weights::release::{self, Access, Release, releases};
-use crate::model::weights::{locate, locate::caches};
-use crate::spec::{self, Machine};
+use crate::weights::locate;
+use crate::weights::locate::caches;
 use show::Show;
 
 /// Download datasets and weights, or list what there is
@@ -88,10 +89,10 @@ fn things(args: &Args) -> anyhow::Result<Vec<Thing>> {
     let mut things = Vec::new();
     let mut unknown = Vec::new();
     for name in &args.names {
-        let data = fetch::find(name).map(Thing::Data);
-        let thing = data.or_else(|| release::find(name).map(Thing::Weights));
+        let data = dataset::find(name).map(Thing::Data);
+        let thing = data.or_else(|| weights::find(name).map(Thing::Weights));
         if thing.is_none() {
-            let nearest = spec::nearest(name, names());
+            let nearest = experiment::nearest(name, names());
             let hint = nearest.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
             unknown.push(format!("`{name}`{hint}"));
         }
@@ -125,7 +126,7 @@ fn data(row: &Row, setting: &Setting<'_>, show: &mut Show) -> anyhow::Result<Pat
         Err(error) => {
             let exit = exit_of_data(&error);
             let advice = match &error {
-                fetch::Error::Download(error) if is_of_network(error) => {
+                dataset::Error::Download(error) if is_of_network(error) => {
                     setting.data_dirs.first().map(|dir| by_hand(row, dir))
                 }
                 _ => None,
@@ -247,15 +248,15 @@ fn exit_of(error: &download::Error) -> Exit {
     if error.is_failed_check() { Exit::SomeFailed } else { Exit::Environment }
 }
 
-fn exit_of_data(error: &fetch::Error) -> Exit {
-    use crate::files::archive::Error as Archive;
+fn exit_of_data(error: &dataset::Error) -> Exit {
+    use crate::fetch::archive::Error as Archive;
     match error {
-        fetch::Error::Download(error) => exit_of(error),
-        fetch::Error::Archive(Archive::Io(_)) => Exit::Environment,
-        fetch::Error::Archive(_)
-        | fetch::Error::NotInside { .. }
-        | fetch::Error::Mask { .. }
-        | fetch::Error::Count { .. } => Exit::SomeFailed,
+        dataset::Error::Download(error) => exit_of(error),
+        dataset::Error::Archive(Archive::Io(_)) => Exit::Environment,
+        dataset::Error::Archive(_)
+        | dataset::Error::NotInside { .. }
+        | dataset::Error::Mask { .. }
+        | dataset::Error::Count { .. } => Exit::SomeFailed,
         _ => Exit::Environment,
     }
 }
@@ -265,7 +266,7 @@ fn list(data_dirs: &[PathBuf], weight_dirs: &[PathBuf]) {
     let data = ROWS.iter().map(|row| {
         let gated = matches!(row.recipe, Recipe::Gated { .. });
         let bytes = row.files.iter().map(|file| file.bytes.bytes()).sum();
-        let state = match fetch::state(row, data_dirs) {
+        let state = match dataset::state(row, data_dirs) {
             State::There(path) => format!("there: {}", path.display()),
             State::Partial(bytes) => format!("partial: {}", words::size(bytes)),
             State::Missing => missing(gated),

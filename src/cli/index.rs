@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::cli::printer;
-use crate::files::{FileLock, ResultsDir};
-use crate::spec::Machine;
+use crate::experiment::Machine;
+use crate::fs::{FileLock, ResultsDir};
 use crate::store::Store;
 
 /// The index of the results folder.

@@ -10,9 +10,9 @@ use anyhow::Context;
 use super::fault::{Exit, OrExit, fault};
 use super::words;
 use crate::event::{Event, Line};
-use crate::files::{ResultsDir, RunDir};
+use crate::experiment::Machine;
+use crate::fs::{ResultsDir, RunDir};
 use crate::schedule::attempt;
-use crate::spec::Machine;
 
 /// How often a followed run is looked at.
 const POLL: Duration = Duration::from_millis(300);
@@ -139,8 +139,8 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::event::{self, Outcome};
-    use crate::files::atomic::LineLog;
-    use crate::files::write_atomic;
+    use crate::fs::atomic::LineLog;
+    use crate::fs::write_atomic;
 
     fn append(dir: &RunDir, attempt: u32, event: Event) {
         let line = Line { v: event::VERSION, at_ms: 1_772_366_405_000, event };

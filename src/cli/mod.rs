@@ -15,7 +15,6 @@ pub mod grid;
 pub mod index;
 pub mod logs;
 pub mod plan;
-pub mod prepare;
 pub mod printer;
 pub mod progress;
 pub mod readme;
@@ -38,7 +37,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::spec::{self, Experiment, Layers, Machine, Problem};
+use crate::experiment::{self, Experiment, Layers, Machine, Problem};
 use fault::{Exit, OrExit, fault};
 
 /// Train, score and tabulate grids of DINOv2/DINOv3 segmentation experiments.
@@ -156,9 +155,9 @@ pub fn load_experiment(
     globals: &Globals,
 ) -> anyhow::Result<(Experiment, Machine)> {
     let env = environment();
-    let machine_file = spec::machine_file(&env);
+    let machine_file = experiment::machine_file(&env);
     let machine_file = machine_file.as_deref();
-    let loaded = spec::load_experiment(&Layers { experiment, machine_file, env: &env, set });
+    let loaded = experiment::load_experiment(&Layers { experiment, machine_file, env: &env, set });
     let (experiment, mut machine) = known(loaded)?;
     if let Some(results) = &globals.results {
         machine.results.clone_from(results);
@@ -169,7 +168,7 @@ pub fn load_experiment(
 /// This machine's keys, for verbs without an experiment.
 pub fn load_machine(globals: &Globals) -> anyhow::Result<Machine> {
     let env = environment();
-    let loaded = spec::load_machine(spec::machine_file(&env).as_deref(), &env, &[]);
+    let loaded = experiment::load_machine(experiment::machine_file(&env).as_deref(), &env, &[]);
     let mut machine = known(loaded)?;
     if let Some(results) = &globals.results {
         machine.results.clone_from(results);

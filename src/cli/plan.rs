@@ -6,10 +6,10 @@ use anyhow::Context;
 
 use super::fault::{Exit, OrExit};
 use super::grid::grid;
-use super::prepare::{self, Prepared};
 use super::{Globals, index, printer, words};
-use crate::files::ResultsDir;
+use crate::fs::ResultsDir;
 use crate::plan::{self, Action, PlannedRun};
+use crate::resolve::{self, Prepared};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -27,7 +27,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         printer::note(&format_args!("note: {warning}"));
     }
     let results = ResultsDir::new(&machine.results);
-    let cells = prepare::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
+    let cells = resolve::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
     let states = super::runtime()?
         .block_on(async {
             let store = index::open(&results).await?;
@@ -36,8 +36,8 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
             anyhow::Ok(states)
         })
         .context("cannot read the index")?;
-    let planned = plan::plan(&prepare::wanted(&cells), &states);
-    prepare::check_weights(&cells, &planned).or_exit(Exit::Environment)?;
+    let planned = plan::plan(&resolve::wanted(&cells), &states);
+    resolve::check_weights(&cells, &planned).or_exit(Exit::Environment)?;
     printer::data(&format!("{}\n", table(&experiment.axes, &cells, &planned)));
     printer::data(&format!("{}\n", counts(&planned)));
     Ok(Exit::Done)

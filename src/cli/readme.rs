@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::cli::{index, printer, table};
-use crate::files::{ResultsDir, write_atomic};
+use crate::experiment::Machine;
+use crate::fs::{ResultsDir, write_atomic};
 use crate::report::{self, Columns, readme};
-use crate::spec::Machine;
 
 /// Rewrite the tables of a file, between `<!-- sweep:table NAME -->` and `<!-- sweep:end -->`.
 ///

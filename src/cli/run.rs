@@ -9,15 +9,17 @@ use anyhow::Context;
 use tokio::sync::mpsc;
 
 use super::fault::{Exit, OrExit, fault};
-use super::prepare::{self, Prepared};
 use super::progress::view::RunTitle;
 use super::progress::{Detail, Progress};
 use super::{Globals, now_ms, plan as plan_verb, printer, signals, table, words};
+use crate::event;
 use crate::event::Line;
-use crate::files::{FileLock, ResultsDir, RunDir};
+use crate::experiment::{CacheLimits, Experiment};
+use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun};
 use crate::report::{self, Columns};
+use crate::resolve::{self, Prepared};
 use crate::schedule::attempt::Terms;
 use crate::schedule::coordinator::{self, Coordinator};
 use crate::schedule::devices::{self, CudaSupport, Host, Request};
@@ -26,7 +28,6 @@ use crate::schedule::gpu::{self, Gpus};
 use crate::schedule::journal::{ExperimentJournal, Recorded};
 use crate::schedule::local::{LocalProcesses, this_program};
 use crate::schedule::{Job, Slot};
-use crate::spec::{CacheLimits, Experiment};
 use crate::store::{self, RunState, Store};
 
 /// A worker that an earlier, killed coordinator left behind has so long to save and exit before
@@ -60,7 +61,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let request: Request = experiment.schedule.devices.parse().or_exit(Exit::Usage)?;
     let results = ResultsDir::new(&machine.results);
     let _coordinator = coordinate(&results, &experiment.name)?;
-    let cells = prepare::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
+    let cells = resolve::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
     carry_out(&Invocation {
         experiment,
         request,
@@ -110,10 +111,10 @@ impl Invocation {
         let store = Store::open(&self.results).await?;
         store.ingest_all().await?;
         let states = store.run_status().await?;
-        let planned = plan::plan(&prepare::wanted(&self.cells), &states);
+        let planned = plan::plan(&resolve::wanted(&self.cells), &states);
         self.announce(&planned);
-        prepare::check_weights(&self.cells, &planned).or_exit(Exit::Environment)?;
-        let jobs = prepare::jobs(&self.cells, &planned);
+        resolve::check_weights(&self.cells, &planned).or_exit(Exit::Environment)?;
+        let jobs = resolve::jobs(&self.cells, &planned);
         // Chosen first: a plan that cannot be worked on does not replace the one before.
         let slots = if jobs.is_empty() { Vec::new() } else { self.slots(&jobs).await? };
         let mut journal = self.record_plan(&store).await?;
@@ -145,7 +146,7 @@ impl Invocation {
         let mut journal = ExperimentJournal::open(&self.results.experiment_journal(name), now_ms)
             .context("cannot open the journal of the experiment")?;
         let recorded = journal
-            .append_plan(prepare::planned(&self.experiment, &self.cells))
+            .append_plan(resolve::planned(&self.experiment, &self.cells))
             .context("cannot write the journal of the experiment")?;
         if recorded == Recorded::Appended {
             store.ingest_experiment(name).await?;
@@ -175,7 +176,7 @@ impl Invocation {
     fn titles(&self, jobs: &[Job], states: &BTreeMap<RunId, RunState>) -> Vec<RunTitle> {
         let mut labels = BTreeMap::new();
         for prepared in self.cells.iter().rev() {
-            labels.insert(&prepared.run, words::labels(&prepared.cell.labels));
+            labels.insert(&prepared.run, event::title(&prepared.cell.labels));
         }
         let none = RunState::default();
         jobs.iter()
@@ -252,7 +253,7 @@ impl Invocation {
         let titles: BTreeMap<_, _> = self
             .cells
             .iter()
-            .map(|prepared| (&prepared.run, words::labels(&prepared.cell.labels)))
+            .map(|prepared| (&prepared.run, event::title(&prepared.cell.labels)))
             .collect();
         for failure in &summary.failures {
             let title = titles.get(&failure.run).map_or("", String::as_str);

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::fault::{Exit, OrExit};
 use super::{printer, words};
-use crate::eval::masks::{self, Error, Folders, Scored};
-use crate::eval::per_image;
+use crate::eval::score::masks::{self, Error, Folders, Scored};
+use crate::eval::score::per_image;
 
 /// Score index masks that anyone's program wrote, by the code behind the tables
 #[derive(Debug, Clone, clap::Args)]

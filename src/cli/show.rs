@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::cli::{index, printer, words};
 use crate::event::{FailureClass, Outcome, TrainStep};
-use crate::files::ResultsDir;
-use crate::spec::Machine;
+use crate::experiment::Machine;
+use crate::fs::ResultsDir;
 use crate::store::{AttemptRow, EpochRow, RunDetails};
 
 /// Show a run: its spec, how far it is, its attempts, losses and scores.

@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::fault::{Exit, fault};
 use super::grid::grid;
 use super::{index, now_ms, printer, words};
-use crate::files::{FileLock, ResultsDir};
+use crate::event;
+use crate::experiment::Machine;
+use crate::fs::{FileLock, ResultsDir};
 use crate::id::RunId;
 use crate::schedule::coordinator;
-use crate::spec::Machine;
 use crate::store::{CellRow, CellState, ExperimentRows, RunState, Store};
 
 /// Of the JSON; raised when a field changes its meaning.
@@ -217,7 +218,7 @@ fn table(experiment: &ExperimentStatus) -> String {
     let rows = experiment.cells.iter().map(|cell| {
         vec![
             cell.index.to_string(),
-            words::labels(&cell.labels),
+            event::title(&cell.labels),
             cell.run.to_string(),
             word(cell.state).to_owned(),
             cell.step.map_or_else(String::new, |step| step.to_string()),

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use crate::cli::{index, printer};
-use crate::files::ResultsDir;
+use crate::experiment::Machine;
+use crate::fs::ResultsDir;
 use crate::report::{self, Columns, Table};
-use crate::spec::Machine;
 use crate::store::Store;
 
 /// Print the results table of an experiment.

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::fault::Exit;
 use super::{printer, words};
-use crate::files::hash::sha256_file;
+use crate::fs::hash::sha256_file;
 use crate::model::params::Params;
-use crate::model::weights::{self, Inspection};
 use crate::train::run::with_sources;
+use crate::weights::{self, Inspection};
 
 /// Names shown of a list; the others are counted.
 const SHOWN: usize = 6;

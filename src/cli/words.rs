@@ -144,22 +144,6 @@ pub fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A cell's labels on one line: values that speak for themselves stand alone.
-///
-/// `[(size, small), (lora_rank, 4)]` is `small lora_rank=4`.
-pub fn labels(labels: &[(String, String)]) -> String {
-    let words: Vec<_> = labels
-        .iter()
-        .map(|(axis, value)| {
-            let speaks = value.starts_with(|first: char| first.is_ascii_alphabetic())
-                && value != "true"
-                && value != "false";
-            if speaks { value.clone() } else { format!("{axis}={value}") }
-        })
-        .collect();
-    if words.is_empty() { "the only cell".to_owned() } else { words.join(" ") }
-}
-
 fn ms(time_ms: u64) -> String {
     duration(Duration::from_millis(time_ms))
 }
@@ -199,19 +183,5 @@ mod tests {
     fn times_are_utc() {
         assert_eq!(time(1_772_366_405_123), "2026-03-01 12:00:05Z");
         assert_eq!(time(u64::MAX), "?");
-    }
-
-    #[test]
-    fn labels_name_their_axis_where_the_value_does_not_speak() {
-        let pairs = |pairs: &[(&str, &str)]| {
-            let owned = pairs.iter().map(|(a, v)| ((*a).to_owned(), (*v).to_owned()));
-            labels(&owned.collect::<Vec<_>>())
-        };
-        assert_eq!(pairs(&[("size", "small"), ("lora_rank", "4")]), "small lora_rank=4");
-        assert_eq!(
-            pairs(&[("registers", "true"), ("dino_type", "dinov2")]),
-            "registers=true dinov2"
-        );
-        assert_eq!(pairs(&[]), "the only cell");
     }
 }

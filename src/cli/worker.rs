@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fault::Exit;
 use super::{printer, signals};
-use crate::files::RunDir;
+use crate::fs::RunDir;
 use crate::worker;
 
 #[derive(Debug, Clone, clap::Args)]

@@ -1,10 +1,8 @@
-//! Images and masks: datasets, transforms, the loader, and the corruption benchmark.
+//! Images and masks: datasets, labels, splits, transforms, the loader.
 
 pub mod check;
-pub mod corrupt;
 pub mod dataset;
 pub mod error;
-pub mod fetch;
 pub mod image_io;
 pub mod labels;
 pub mod loader;

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::data::loader::ordered_map;
-use crate::files::write_atomic_with;
+use crate::fs::write_atomic_with;
 use crate::model::vit::{Encoder, FinalNorm};
-use crate::model::{Mode, Network, weights};
+use crate::model::{Mode, Network};
+use crate::weights;
 pub use input::{Images, Input, Ready};
 use output::{Layout, Part};
 

@@ -1,14 +1,8 @@
 //! Scoring: predictions, the confusion matrix, and the numbers made of it.
 
-pub mod confusion;
 pub mod features;
-pub mod masks;
-pub mod per_image;
-pub mod predict;
-pub mod reference_metric;
-pub mod robustness;
-pub mod scores;
-mod views;
+mod infer;
+pub mod score;
 
 use serde::{Deserialize, Serialize};
 

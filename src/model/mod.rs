@@ -1,4 +1,4 @@
-//! The networks: shared ViT blocks, backbones as table rows, LoRA, decoders, weight files.
+//! The networks: shared ViT blocks, backbones as table rows, LoRA, decoders.
 
 pub mod config;
 pub mod params;
@@ -7,9 +7,7 @@ pub mod vit;
 pub mod backbone;
 pub mod init;
 pub mod decoder;
-pub mod weights;
 pub mod network;
-pub mod adapter;
 
 pub use config::{
     Config, DecoderConfig, DinoType, LoraConfig, LoraTarget, Pretraining, Scaling, Size,

@@ -162,4 +162,4 @@ pub fn is_lora(name: &str) -> bool {
 #[cfg(test)]
 mod graph_tests;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

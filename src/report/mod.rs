@@ -3,18 +3,8 @@
 //! Everything here is pure: rows of the store come in, text goes out.
 
 pub mod readme;
-pub mod suite;
-mod table;
-
-mod caption;
-mod columns;
-mod csv;
-mod group;
-mod json;
-mod markdown;
-mod measure;
-mod names;
-mod terminal;
+pub mod model;
+mod render;
 
 #[cfg(test)]
 mod tests;
@@ -22,14 +12,14 @@ mod tests;
 use std::io;
 use std::path::PathBuf;
 
-use crate::files::{ResultsDir, write_atomic};
+use crate::fs::{ResultsDir, write_atomic};
 
-pub use csv::csv;
-pub use json::json;
-pub use markdown::markdown;
-pub use measure::{Measure, Missing, Partial, Replicate};
-pub use table::Table;
-pub use terminal::terminal;
+pub use model::measure::{Measure, Missing, Partial, Replicate};
+pub use model::table::Table;
+pub use render::csv::csv;
+pub use render::json::json;
+pub use render::markdown::markdown;
+pub use render::terminal::terminal;
 
 /// Which columns a table for people has; `csv` and `json` always have all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

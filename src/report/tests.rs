@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::data::corrupt::frost::Source;
-use crate::data::corrupt::{self, Effect};
+use crate::corrupt::frost::Source;
+use crate::corrupt::{self, Effect};
+use crate::experiment::RunSpec;
 use crate::id::RunId;
-use crate::spec::RunSpec;
 use crate::store::fake::{PROTOCOL, SUITE, metrics, score_id, spec_with};
 use crate::store::{CellRow, CellScore, CellState, ExperimentRows, MadeScore, RunFacts};
 
@@ -16,7 +16,8 @@ use crate::store::{CellRow, CellScore, CellState, ExperimentRows, MadeScore, Run
 type Scores<'a> = &'a [f64];
 
 fn cell(labels: &[(&str, &str)], spec: &RunSpec, scores: Scores<'_>) -> CellRow {
-    let run = RunId::of(&serde_json::json!([spec.seed, crate::report::names::finetuned(spec)]));
+    let run =
+        RunId::of(&serde_json::json!([spec.seed, crate::report::model::names::finetuned(spec)]));
     let corruptions = std::iter::once(None).chain(SUITE.map(Some));
     let scores = corruptions.enumerate().map(|(i, corruption)| CellScore {
         planned: crate::event::PlannedScore {

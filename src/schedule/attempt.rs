@@ -7,9 +7,9 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::{Job, Slot};
-use crate::files::{RunDir, write_atomic};
+use crate::experiment::{self, CacheLimits, Order, RunFile};
+use crate::fs::{RunDir, write_atomic};
 use crate::id::RunId;
-use crate::spec::{self, CacheLimits, Order, RunFile};
 
 /// What is asked of every worker alike.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,7 +35,7 @@ pub fn prepare(dir: &RunDir, job: &Job, slot: &Slot, terms: Terms) -> Result<u32
     write_spec(dir, &job.file)?;
     let attempt = last_attempt(dir)? + 1;
     let order = Order {
-        version: spec::VERSION,
+        version: experiment::VERSION,
         attempt,
         device: slot.device.to_string(),
         threads: slot.threads.get(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::files::{FileLock, ResultsDir, write_atomic};
+use crate::fs::{FileLock, ResultsDir, write_atomic};
 
 /// Raised when [`Holder`] changes its meaning.
 pub const VERSION: u32 = 1;

@@ -17,7 +17,7 @@ use super::queue::{Queue, Slots, Start, next_start};
 use super::retry::{self, Ending, Stopping, Verdict};
 use super::{Device, Job, Slot};
 use crate::event::{Event as RunEvent, Line, Outcome, SweepEvent};
-use crate::files::{FileLock, ResultsDir, RunDir};
+use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
 
 /// How often the journals of running workers are read.

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::Slot;
-use crate::files::RunDir;
+use crate::fs::RunDir;
 use crate::id::RunId;
 
 /// One worker to start; spec and order are in `dir` already.

@@ -13,10 +13,10 @@ use super::event_loop::Index;
 use super::executor::{Executor, Exited, Launch, WorkerExit};
 use super::{Device, Job, Slot};
 use crate::event::{self, AttemptStarted, Event, Line, Outcome};
-use crate::files::RunDir;
-use crate::files::atomic::LineLog;
+use crate::experiment::{self, Facts, RunFile, RunSpec};
+use crate::fs::RunDir;
+use crate::fs::atomic::LineLog;
 use crate::id::RunId;
-use crate::spec::{self, Facts, RunFile, RunSpec};
 
 pub(crate) fn id(n: u8) -> RunId {
     RunId::parse(&format!("{n:016x}")).unwrap()
@@ -45,7 +45,7 @@ pub(crate) fn job(n: u8) -> Job {
     }))
     .unwrap();
     let file = RunFile {
-        version: spec::VERSION,
+        version: experiment::VERSION,
         run: id(n),
         identity: json!({ "seed": n }),
         spec,

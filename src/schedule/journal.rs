@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::event::{self, Planned, SweepEvent, SweepLine};
-use crate::files::atomic::LineLog;
+use crate::fs::atomic::LineLog;
 
 #[derive(Debug, Error)]
 pub enum Error {
@@ -161,7 +161,7 @@ mod tests {
         ExperimentJournal::open(&path, || 1).unwrap().append_plan(plan(1)).unwrap();
         let mut torn = fs_err::read(&path).unwrap();
         torn.extend_from_slice(br#"{"v":1,"at_ms":2,"event":{"kind":"planned","exper"#);
-        crate::files::write_atomic(&path, &torn).unwrap();
+        crate::fs::write_atomic(&path, &torn).unwrap();
         assert_eq!(last_plan(&path).unwrap(), Some(plan(1)), "a reader ignores it");
         let mut journal = ExperimentJournal::open(&path, || 1).unwrap();
         journal.append_plan(plan(2)).unwrap();
@@ -174,7 +174,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("journal.jsonl");
         let line = b"\n{\"v\":2,\"event\":{\"kind\":\"planned\",\"grid\":1}}\n";
-        crate::files::write_atomic(&path, line).unwrap();
+        crate::fs::write_atomic(&path, line).unwrap();
         let error = last_plan(&path).unwrap_err().to_string();
         assert!(error.contains("line 2 of"), "{error}");
     }

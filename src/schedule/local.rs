@@ -146,7 +146,7 @@ fn open_log(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::RunDir;
+    use crate::fs::RunDir;
     use crate::schedule::fake;
 
     /// A worker that is a shell script instead of `sweep`.
@@ -156,7 +156,7 @@ mod tests {
     ) -> (Exited, String) {
         let temp = tempfile::tempdir().unwrap();
         let program = temp.path().join("worker.sh");
-        crate::files::write_atomic(&program, format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
+        crate::fs::write_atomic(&program, format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs_err::set_permissions(&program, mode).unwrap();
         let dir = RunDir::new(temp.path().join("run"));

@@ -20,9 +20,9 @@ pub mod retry;
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::spec::{Facts, RunFile, ScoreRequest};
+use crate::experiment::{Facts, RunFile, ScoreRequest};
 
-pub use crate::spec::schedule::Config;
+pub use crate::experiment::schedule::Config;
 
 /// A place where one worker runs at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use crate::event::{
     AttemptStarted, Event, Line, Metrics, ModelBuilt, Outcome, Planned, PlannedCell, PlannedScore,
     ScoreEnded, SweepEvent, SweepLine, TrainStep, VERSION,
 };
-use crate::files::{ResultsDir, RunDir};
+use crate::experiment::{self, RunFile, RunSpec};
+use crate::fs::{ResultsDir, RunDir};
 use crate::id::{RunId, ScoreId};
-use crate::spec::{self, RunFile, RunSpec};
 use crate::store::Store;
 
 pub(crate) const SUITE: [&str; 3] = ["fog", "contrast", "jpeg"];
@@ -145,7 +145,7 @@ fn run_file(spec: &RunSpec) -> RunFile {
     let mut identity = serde_json::to_value(spec).unwrap();
     identity["train_numerics"] = json!(crate::train::TRAIN_NUMERICS);
     RunFile {
-        version: spec::VERSION,
+        version: experiment::VERSION,
         run: RunId::of(&identity),
         identity,
         spec: spec.clone(),

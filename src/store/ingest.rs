@@ -11,7 +11,7 @@ use std::path::Path;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use crate::event::{Line, SweepLine};
-use crate::files::RunDir;
+use crate::fs::RunDir;
 use crate::id::RunId;
 use crate::store::journal::{self, Known, Parsed, Position, RunFiles, SPEC, SWEEP_JOURNAL, Tail};
 use crate::store::write::{self, AttemptWriter, Place};

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::event::{self, VERSION};
-use crate::files::RunDir;
+use crate::fs::RunDir;
 
 /// Names of the files in a folder that hold what is indexed.
 pub(super) const SPEC: &str = "spec.json";

@@ -19,7 +19,7 @@ mod tests;
 
 use sqlx::SqlitePool;
 
-use crate::files::ResultsDir;
+use crate::fs::ResultsDir;
 
 pub use error::Error;
 pub use rows::{

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::files::ResultsDir;
+use crate::fs::ResultsDir;
 use crate::store::{Error, Store, filesystem};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::event::{Metrics, Outcome, PlannedScore, ScoreEnded, TrainStep};
+use crate::experiment::RunSpec;
 use crate::id::{RunId, ScoreId};
-use crate::spec::RunSpec;
 
 /// How far a run is; what planning needs of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

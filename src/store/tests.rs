@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::fake::{self, Fake, seeded};
 use super::*;
 use crate::event::{Event, FailureClass, Outcome, SweepEvent};
-use crate::files::RunDir;
+use crate::fs::RunDir;
 use crate::id::RunId;
 
 /// The index as it is, against one made from the journals alone.
@@ -185,7 +185,7 @@ async fn journals_that_change_below_the_index_are_indexed_again() {
     store.ingest_all().await.unwrap();
     let text = fs_err::read_to_string(fake.dir(&cut).events(1)).unwrap();
     let lines: Vec<_> = text.lines().take(4).collect();
-    crate::files::write_atomic(&fake.dir(&cut).events(1), (lines.join("\n") + "\n").as_bytes())
+    crate::fs::write_atomic(&fake.dir(&cut).events(1), (lines.join("\n") + "\n").as_bytes())
         .unwrap();
     store.ingest_all().await.unwrap();
     assert!(!store.run_status().await.unwrap().contains_key(&gone));
@@ -202,7 +202,7 @@ async fn a_run_without_a_readable_spec_says_why() {
     store.ingest_all().await.unwrap();
     let problem = store.run_details("").await.unwrap().problem.unwrap();
     assert_eq!(problem, "spec.json is missing");
-    crate::files::write_atomic(&fake.dir(&run).spec(), br#"{"version": 9}"#).unwrap();
+    crate::fs::write_atomic(&fake.dir(&run).spec(), br#"{"version": 9}"#).unwrap();
     store.ingest_all().await.unwrap();
     let problem = store.run_details("").await.unwrap().problem.unwrap();
     assert!(problem.contains("newer sweep (version 9"), "{problem}");
@@ -407,7 +407,7 @@ async fn numbers_of_another_sweep_make_a_run_stale() {
     let text = fs_err::read_to_string(fake.dir(&run).spec()).unwrap();
     let old = text.replace("\"train_numerics\": 1", "\"train_numerics\": 0");
     assert_ne!(old, text);
-    crate::files::write_atomic(&fake.dir(&run).spec(), old.as_bytes()).unwrap();
+    crate::fs::write_atomic(&fake.dir(&run).spec(), old.as_bytes()).unwrap();
     let store = Store::open(&fake.results).await.unwrap();
     store.ingest_all().await.unwrap();
     assert!(store.run_status().await.unwrap()[&run].stale);

@@ -9,10 +9,11 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::{AdamW, Moments};
-use crate::files::{hash::sha256_bytes, write_atomic};
+use crate::adapter::{About, KEY, VERSION};
+use crate::fs::hash::sha256_bytes;
+use crate::fs::write_atomic;
 use crate::id::RunId;
 use crate::model::Network;
-use crate::model::adapter::{About, KEY, VERSION};
 
 /// Checkpoints kept: the newest, and the one to fall back to if it is damaged.
 const KEPT: usize = 2;
@@ -45,7 +46,7 @@ pub struct Position {
     pub journal: (u32, u64),
 }
 
-/// The JSON in a file's metadata. Version 2 adds `about`, which [`crate::model::adapter`] reads.
+/// The JSON in a file's metadata. Version 2 adds `about`, which [`crate::adapter`] reads.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {

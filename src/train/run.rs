@@ -10,12 +10,12 @@ use super::config::Config;
 use super::optimizer::{AdamW, Rates};
 use super::rate;
 use super::step::{self, Step};
+use crate::adapter::About;
 use crate::data::loader::{Batch, TrainLoader};
 use crate::event::{Event, Metrics, TrainStep};
 use crate::id::RunId;
 use crate::kernel::dropout::Draw;
 use crate::model::Network;
-use crate::model::adapter::About;
 
 /// Rows of the loss curve that are kept of a long run.
 const STEPS_LOGGED: u64 = 2000;
@@ -27,7 +27,7 @@ pub enum Error {
     #[error("cannot load training data")]
     Data(#[from] crate::data::Error),
     #[error("cannot validate")]
-    Validate(#[from] crate::eval::predict::Error),
+    Validate(#[from] crate::eval::score::pass::Error),
     #[error("cannot write the journal")]
     Journal(#[from] io::Error),
     #[error("the loss is {loss} at step {step}: lower `train.lr` or `train.lr_encoder`")]
@@ -64,7 +64,7 @@ pub struct Validate<'a> {
 }
 
 type ScoreFn<'a> =
-    dyn FnMut(&mut Network) -> Result<Option<Metrics>, crate::eval::predict::Error> + 'a;
+    dyn FnMut(&mut Network) -> Result<Option<Metrics>, crate::eval::score::pass::Error> + 'a;
 
 /// Where events go: the journal, which also tells its (attempt, bytes).
 pub trait Sink {

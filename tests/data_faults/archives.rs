@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use dino_sweep::files::archive::{Limits, unpack};
+use dino_sweep::fetch::archive::{Limits, unpack};
 use dino_sweep::rng::{self, ChaCha8Rng};
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{printer, words};
-use crate::data::fetch;
-use crate::files::download::{News, Proof};
+use crate::fetch::dataset;
+use crate::fetch::download::{News, Proof};
 
 /// Where there is no bar, how far it is is said this often.
 const LINE_EVERY: Duration = Duration::from_secs(15);
@@ -33,15 +33,15 @@ impl Show {
         Self { name: name.to_owned(), screen }
     }
 
-    pub(super) fn data(&mut self, news: &fetch::News<'_>) {
+    pub(super) fn data(&mut self, news: &dataset::News<'_>) {
         match news {
-            fetch::News::Download(_, news) => self.weights(news),
-            fetch::News::Found(path) => self.note(&format!("uses `{}`", path.display())),
-            fetch::News::Waits(path) => self.waits(path),
-            fetch::News::Unpacks { done, total, .. } => {
+            dataset::News::Download(_, news) => self.weights(news),
+            dataset::News::Found(path) => self.note(&format!("uses `{}`", path.display())),
+            dataset::News::Waits(path) => self.waits(path),
+            dataset::News::Unpacks { done, total, .. } => {
                 self.amount("unpacked", *done, Some(*total));
             }
-            fetch::News::Converts { done, total } => {
+            dataset::News::Converts { done, total } => {
                 self.far(&format!("{done} of {total} masks converted"));
             }
         }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::data::corrupt::{self, Corruption, Family};
-use crate::eval::robustness::{self, Scores, Summary};
+use crate::corrupt::{self, Corruption, Family};
+use crate::eval::score::robustness::{self, Scores, Summary};
 use crate::event::ScoreEnded;
 use crate::store::RunDetails;
 

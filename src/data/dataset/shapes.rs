@@ -15,8 +15,8 @@ use self::scene::{CLASSES, render};
 use super::{ShapesConfig, voc};
 use crate::data::image_io::{voc_palette, write_png_mask_stored, write_png_rgb_stored};
 use crate::data::{Error, Mask, Rgb};
-use crate::files::hash::sha256_bytes;
-use crate::files::{FileLock, write_atomic};
+use crate::fs::hash::sha256_bytes;
+use crate::fs::{FileLock, write_atomic};
 use crate::id::canonical_json;
 use crate::rng;
 

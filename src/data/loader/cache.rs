@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::data::{Mask, Rgb};
-use crate::files::space;
+use crate::fs::space;
 
 /// Left free on the disk: checkpoints and journals matter more than a cache.
 const FREE_BYTES_MIN: u64 = 1 << 30;

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Item, Labels, Split};
 use crate::data::Error;
-use crate::files::hash::{hex, sha256_bytes};
-use crate::files::write_atomic;
+use crate::fs::hash::{hex, sha256_bytes};
+use crate::fs::write_atomic;
 
 /// Of the cache files; another version is not read.
 const VERSION: u32 = 1;

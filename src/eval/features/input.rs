@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::data::{image_io, transform};
-use crate::model::weights::TensorFile;
+use crate::weights::TensorFile;
 
 /// The tensor of a safetensors file that is fed.
 pub(super) const TENSOR: &str = "input";

@@ -15,7 +15,7 @@ use crate::rng;
 const PX: [usize; 2] = [8, 12];
 
 /// DINOv2's and DINOv3's, with either feed-forward network.
-pub(in crate::model) fn archs() -> [Arch; 4] {
+pub(crate) fn archs() -> [Arch; 4] {
     let v2 = Arch {
         patch: 4,
         dim: 16,
@@ -35,7 +35,7 @@ pub(in crate::model) fn archs() -> [Arch; 4] {
     [v2, gated(v2), v3, gated(v3)]
 }
 
-pub(in crate::model) fn encoder(arch: Arch) -> Encoder {
+pub(crate) fn encoder(arch: Arch) -> Encoder {
     let mut encoder = Encoder::zeros(arch, &Device::flex());
     init::encoder(&mut encoder, 5);
     encoder

@@ -1,6 +1,6 @@
 use super::*;
 use crate::event::FailureClass;
-use crate::files::write_atomic;
+use crate::fs::write_atomic;
 use crate::schedule::executor::WorkerExit;
 use crate::schedule::fake::{self, FakeExecutor, FakeIndex, Script};
 

@@ -3,9 +3,9 @@
 use serde_json::Value;
 use sqlx::SqliteConnection;
 
+use crate::experiment::{self, RunFile};
 use crate::id::RunId;
 use crate::model::TuneConfig;
-use crate::spec::{self, RunFile};
 use crate::store::write::{Result, int, json, name_of};
 
 /// Makes sure that the run has a row, whatever becomes of its spec.
@@ -71,10 +71,10 @@ pub(in crate::store) async fn run_spec(
 fn read_spec(run: &RunId, bytes: &[u8]) -> std::result::Result<RunFile, String> {
     let value: Value = serde_json::from_slice(bytes).map_err(|e| format!("spec.json: {e}"))?;
     let version = value.get("version").and_then(Value::as_u64).unwrap_or(0);
-    if version > u64::from(spec::VERSION) {
+    if version > u64::from(experiment::VERSION) {
         return Err(format!(
             "spec.json was written by a newer sweep (version {version}, this one reads up to {})",
-            spec::VERSION
+            experiment::VERSION
         ));
     }
     let file: RunFile = serde_json::from_value(value).map_err(|e| format!("spec.json: {e}"))?;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::model::adapter::{AdapterFile, EncoderInfo, Normalise};
+use crate::adapter::{AdapterFile, EncoderInfo, Normalise};
 use crate::model::network::Parts;
 use crate::model::params::Params;
 use crate::model::vit::Encoder;

@@ -1,0 +1,182 @@
+//! The reference project's `.pt` (RobvanGastel/dinov2-finetune d109d85,
+//! `dino_finetune/model/dino.py`, `save_parameters`): `w_a_NNN` and `w_b_NNN`, two a block (q, v),
+//! and the decoder's tensors under their own names.
+//!
+//! It says neither which encoder it is for nor how images were prepared: there, values in 0 to 1
+//! go in as they are.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use super::torch::{self, As};
+use super::{About, AdapterFile, EncoderInfo, Error, Kind, Normalise, Stored, Tensors};
+use crate::fs::write_atomic;
+use crate::model::config::{DecoderConfig, LoraConfig, LoraTarget, TuneConfig};
+
+const FORMAT: &str = "the reference project's format";
+
+pub(super) fn read(path: &Path) -> Result<AdapterFile, Error> {
+    let format = |reason: String| Error::Format { path: path.to_owned(), reason };
+    let mut file = torch::read(path).map_err(format)?;
+    let mut tensors = Tensors::new();
+    let lora = take_lora(&mut file, &mut tensors).map_err(format)?;
+    let (decoder, n_classes, dim) = decoder(&file).map_err(format)?;
+    if lora.as_ref().is_some_and(|lora| lora.dim != dim) {
+        return Err(format(format!("its decoder is for dim {dim}, its LoRA for another")));
+    }
+    tensors.extend(file.into_iter().map(|(name, stored)| (format!("decoder.{name}"), stored)));
+    let depth = lora.as_ref().map(|lora| lora.depth);
+    let about = About {
+        sweep: None,
+        encoder: EncoderInfo { dim: Some(dim), depth, ..EncoderInfo::default() },
+        tune: lora.map_or(TuneConfig::Frozen {}, |lora| {
+            TuneConfig::Lora(LoraConfig::reference(lora.rank))
+        }),
+        decoder: Some(decoder),
+        n_classes: Some(n_classes),
+        class_names: None,
+        input_px: None,
+        normalise: Normalise::None {},
+    };
+    let path = path.to_owned();
+    Ok(AdapterFile { path, kind: Kind::Reference, about, run: None, step: None, tensors })
+}
+
+struct Sizes {
+    rank: NonZeroU32,
+    dim: usize,
+    depth: usize,
+}
+
+/// Moves LoRA from `file` to `tensors`; `None` where there is none.
+fn take_lora(
+    file: &mut BTreeMap<String, Stored>,
+    tensors: &mut Tensors,
+) -> Result<Option<Sizes>, String> {
+    let n = file.keys().filter(|name| name.starts_with("w_a_")).count();
+    if n == 0 {
+        return Ok(None);
+    }
+    if n % 2 == 1 {
+        return Err(format!("it has {n} tensors w_a_NNN, not two a block"));
+    }
+    let mut sizes = None;
+    for i in 0..n {
+        for letter in ["a", "b"] {
+            let name = format!("w_{letter}_{i:03}");
+            let stored = file.remove(&name).ok_or_else(|| format!("{name} is missing"))?;
+            let found = match (letter, stored.shape.as_slice()) {
+                ("a", [rank, dim]) | (_, [dim, rank]) => (*rank, *dim),
+                (_, shape) => return Err(format!("{name} is {shape:?}, no matrix")),
+            };
+            if *sizes.get_or_insert(found) != found {
+                return Err(format!("{name} has another rank or dim than w_a_000"));
+            }
+            tensors.insert(ours(i, letter), stored);
+        }
+    }
+    let (rank, dim) = sizes.unwrap_or_default();
+    let rank = u32::try_from(rank).ok().and_then(NonZeroU32::new);
+    let rank = rank.ok_or("w_a_000 has no rank")?;
+    Ok(Some(Sizes { rank, dim, depth: n / 2 }))
+}
+
+/// Our name of `w_<letter>_<i>`.
+fn ours(i: usize, letter: &str) -> String {
+    let layer = if i.is_multiple_of(2) { LoraTarget::Q } else { LoraTarget::V };
+    format!("encoder.blocks.{}.{}.lora_{letter}", i / 2, layer.path())
+}
+
+/// The decoder whose tensors these are, its classes, and the encoder's dim.
+fn decoder(file: &BTreeMap<String, Stored>) -> Result<(DecoderConfig, usize, usize), String> {
+    let shape = |name: &str| file.get(name).map(|stored| stored.shape.as_slice());
+    if let Some(&[n_classes, dim, 1, 1]) = shape("classifier.weight") {
+        return Ok((DecoderConfig::Linear {}, n_classes, dim));
+    }
+    if let (Some(&[channels, dim, 3, 3]), Some(&[n_classes, _, 3, 3])) =
+        (shape("conv1.0.weight"), shape("conv5.0.weight"))
+    {
+        let channels = u32::try_from(channels).map_err(|_| "conv1 is too wide".to_owned())?;
+        return Ok((DecoderConfig::FpnReference { channels }, n_classes, dim));
+    }
+    let names: Vec<_> = file.keys().take(4).map(String::as_str).collect();
+    Err(format!(
+        "it holds neither of the reference project's decoders, classifier.weight or conv1.0.weight \
+         (beside LoRA it has: {})",
+        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    ))
+}
+
+pub(super) fn write(adapter: &AdapterFile, path: &Path) -> Result<Vec<String>, Error> {
+    let refuse = |reason: String| adapter.inexpressible(FORMAT, reason);
+    let scale = expressible(adapter).map_err(refuse)?;
+    let mut notes = vec![];
+    let mut entries = vec![];
+    let mut folded = BTreeMap::new();
+    for letter in ["a", "b"] {
+        for i in 0.. {
+            let Some(stored) = adapter.tensors.get(&ours(i, letter)) else { break };
+            let name = format!("w_{letter}_{i:03}");
+            #[expect(clippy::float_cmp, reason = "exactly 1 when alpha equals the rank")]
+            if letter == "b" && scale != 1.0 {
+                let values = stored.values.iter().map(|x| (f64::from(*x) * scale) as f32);
+                let values = values.collect();
+                folded.insert(name, Stored { shape: stored.shape.clone(), values });
+            } else {
+                entries.push((name, As::Parameter, stored));
+            }
+        }
+    }
+    if !folded.is_empty() {
+        notes.push(format!("the scale {scale} is multiplied into w_b: the format has none"));
+        entries.extend(folded.iter().map(|(name, stored)| (name.clone(), As::Parameter, stored)));
+    }
+    for (name, stored) in &adapter.tensors {
+        if let Some(name) = name.strip_prefix("decoder.") {
+            let is_count = name.ends_with("num_batches_tracked");
+            let kind = if is_count { As::Counter } else { As::Tensor };
+            entries.push((name.to_owned(), kind, stored));
+        }
+    }
+    if let Normalise::MeanStd { .. } = adapter.about.normalise {
+        notes.push(
+            "the images it was trained on were normalised by mean and standard deviation; the \
+             reference project does not do that, and the format cannot say so"
+                .to_owned(),
+        );
+    }
+    let bytes = torch::encode(&entries).map_err(refuse)?;
+    write_atomic(path, &bytes).map_err(|source| Error::Write { path: path.to_owned(), source })?;
+    Ok(notes)
+}
+
+/// The scale of its LoRA, or why the format cannot hold it.
+fn expressible(adapter: &AdapterFile) -> Result<f64, String> {
+    let scale = match &adapter.about.tune {
+        TuneConfig::Frozen {} => 1.0,
+        TuneConfig::Full {} => return Err("it has no place for a fine-tuned encoder".to_owned()),
+        TuneConfig::Lora(lora) => {
+            let mut targets = lora.targets.clone();
+            targets.sort_unstable();
+            if targets != [LoraTarget::Q, LoraTarget::V] {
+                let names: Vec<_> = targets.iter().map(|target| target.name()).collect();
+                return Err(format!("it has LoRA on q and v, this is on {}", names.join(", ")));
+            }
+            let n = adapter.tensors.keys().filter(|name| name.ends_with("lora_a")).count();
+            let all = (0..n).all(|i| adapter.tensors.contains_key(&ours(i, "a")));
+            if !all || adapter.about.encoder.depth.is_some_and(|depth| 2 * depth != n) {
+                return Err("it has LoRA on every block, this is on some".to_owned());
+            }
+            lora.scale()
+        }
+    };
+    match &adapter.about.decoder {
+        Some(DecoderConfig::Linear {} | DecoderConfig::FpnReference { .. }) => Ok(scale),
+        None => Err("its loader needs a decoder, and there is none here".to_owned()),
+        Some(other) => Err(format!(
+            "it has the decoders `linear` and `fpn_reference` only, this is {}",
+            serde_json::to_string(other).expect("plain data")
+        )),
+    }
+}

@@ -1,0 +1,6 @@
+//! From written values to cells: assignments of keys, layers of them, and the grid multiplied out.
+
+pub(super) mod assign;
+pub(super) mod draft;
+pub(super) mod expand;
+pub(super) mod settings;

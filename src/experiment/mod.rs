@@ -1,0 +1,207 @@
+//! The experiment file: layers, grid, checks and identity.
+
+mod text;
+pub mod keys;
+mod grid;
+pub mod check;
+pub mod identity;
+pub mod schedule;
+pub mod load;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{RunId, ScoreId};
+use crate::{data::dataset, eval, model, train};
+
+pub use check::{check, input_px};
+pub use grid::expand::CELLS_MAX;
+pub use grid::settings::recipe_rows;
+pub use identity::{protocol_line, run_id, run_identity, score_requests};
+pub use load::{Layers, load as load_experiment, load_data, load_machine, machine_file};
+pub use text::problem::{Problem, nearest};
+
+/// Version of [`RunFile`] and [`Order`].
+pub const VERSION: u32 = 1;
+
+/// Everything one run is made of; immutable once expanded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    pub seed: u64,
+    pub model: model::Config,
+    pub weights: model::WeightsConfig,
+    pub tune: model::TuneConfig,
+    pub decoder: model::DecoderConfig,
+    pub data: dataset::Config,
+    pub train: train::Config,
+    /// Not part of the run's identity, but of its scores'.
+    pub eval: eval::Config,
+}
+
+/// One expanded grid cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// Place in the expanded grid, from 0.
+    pub index: u32,
+    /// (axis as written, value as the table shows it).
+    pub labels: Vec<(String, String)>,
+    pub spec: RunSpec,
+}
+
+/// An experiment file, expanded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    pub name: String,
+    pub axes: Vec<String>,
+    pub cells: Vec<Cell>,
+    pub schedule: schedule::Config,
+    /// Things done differently from what is written (sizes lowered, cells merged), in words.
+    pub warnings: Vec<String>,
+}
+
+/// Keys of this machine; none changes a number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Machine {
+    /// Where datasets are looked for; the first is where `shapes` is written.
+    pub data_dirs: Vec<PathBuf>,
+    /// Where weight files are looked for.
+    pub weight_dirs: Vec<PathBuf>,
+    pub results: PathBuf,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            data_dirs: vec![PathBuf::from("data")],
+            weight_dirs: vec![PathBuf::from("data/weights")],
+            results: PathBuf::from("results"),
+        }
+    }
+}
+
+/// What identity needs to know of the world: fingerprints and resolved sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// Folder the dataset was found in.
+    pub data_root: PathBuf,
+    pub n_classes: u32,
+    /// Names by index; empty in orders older than this field.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    pub train_fingerprint: String,
+    /// Each of `eval.sets`, in that order.
+    pub sets: Vec<SetFacts>,
+    /// The encoder's weight file; `None` for random weights.
+    pub weights: Option<WeightsFile>,
+    /// Network input after lowering to the patch size, height and width.
+    pub input_px: [u32; 2],
+    /// Folder of frost's original textures; `None` where no score needs them, or for procedural
+    /// ice.
+    #[serde(default)]
+    pub frost: Option<PathBuf>,
+}
+
+/// A set to score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetFacts {
+    pub set: dataset::EvalSet,
+    /// Dataset and split, e.g. `voc/val`.
+    pub name: String,
+    /// Folder that its dataset was found in.
+    pub root: PathBuf,
+    pub fingerprint: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsFile {
+    pub path: PathBuf,
+    pub sha256: String,
+}
+
+/// `spec.json` of a run directory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunFile {
+    pub version: u32,
+    pub run: RunId,
+    /// The JSON whose hash is the id.
+    pub identity: Value,
+    pub spec: RunSpec,
+    pub input_px: [u32; 2],
+    pub n_classes: u32,
+    /// Names by index; empty in files older than this field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+}
+
+/// `order.<attempt>.json`: what the coordinator asks of one attempt.
+///
+/// The worker trains unless `adapter.safetensors` is there, then makes each score that no earlier
+/// attempt has journalled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    pub version: u32,
+    pub attempt: u32,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// CPU threads of the worker.
+    pub threads: u32,
+    pub checkpoint_every_s: u32,
+    /// Absent in orders older than the cache.
+    #[serde(default)]
+    pub cache: CacheLimits,
+    pub facts: Facts,
+    pub scores: Vec<ScoreRequest>,
+}
+
+/// What a worker may keep of decoded training samples, in MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheLimits {
+    pub memory_mb: u64,
+    pub disk_mb: u64,
+}
+
+/// One score to make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreRequest {
+    pub score: ScoreId,
+    /// Split name, e.g. `val`.
+    pub split: String,
+    /// Dataset and split, e.g. `voc/val`.
+    pub set: String,
+    pub set_fingerprint: String,
+    pub protocol: String,
+    /// Absent in orders older than the modes.
+    #[serde(default = "eval::Mode::before")]
+    pub mode: eval::Mode,
+    #[serde(default)]
+    pub tta: eval::Tta,
+    /// Which of the run's checkpoints is scored.
+    pub select: eval::Select,
+    pub suite: Option<String>,
+    /// `None` for clean.
+    pub corruption: Option<String>,
+    pub severity: Option<u8>,
+}
+
+/// A corruption suite, as far as scores need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuiteRef {
+    /// Name and version, e.g. `imagenet-c-15 v1`.
+    pub label: String,
+    /// Names of its effects ([`crate::corrupt::Effect::name`]), in the suite's order.
+    pub corruptions: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Rows of a table: cells that are equal but for the seed, on one set, by one protocol.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::id::canonical_json;
+use crate::report::model::names;
+use crate::report::model::table::NOTHING;
+use crate::store::{CellRow, CellScore, ExperimentRows};
+
+/// The axis that makes replicates of a row.
+pub(super) const SEED: &str = "seed";
+
+/// Replicates: the cells of one row, scored on one set by one protocol.
+#[derive(Debug)]
+pub(in crate::report) struct Group<'a> {
+    pub(super) set: &'a str,
+    /// With the input's size taken out, which has its own column.
+    pub(super) protocol: String,
+    /// One entry a run, in the order of the grid.
+    pub(super) entries: Vec<Entry<'a>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) cell: &'a CellRow,
+    pub(super) scores: Vec<&'a CellScore>,
+}
+
+/// Puts cells that are equal but for the seed together, in the order of the grid.
+pub(in crate::report) fn groups(experiment: &ExperimentRows) -> Vec<Group<'_>> {
+    // A cell whose run has not started has no spec yet: its labels say which cells it is like.
+    let specs: BTreeMap<String, String> = experiment
+        .cells
+        .iter()
+        .filter_map(|cell| Some((labels_but_seed(cell), spec_but_seed(cell)?)))
+        .collect();
+    let inputs: BTreeMap<&str, String> = experiment
+        .cells
+        .iter()
+        .flat_map(|cell| cell.scores.iter().map(move |score| (cell, &score.planned.protocol)))
+        .filter_map(|(cell, protocol)| {
+            Some((protocol.as_str(), protocol_but_input(cell, protocol)?))
+        })
+        .collect();
+    let mut places: BTreeMap<(String, &str, &str), usize> = BTreeMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for cell in &experiment.cells {
+        let labels = labels_but_seed(cell);
+        let alike = spec_but_seed(cell).or_else(|| specs.get(&labels).cloned()).unwrap_or(labels);
+        for (set, protocol, scores) in by_protocol(cell) {
+            let place = *places.entry((alike.clone(), set, protocol)).or_insert_with(|| {
+                let protocol = inputs.get(protocol).map_or(protocol, String::as_str).to_owned();
+                groups.push(Group { set, protocol, entries: Vec::new() });
+                groups.len() - 1
+            });
+            let entries = &mut groups[place].entries;
+            if entries.iter().all(|entry| entry.cell.run != cell.run) {
+                entries.push(Entry { cell, scores });
+            }
+        }
+    }
+    if experiment.cells.iter().any(has_several_sets) {
+        in_blocks(&mut groups);
+    }
+    groups
+}
+
+fn has_several_sets(cell: &CellRow) -> bool {
+    let mut sets = cell.scores.iter().map(|score| &score.planned.set);
+    sets.next().is_some_and(|first| sets.any(|set| set != first))
+}
+
+/// One block of rows a set: what is compared stands together.
+fn in_blocks(groups: &mut [Group<'_>]) {
+    let mut sets: Vec<&str> = Vec::new();
+    for group in groups.iter() {
+        if !sets.contains(&group.set) {
+            sets.push(group.set);
+        }
+    }
+    groups.sort_by_key(|group| sets.iter().position(|set| *set == group.set));
+}
+
+/// A cell's scores by set and protocol; one empty part where it asks for none.
+fn by_protocol(cell: &CellRow) -> Vec<(&str, &str, Vec<&CellScore>)> {
+    let mut parts: Vec<(&str, &str, Vec<&CellScore>)> = Vec::new();
+    for score in &cell.scores {
+        let (set, protocol) = (score.planned.set.as_str(), score.planned.protocol.as_str());
+        match parts.iter_mut().find(|part| (part.0, part.1) == (set, protocol)) {
+            Some(part) => part.2.push(score),
+            None => parts.push((set, protocol, vec![score])),
+        }
+    }
+    if parts.is_empty() {
+        parts.push(("", "", Vec::new()));
+    }
+    parts
+}
+
+/// `eval` is of the run's first experiment: what this one asks for is in its planned scores.
+fn spec_but_seed(cell: &CellRow) -> Option<String> {
+    let mut spec = serde_json::to_value(&cell.facts.as_ref()?.spec).expect("plain data serialises");
+    if let Value::Object(keys) = &mut spec {
+        keys.retain(|key, _| key != SEED && key != "eval");
+    }
+    Some(canonical_json(&spec))
+}
+
+fn labels_but_seed(cell: &CellRow) -> String {
+    let labels: Vec<_> = cell.labels.iter().filter(|(axis, _)| axis != SEED).collect();
+    serde_json::to_string(&labels).expect("plain data serialises")
+}
+
+fn protocol_but_input(cell: &CellRow, protocol: &str) -> Option<String> {
+    let [h, w] = cell.facts.as_ref()?.input_px;
+    let without = protocol.replace(&names::size([h, w]), "input");
+    Some(without.replace(&format!("{h}×{w}"), "input"))
+}
+
+impl<'a> Group<'a> {
+    pub(in crate::report) fn first(&self) -> &'a CellRow {
+        let with_spec = self.entries.iter().find(|entry| entry.cell.facts.is_some());
+        with_spec.unwrap_or(&self.entries[0]).cell
+    }
+
+    pub(in crate::report) fn label(&self, axis: &str) -> &'a str {
+        let labels = &self.first().labels;
+        labels.iter().find(|(name, _)| name == axis).map_or(NOTHING, |(_, value)| value)
+    }
+}

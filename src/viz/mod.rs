@@ -1,0 +1,4 @@
+//! Pictures for people.
+
+mod font;
+pub mod sheet;

@@ -1,0 +1,154 @@
+//! A picture of every corruption at every level, with labels.
+
+use rayon::prelude::*;
+
+use super::font;
+use crate::corrupt::frost::Source;
+use crate::corrupt::{Corruptor, Effect, Severity, TABLE};
+use crate::data::{Mask, Rgb, transform};
+
+/// Longest side of one picture in the grid.
+const TILE_PX: u32 = 256;
+const GAP_PX: usize = 4;
+/// Magnification of the letters.
+const SCALE: usize = 2;
+const PAPER: [u8; 3] = [255; 3];
+const INK: [u8; 3] = [20; 3];
+
+/// A row a corruption, as [`TABLE`] lists them: its name, the image as it is, and levels 1 to 5.
+///
+/// Each picture is corrupted at its own size and then shrunk. `corruptor` makes what is to be
+/// drawn for an effect. All levels of a row draw the same random numbers (those of level 5): the
+/// same texture, the same angle, the same flakes.
+pub fn grid<E: Send>(
+    (image, image_id): (&Rgb, &str),
+    (seed, source): (u64, Source),
+    corruptor: impl Fn(Effect, Severity) -> Result<Corruptor, E> + Sync,
+) -> Result<Rgb, E> {
+    let tile = Tile::of(image);
+    let effects: Vec<_> = TABLE.iter().map(|row| Effect::of(row.corruption, source)).collect();
+    let jobs: Vec<_> = effects
+        .iter()
+        .flat_map(|&effect| Severity::ALL.map(|severity| (effect, severity)))
+        .collect();
+    let small = jobs
+        .par_iter()
+        .map(|&(effect, severity)| {
+            let [.., drawn] = Severity::ALL;
+            let pair = (image, &mut Mask::empty());
+            let corruptor = corruptor(effect, severity)?;
+            Ok(tile.shrink(&corruptor.corrupt_as(drawn, seed, image_id, pair)))
+        })
+        .collect::<Result<Vec<_>, E>>()?;
+    let names: Vec<_> = effects.into_iter().map(Effect::name).collect();
+    let label =
+        names.iter().map(|name| font::width_px(name, SCALE)).max().unwrap_or(0) + 2 * GAP_PX;
+    let head = font::HEIGHT_PX * SCALE + 2 * GAP_PX;
+    let (wide, tall) = (tile.width as usize + GAP_PX, tile.height as usize + GAP_PX);
+    let mut sheet = Sheet::new(label + 6 * wide, head + names.len() * tall);
+    let column = |i: usize| label + i * wide;
+    sheet.write("original", (column(0), GAP_PX));
+    for severity in Severity::ALL {
+        let level = severity.get();
+        sheet.write(&format!("level {level}"), (column(usize::from(level)), GAP_PX));
+    }
+    let original = tile.shrink(image);
+    for (row, (name, levels)) in names.iter().zip(small.chunks_exact(5)).enumerate() {
+        let top = head + row * tall;
+        let middle = top + (tile.height as usize).saturating_sub(font::HEIGHT_PX * SCALE) / 2;
+        sheet.write(name, (GAP_PX, middle));
+        sheet.paste(&original, (column(0), top));
+        for (i, picture) in levels.iter().enumerate() {
+            sheet.paste(picture, (column(i + 1), top));
+        }
+    }
+    Ok(sheet.image)
+}
+
+/// Size of one picture in the grid.
+#[derive(Debug, Clone, Copy)]
+struct Tile {
+    width: u32,
+    height: u32,
+}
+
+impl Tile {
+    fn of(image: &Rgb) -> Self {
+        let longest = image.width.max(image.height).max(1);
+        let shrunk = |side: u32| {
+            if longest <= TILE_PX {
+                return side.max(1);
+            }
+            (f64::from(side) * f64::from(TILE_PX) / f64::from(longest)).round().max(1.0) as u32
+        };
+        Self { width: shrunk(image.width), height: shrunk(image.height) }
+    }
+
+    fn shrink(self, image: &Rgb) -> Rgb {
+        transform::squash(image, self.height, self.width)
+    }
+}
+
+/// Paper that pictures and words are put on.
+struct Sheet {
+    image: Rgb,
+}
+
+impl Sheet {
+    fn new(width: usize, height: usize) -> Self {
+        let pixels = PAPER.repeat(width * height);
+        Self { image: Rgb { width: width as u32, height: height as u32, pixels } }
+    }
+
+    fn paste(&mut self, picture: &Rgb, (left, top): (usize, usize)) {
+        let (stride, row) = (self.image.width as usize * 3, picture.width as usize * 3);
+        for (y, pixels) in picture.pixels.chunks_exact(row).enumerate() {
+            let start = (top + y) * stride + left * 3;
+            self.image.pixels[start..start + row].copy_from_slice(pixels);
+        }
+    }
+
+    /// What does not fit on the sheet is cut.
+    fn write(&mut self, text: &str, (left, top): (usize, usize)) {
+        let (width, height) = (self.image.width as usize, self.image.height as usize);
+        font::draw(text, SCALE, |x, y| {
+            let (x, y) = (left + x, top + y);
+            if x < width && y < height {
+                let start = (y * width + x) * 3;
+                self.image.pixels[start..start + 3].copy_from_slice(&INK);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(width: u32, height: u32) -> Rgb {
+        let pixels = (0..width * height * 3).map(|i| (i % 251) as u8).collect();
+        let image = Rgb { width, height, pixels };
+        let corruptor = |effect, severity| Corruptor::new(effect, severity, None);
+        grid((&image, "a"), (0, Source::Procedural), corruptor).unwrap()
+    }
+
+    #[test]
+    fn the_grid_has_a_row_a_corruption_and_six_columns() {
+        let label = font::width_px("elastic_transform", SCALE) + 2 * GAP_PX;
+        let head = font::HEIGHT_PX * SCALE + 2 * GAP_PX;
+        for (width, height, tile) in [(30, 20, (30, 20)), (1, 1, (1, 1)), (600, 10, (256, 4))] {
+            let sheet = draw(width, height);
+            assert_eq!(sheet.width as usize, label + 6 * (tile.0 + GAP_PX));
+            assert_eq!(sheet.height as usize, head + 19 * (tile.1 + GAP_PX));
+        }
+    }
+
+    #[test]
+    fn names_and_pictures_are_on_the_sheet() {
+        let sheet = draw(60, 40);
+        let ink = sheet.pixels.chunks(3).filter(|pixel| **pixel == INK).count();
+        assert!(ink > 2000, "{ink}");
+        let paper = sheet.pixels.chunks(3).filter(|pixel| **pixel == PAPER).count();
+        assert!(paper * 2 < sheet.pixels.len() / 3, "{paper}");
+    }
+}
