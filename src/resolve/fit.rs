@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Complaint, Missing, Prepared, complain, has_work};
 use crate::event;
-use crate::cli::words;
 use crate::id::RunId;
 use crate::model::Size;
 use crate::model::backbone::{self, Backbone};

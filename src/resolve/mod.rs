@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::event;
-use crate::cli::words;
 use crate::corrupt::frost::{self, Source};
 use crate::corrupt::{self, Corruption, Effect};
 use crate::data::dataset::{self, Dataset, EvalSet};
+use crate::event;
 use crate::event::{Planned, PlannedCell, PlannedScore};
 use crate::experiment::{
     self, Cell, Experiment, Facts, Machine, RunFile, RunSpec, ScoreRequest, SetFacts, SuiteRef,
