@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::Device;
 use crate::id::{RunId, ScoreId};
 
 /// Raised when a line's meaning changes; a reader refuses newer lines by name.
@@ -89,8 +90,7 @@ pub struct AttemptStarted {
     pub attempt: u32,
     pub pid: u32,
     pub host: String,
-    /// `cpu` or `cuda:N`.
-    pub device: String,
+    pub device: Device,
     /// The device in words, e.g. the CPU model.
     pub device_name: String,
     pub threads: u32,
@@ -221,7 +221,7 @@ pub enum SweepEvent {
     AttemptStarted {
         run: RunId,
         attempt: u32,
-        device: String,
+        device: Device,
     },
     /// The worker process is gone. `error` is `None` after success.
     AttemptExited {

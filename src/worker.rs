@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use burn::tensor::Device;
-
 use crate::adapter::{self, About, EncoderInfo};
 use crate::corrupt::{Corruptor, Effect, Severity};
 use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::loader::{self, Budget, TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
+use crate::device::{self, Device};
+use crate::error::with_sources;
 use crate::eval::score::pass::{self, Protocol, Scored};
 use crate::eval::score::per_image;
 use crate::eval::score::reference_metric::VoidIs;
@@ -24,13 +24,14 @@ use crate::event::{
 use crate::experiment::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
 use crate::fs::atomic::LineLog;
 use crate::fs::{FileLock, RunDir};
+use crate::host;
 use crate::id::ScoreId;
 use crate::model::backbone::{self, Backbone};
 use crate::model::network::Parts;
 use crate::model::vit::Encoder;
 use crate::model::{Network, Size, TuneConfig, init};
 use crate::train::checkpoint;
-use crate::train::run::{End, Job, Sink, Validate, with_sources};
+use crate::train::run::{End, Job, Sink, Validate};
 use crate::train::{self, Normalise, VoidLabel};
 use crate::weights;
 
@@ -56,6 +57,8 @@ pub enum Error {
     Counts(#[from] per_image::Error),
     #[error("cannot use the trained adapter")]
     Adapter(#[from] checkpoint::Error),
+    #[error(transparent)]
+    Device(#[from] device::NotBuiltIn),
     #[error("cannot write the journal")]
     Journal(#[from] io::Error),
     #[error("{0}")]
@@ -109,14 +112,21 @@ struct Work<'a> {
     order: &'a Order,
     dataset: Dataset,
     backbone: Backbone,
-    device: Device,
+    device: burn::tensor::Device,
 }
 
 impl<'a> Work<'a> {
     fn new(dir: &'a RunDir, file: &'a RunFile, order: &'a Order) -> Result<Self, Error> {
         let dataset = dataset::open_at(&file.spec.data, &order.facts.data_root)?;
         let backbone = backbone(&file.spec, &order.facts)?;
-        Ok(Self { dir, file, order, dataset, backbone, device: device(&order.device)? })
+        Ok(Self {
+            dir,
+            file,
+            order,
+            dataset,
+            backbone,
+            device: device::open(order.device.seen_alone())?,
+        })
     }
 
     fn spec(&self) -> &RunSpec {
@@ -529,6 +539,7 @@ impl Error {
             Self::RunFile { .. }
             | Self::Weights(_)
             | Self::Train(train::run::Error::Diverged { .. })
+            | Self::Device(_)
             | Self::Unknown(_) => FailureClass::Input,
             Self::Train(_)
             | Self::Score(_)
@@ -545,36 +556,18 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T
     serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
 }
 
-/// `cpu`, or `cuda:N` where the coordinator has made device N the only visible one.
-fn device(name: &str) -> Result<Device, Error> {
-    if name == "cpu" {
-        return Ok(Device::flex());
-    }
-    #[cfg(feature = "cuda")]
-    if name.starts_with("cuda:") {
-        return Ok(Device::cuda(0usize));
-    }
-    Err(Error::Unknown(format!("this binary cannot use device {name}")))
-}
-
 fn started(order: &Order) -> AttemptStarted {
     AttemptStarted {
         attempt: order.attempt,
         pid: std::process::id(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        device: order.device.clone(),
-        device_name: if order.device == "cpu" { cpu_name() } else { order.device.clone() },
+        host: host::name(),
+        device: order.device,
+        device_name: match order.device {
+            Device::Cpu => host::cpu_model(),
+            Device::Cuda(_) => order.device.to_string(),
+        },
         threads: order.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git: env!("BUILT_FROM_COMMIT").to_owned(),
     }
-}
-
-/// Model of the CPU as Linux names it; empty elsewhere.
-fn cpu_name() -> String {
-    let Ok(text) = fs_err::read_to_string("/proc/cpuinfo") else { return String::new() };
-    text.lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned())
-        .unwrap_or_default()
 }

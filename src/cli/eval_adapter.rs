@@ -17,12 +17,14 @@ use crate::corrupt::frost::{self, Source};
 use crate::corrupt::{self, Corruption, Corruptor, Severity};
 use crate::data::dataset::{self, EvalSet};
 use crate::data::split::Split;
+use crate::device::Request;
 use crate::eval::score::pass::{self, Protocol};
 use crate::eval::score::reference_metric::VoidIs;
 use crate::eval::score::robustness::{self, Scores};
 use crate::event::Metrics;
 use crate::experiment::RunSpec;
 use crate::fs::{ResultsDir, write_atomic};
+use crate::host;
 use crate::model::Network;
 use crate::weights;
 
@@ -65,7 +67,7 @@ struct Row {
 pub fn run(
     (args, adapter): (&Args, &PathBuf),
     sets: &[String],
-    device: Option<&str>,
+    device: Option<&Request>,
     globals: &Globals,
 ) -> anyhow::Result<Exit> {
     let machine = super::load_machine(globals)?;
@@ -197,7 +199,7 @@ fn protocol(
         std,
         reference_batch: if is_reference { REFERENCE_BATCH } else { spec.train.batch_size },
         reference_void: if is_reference && is_voc { VoidIs::Background } else { VoidIs::LeftOut },
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads: host::cores().get() as usize,
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::device::Device;
 use crate::id::{RunId, ScoreId};
 use crate::{data::dataset, eval, model, train};
 
@@ -150,8 +151,7 @@ pub struct RunFile {
 pub struct Order {
     pub version: u32,
     pub attempt: u32,
-    /// `cpu` or `cuda:N`.
-    pub device: String,
+    pub device: Device,
     /// CPU threads of the worker.
     pub threads: u32,
     pub checkpoint_every_s: u32,

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::corrupt::frost::{self, Source};
 use crate::corrupt::{self, Corruption, Effect};
 use crate::data::dataset::{self, Dataset, EvalSet};
+use crate::error::with_sources;
 use crate::event;
 use crate::event::{Planned, PlannedCell, PlannedScore};
 use crate::experiment::{
@@ -22,7 +23,6 @@ use crate::id::RunId;
 use crate::model::{self, Size, TuneConfig, WeightsConfig, backbone, decoder};
 use crate::plan::{self, Wanted};
 use crate::schedule::Job;
-use crate::train::run::with_sources;
 use crate::weights;
 
 pub use fit::check_weights;

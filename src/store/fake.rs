@@ -160,7 +160,7 @@ pub(crate) fn started(attempt: u32) -> Event {
         attempt,
         pid: 7,
         host: "host".into(),
-        device: "cpu".into(),
+        device: crate::device::Device::Cpu,
         device_name: "a CPU".into(),
         threads: 2,
         version: "0.1.0".into(),

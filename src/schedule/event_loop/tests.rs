@@ -205,7 +205,7 @@ fn only_this_attempt_speaks_of_its_end() {
             attempt,
             pid: 1,
             host: String::new(),
-            device: "cpu".to_owned(),
+            device: Device::Cpu,
             device_name: String::new(),
             threads: 1,
             version: String::new(),

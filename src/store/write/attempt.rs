@@ -107,7 +107,7 @@ impl<'a> AttemptWriter<'a> {
         .bind(at_ms)
         .bind(started.pid)
         .bind(&started.host)
-        .bind(&started.device)
+        .bind(started.device.to_string())
         .bind(&started.device_name)
         .bind(started.threads)
         .bind(&started.version)

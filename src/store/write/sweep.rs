@@ -23,7 +23,7 @@ pub(in crate::store) async fn sweep_line(
             .bind(name)
             .bind(run.as_str())
             .bind(*attempt)
-            .bind(device)
+            .bind(device.to_string())
             .bind(at_ms)
             .execute(connection)
             .await?;
