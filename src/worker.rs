@@ -19,7 +19,7 @@ use crate::eval::score::per_image;
 use crate::eval::score::reference_metric::VoidIs;
 use crate::eval::{self, Select};
 use crate::event::{
-    self, AttemptStarted, Event, FailureClass, Line, ModelBuilt, Outcome, ScoreEnded,
+    self, AttemptStarted, Condition, Event, FailureClass, Line, ModelBuilt, Outcome, ScoreEnded,
 };
 use crate::experiment::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
 use crate::fs::atomic::LineLog;
@@ -264,18 +264,15 @@ impl<'a> Work<'a> {
     }
 
     fn corruptor(&self, request: &ScoreRequest) -> Result<Option<Corruptor>, Error> {
-        let Some(name) = &request.corruption else { return Ok(None) };
-        let severity = request.severity.and_then(Severity::new);
-        match Effect::parse(name).zip(severity) {
-            Some((effect, severity)) => {
-                let frost = self.order.facts.frost.as_deref();
-                Ok(Some(Corruptor::new(effect, severity, frost)?))
-            }
-            None => Err(Error::Unknown(format!(
-                "this binary has no corruption {name} at level {:?}",
-                request.severity
-            ))),
-        }
+        let Condition::Corrupted { effect, severity } = &request.condition else {
+            return Ok(None);
+        };
+        let known = Effect::parse(effect).zip(Severity::new(*severity));
+        let (effect, severity) = known.ok_or_else(|| {
+            Error::Unknown(format!("this binary has no corruption {effect} at level {severity}"))
+        })?;
+        let frost = self.order.facts.frost.as_deref();
+        Ok(Some(Corruptor::new(effect, severity, frost)?))
     }
 
     /// The split that a score is made on; a name that the facts do not have is one of the run's own
@@ -444,8 +441,7 @@ impl<'a> Work<'a> {
             set: request.set.clone(),
             set_fingerprint: request.set_fingerprint.clone(),
             suite: request.suite.clone(),
-            corruption: request.corruption.clone(),
-            severity: request.severity,
+            condition: request.condition.clone(),
             metrics,
             time_ms: started.elapsed().as_millis() as u64,
         }))?;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::adapter::with_exit;
 use super::fault::{Exit, OrExit, fault};
@@ -21,7 +20,7 @@ use crate::device::Request;
 use crate::eval::score::pass::{self, Protocol};
 use crate::eval::score::reference_metric::VoidIs;
 use crate::eval::score::robustness::{self, Scores};
-use crate::event::Metrics;
+use crate::event::{Condition, Metrics};
 use crate::experiment::RunSpec;
 use crate::fs::{ResultsDir, write_atomic};
 use crate::host;
@@ -55,11 +54,10 @@ pub struct Args {
 }
 
 /// One score.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct Row {
     set: String,
-    corruption: Option<String>,
-    severity: Option<u8>,
+    condition: Condition,
     metrics: Metrics,
 }
 
@@ -117,7 +115,7 @@ pub fn run(
         let split = Arc::new(dataset.split(wanted.split()).or_exit(Exit::Environment)?);
         let set = format!("{}/{}", dataset::name(data, &dataset.root), wanted.split());
         for corruptor in &corruptors {
-            let row = score(&mut network, (&set, &split), corruptor.as_ref(), &protocol)?;
+            let row = score(&mut network, (&set, &split), corruptor, &protocol)?;
             if !globals.quiet && !args.json {
                 printer::note(&line(&row));
             }
@@ -126,7 +124,8 @@ pub fn run(
     }
     let line = words_of(&protocol, &encoder_of.name);
     printer::data(&if args.json {
-        let value = json!({ "version": VERSION, "protocol": line, "scores": rows });
+        let scores: Vec<_> = rows.iter().map(as_json).collect();
+        let value = json!({ "version": VERSION, "protocol": line, "scores": scores });
         format!("{value:#}\n")
     } else {
         text(&rows, &line)
@@ -137,25 +136,23 @@ pub fn run(
 fn score(
     network: &mut Network,
     (set, split): (&str, &Arc<Split>),
-    corruptor: Option<&Named>,
+    (condition, corruptor): &(Condition, Option<Corruptor>),
     protocol: &Protocol,
 ) -> anyhow::Result<Row> {
     let never = AtomicBool::new(false);
     let silent = &mut |_, _| Ok(());
-    let effect = corruptor.map(|(_, corruptor)| corruptor);
-    let scored = pass::score(network, (split, effect), protocol, silent, &never)
+    let scored = pass::score(network, (split, corruptor.as_ref()), protocol, silent, &never)
         .or_exit(Exit::SomeFailed)?;
     let metrics = scored.expect("nothing asks it to stop").metrics;
-    let (corruption, severity) = corruptor.map(|(named, _)| named.clone()).unzip();
-    Ok(Row { set: set.to_owned(), corruption, severity, metrics })
+    Ok(Row { set: set.to_owned(), condition: condition.clone(), metrics })
 }
 
-/// A corruption at a level, by name and ready to be applied.
-type Named = ((String, u8), Corruptor);
-
-/// Clean (`None`), then each corruption of the suite at each level.
-fn asked(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Option<Named>>> {
-    let mut all = vec![None];
+/// Clean, then each corruption of the suite at each level, with what makes it.
+fn asked(
+    spec: &RunSpec,
+    data_dirs: &[PathBuf],
+) -> anyhow::Result<Vec<(Condition, Option<Corruptor>)>> {
+    let mut all = vec![(Condition::Clean, None)];
     let Some(suite) = corrupt::suite::suite(&spec.eval.corruption.suite) else { return Ok(all) };
     let frost = if suite.contains(Corruption::Frost) {
         frost::find(data_dirs).or_exit(Exit::Environment)?
@@ -167,7 +164,8 @@ fn asked(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Option<Nam
         for level in spec.eval.corruption.severities.iter().filter_map(|l| Severity::new(*l)) {
             let corruptor = Corruptor::new(effect, level, frost.as_deref());
             let corruptor = corruptor.or_exit(Exit::Environment)?;
-            all.push(Some(((effect.name(), level.get()), corruptor)));
+            let condition = Condition::Corrupted { effect: effect.name(), severity: level.get() };
+            all.push((condition, Some(corruptor)));
         }
     }
     Ok(all)
@@ -214,15 +212,21 @@ fn words_of(protocol: &Protocol, encoder: &str) -> String {
     format!("{encoder}, {mode} {height}x{width}{views}, {normalised}, label size")
 }
 
+fn as_json(row: &Row) -> Value {
+    json!({
+        "set": row.set,
+        "corruption": row.condition.effect(),
+        "severity": row.condition.severity(),
+        "metrics": row.metrics,
+    })
+}
+
 fn line(row: &Row) -> String {
-    let name = match (&row.corruption, row.severity) {
-        (Some(name), Some(level)) => format!("{name} {level}"),
-        _ => "clean".to_owned(),
-    };
     let metrics = &row.metrics;
     format!(
-        "{} {name}: mIoU {:.2} ({}/{} classes), pixels {:.2}, ref. metric {:.2} (not an mIoU)",
+        "{} {}: mIoU {:.2} ({}/{} classes), pixels {:.2}, ref. metric {:.2} (not an mIoU)",
         row.set,
+        row.condition,
         100.0 * metrics.miou,
         metrics.classes_present,
         metrics.classes_total,
@@ -235,14 +239,7 @@ fn text(rows: &[Row], protocol: &str) -> String {
     let mut lines: Vec<String> = rows.iter().map(line).collect();
     let mut sets: BTreeMap<&str, Scores> = BTreeMap::new();
     for row in rows {
-        let scores = sets.entry(&row.set).or_default();
-        match (&row.corruption, row.severity) {
-            (Some(name), Some(level)) => {
-                let levels = scores.corrupted.entry(name.clone()).or_default();
-                levels.insert(level, row.metrics.miou);
-            }
-            _ => scores.clean = Some(row.metrics.miou),
-        }
+        sets.entry(&row.set).or_default().add(&row.condition, row.metrics.miou);
     }
     for (set, scores) in sets {
         if let Some(summary) = robustness::summary(&scores) {

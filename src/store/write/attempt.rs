@@ -191,8 +191,8 @@ impl<'a> AttemptWriter<'a> {
         .bind(&score.set)
         .bind(&score.set_fingerprint)
         .bind(&score.suite)
-        .bind(&score.corruption)
-        .bind(score.severity);
+        .bind(score.condition.effect())
+        .bind(score.condition.severity());
         bind_metrics(query, &score.metrics)
             .bind(int(score.time_ms))
             .bind(at_ms)

@@ -5,10 +5,20 @@
 //! appends [`SweepLine`]s to its experiment's `journal.jsonl`. Rows of the index are keyed
 //! (run, kind, step), so a later attempt supersedes what it repeats.
 
+mod condition;
+mod metrics;
+mod protocol;
+mod score;
+
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
 use crate::id::{RunId, ScoreId};
+
+pub use condition::{Condition, HalfCondition};
+pub use metrics::Metrics;
+pub use protocol::{Mode, Protocol, Select, Tta};
+pub use score::{PlannedScore, ScoreEnded};
 
 /// Raised when a line's meaning changes; a reader refuses newer lines by name.
 pub const VERSION: u32 = 1;
@@ -128,55 +138,6 @@ pub struct TrainStep {
     pub images_per_s: f64,
 }
 
-/// Scores of one pass over an evaluation set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Metrics {
-    /// Mean IoU over the classes present in the ground truth, 0 to 1.
-    pub miou: f64,
-    pub classes_present: u32,
-    pub classes_total: u32,
-    /// IoU of each class; `None` where the class is absent from the ground truth.
-    pub iou_per_class: Vec<Option<f64>>,
-    /// Correct pixels over labelled pixels.
-    pub pixel_accuracy: f64,
-    /// Mean over present classes of per-class recall.
-    pub accuracy_mean: f64,
-    /// The reference project's own number (bitwise and/or of class ids); **not** an mIoU.
-    pub reference_metric: f64,
-    pub n_images: u64,
-    /// Labelled (not void) pixels.
-    pub n_pixels: u64,
-    /// IoU weighted by each class's share of the ground truth; `None` in journals older than it.
-    #[serde(default)]
-    pub iou_frequency_weighted: Option<f64>,
-    /// mmseg's mean, over the classes that the ground truth or the prediction has.
-    #[serde(default)]
-    pub miou_union: Option<f64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScoreEnded {
-    pub score: ScoreId,
-    /// sha256 of the adapter file that was scored.
-    pub checkpoint_sha256: String,
-    pub checkpoint_step: u64,
-    /// The protocol in one line: mode, input, label size, reference metric's batch.
-    pub protocol: String,
-    /// Dataset and split, e.g. `voc/val`.
-    pub set: String,
-    pub set_fingerprint: String,
-    /// Suite this was asked under, e.g. `imagenet-c-first8 v1`; `None` for clean.
-    pub suite: Option<String>,
-    /// Corruption name; `None` for clean.
-    pub corruption: Option<String>,
-    /// 1 to 5; `None` for clean.
-    pub severity: Option<u8>,
-    pub metrics: Metrics,
-    pub time_ms: u64,
-}
-
 /// How an attempt ended, in the worker's own words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -260,18 +221,6 @@ pub struct PlannedCell {
     pub labels: Vec<(String, String)>,
     pub run: RunId,
     pub scores: Vec<PlannedScore>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlannedScore {
-    pub score: ScoreId,
-    /// Dataset and split, e.g. `voc/val`.
-    pub set: String,
-    pub protocol: String,
-    /// `None` for clean.
-    pub corruption: Option<String>,
-    pub severity: Option<u8>,
 }
 
 /// Title of a grid cell, from its labels (axis, value): values that speak for themselves stand alone.
