@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::adapter::{self, About, EncoderInfo};
 use crate::corrupt::{Corruptor, Effect, Severity};
+use crate::data;
 use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::loader::{self, Budget, TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
 use crate::device::{self, Device};
-use crate::error::with_sources;
+use crate::error::{self, with_sources};
 use crate::eval::score::pass::{self, Protocol, Scored};
 use crate::eval::score::per_image;
 use crate::eval::score::reference_metric::VoidIs;
@@ -46,7 +47,7 @@ pub enum Error {
     #[error("cannot read `{path}`: {reason}; the run directory is damaged")]
     RunFile { path: PathBuf, reason: String },
     #[error("cannot open the dataset")]
-    Data(#[from] crate::data::Error),
+    Data(#[from] data::Error),
     #[error("cannot load weights")]
     Weights(#[from] weights::Error),
     #[error("training failed")]
@@ -70,7 +71,7 @@ pub enum Error {
 pub enum Exit {
     Done,
     Interrupted,
-    Failed(String),
+    Failed { message: String, class: FailureClass },
 }
 
 /// Trains and scores the run in `dir` as `order.<attempt>.json` asks; blocks while an earlier
@@ -78,14 +79,17 @@ pub enum Exit {
 pub fn run(dir: &RunDir, attempt: u32, stop: &Arc<AtomicBool>) -> Exit {
     let lock = match FileLock::acquire(&dir.lock()) {
         Ok(lock) => lock,
-        Err(error) => return Exit::Failed(format!("cannot lock the run: {error}")),
+        Err(error) => {
+            let class = FailureClass::of_environment(&error);
+            return Exit::Failed { message: format!("cannot lock the run: {error}"), class };
+        }
     };
     let result = work(dir, attempt, stop);
     drop(lock);
     match result {
         Ok(End::Finished) => Exit::Done,
         Ok(End::Interrupted) => Exit::Interrupted,
-        Err(error) => Exit::Failed(with_sources(&error)),
+        Err(error) => Exit::Failed { message: with_sources(&error), class: error.class() },
     }
 }
 
@@ -528,20 +532,22 @@ impl Sink for Journal {
 impl Error {
     /// What the coordinator may do about it.
     fn class(&self) -> FailureClass {
+        let data = error::chain(self).find_map(|cause| cause.downcast_ref::<data::Error>());
+        if let Some(data) = data {
+            return data.class();
+        }
         match self {
-            Self::Data(error)
-            | Self::Train(train::run::Error::Data(error))
-            | Self::Score(pass::Error::Data(error)) => error.class(),
             Self::RunFile { .. }
             | Self::Weights(_)
             | Self::Train(train::run::Error::Diverged { .. })
             | Self::Device(_)
             | Self::Unknown(_) => FailureClass::Input,
-            Self::Train(_)
+            Self::Data(_)
+            | Self::Train(_)
             | Self::Score(_)
             | Self::Adapter(_)
             | Self::Counts(_)
-            | Self::Journal(_) => FailureClass::Environment,
+            | Self::Journal(_) => FailureClass::of_environment(self),
         }
     }
 }
@@ -565,5 +571,45 @@ fn started(order: &Order) -> AttemptStarted {
         threads: order.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git: env!("BUILT_FROM_COMMIT").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io(code: i32) -> io::Error {
+        io::Error::from_raw_os_error(code)
+    }
+
+    fn check(error: impl Into<Error>, expect: FailureClass) {
+        let error = error.into();
+        assert_eq!(error.class(), expect, "{}", with_sources(&error));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_faults_wherever_it_is_met() {
+        let checkpoint = |source| checkpoint::Error::Write { path: "c".into(), source };
+        let counts = |source| per_image::Error::Write { path: "c".into(), source };
+        let named = |code: i32| io::Error::new(io(code).kind(), format!("{}: `c`", io(code)));
+        for (code, expect) in [(28, FailureClass::Disk), (5, FailureClass::Environment)] {
+            check(train::run::Error::from(checkpoint(io(code))), expect);
+            check(train::run::Error::from(checkpoint(named(code))), expect);
+            check(train::run::Error::Journal(named(code)), expect);
+            check(pass::Error::Progress(io(code)), expect);
+            check(counts(io(code)), expect);
+            check(io(code), expect);
+            check(data::Error::Io(io(code)), expect);
+            check(train::run::Error::from(data::Error::Io(named(code))), expect);
+        }
+    }
+
+    #[test]
+    fn damaged_data_is_the_input_wherever_it_is_met() {
+        let damaged = || data::Error::MissingMask { path: "m.png".into() };
+        check(damaged(), FailureClass::Input);
+        check(pass::Error::from(damaged()), FailureClass::Input);
+        check(train::run::Error::from(damaged()), FailureClass::Input);
+        check(train::run::Error::from(pass::Error::from(damaged())), FailureClass::Input);
     }
 }

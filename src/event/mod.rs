@@ -7,6 +7,7 @@
 
 mod condition;
 mod metrics;
+mod outcome;
 mod protocol;
 mod score;
 
@@ -17,6 +18,7 @@ use crate::id::{RunId, ScoreId};
 
 pub use condition::{Condition, HalfCondition};
 pub use metrics::Metrics;
+pub use outcome::{FailureClass, Outcome};
 pub use protocol::{Mode, Protocol, Select, Tta};
 pub use score::{PlannedScore, ScoreEnded};
 
@@ -136,31 +138,6 @@ pub struct TrainStep {
     /// Learning rate of the decoder.
     pub lr: f64,
     pub images_per_s: f64,
-}
-
-/// How an attempt ended, in the worker's own words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Outcome {
-    Done,
-    /// Stopped on request; state saved.
-    Interrupted,
-    Failed {
-        message: String,
-        class: FailureClass,
-    },
-}
-
-/// What a caller may do about a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureClass {
-    /// The data, weights or spec are wrong: trying again gives the same.
-    Input,
-    /// Disk full, device lost, out of memory: may pass.
-    Environment,
-    /// Our own bug.
-    Bug,
 }
 
 /// One line of an experiment's journal, written by the coordinator.

@@ -18,7 +18,7 @@ use super::retry::{self, Ending, Stopping, Verdict};
 use super::{Job, Slot};
 use crate::device::Device;
 use crate::error::with_sources;
-use crate::event::{Event as RunEvent, Line, Outcome, SweepEvent};
+use crate::event::{Event as RunEvent, FailureClass, Line, Outcome, SweepEvent};
 use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
 
@@ -289,7 +289,7 @@ impl<E: Executor, I: Index> State<'_, E, I> {
 
     fn give_up_unstarted(&mut self, run: &RunId, error: &attempt::Error) {
         let reason = with_sources(error);
-        let ending = Ending::Failed { reason: reason.clone(), may_pass: false };
+        let ending = Ending::Failed { reason: reason.clone(), class: FailureClass::Input };
         (self.tell)(&News::Ended { run, ending: &ending, verdict: Verdict::GiveUp });
         self.summary.failures.push(Failure { run: run.clone(), reason, log: None });
     }

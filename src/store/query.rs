@@ -224,11 +224,7 @@ pub(super) fn outcome(row: &SqliteRow) -> Result<Option<Outcome>> {
         Some(_) => {
             let message: Option<String> = row.try_get("error")?;
             let class: Option<String> = row.try_get("error_class")?;
-            let class = match class.as_deref() {
-                Some("input") => FailureClass::Input,
-                Some("bug") => FailureClass::Bug,
-                _ => FailureClass::Environment,
-            };
+            let class = class.as_deref().map_or(FailureClass::Environment, FailureClass::parse);
             Some(Outcome::Failed { message: message.unwrap_or_default(), class })
         }
     })

@@ -367,7 +367,7 @@ async fn writing_to_a_read_only_database_and_a_full_disk_are_named() {
     }
     let error = store.ingest_all().await.unwrap_err();
     assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
-    assert_eq!(error.class(), FailureClass::Environment);
+    assert_eq!(error.class(), FailureClass::Disk);
     store.close().await;
     let frozen = Store::open_read_only(&fake.results).await.unwrap();
     let run = RunDir::new(fake.results.runs().join(seed_run(&fake).as_str()));

@@ -6,7 +6,7 @@ use crate::event::{
     AttemptStarted, Event, Line, Metrics, ModelBuilt, Outcome, ScoreEnded, TrainStep,
 };
 use crate::id::RunId;
-use crate::store::write::{Result, int, json, name_of};
+use crate::store::write::{Result, int, json};
 
 /// Writes the lines of one attempt's journal.
 pub(in crate::store) struct AttemptWriter<'a> {
@@ -217,7 +217,7 @@ impl<'a> AttemptWriter<'a> {
         let (name, error, class) = match outcome {
             Outcome::Done => ("done", None, None),
             Outcome::Interrupted => ("interrupted", None, None),
-            Outcome::Failed { message, class } => ("failed", Some(message), Some(name_of(class))),
+            Outcome::Failed { message, class } => ("failed", Some(message), Some(class.name())),
         };
         sqlx::query(
             "UPDATE attempts SET ended_at_ms = ?, outcome = ?, error = ?, error_class = ? \
