@@ -103,7 +103,7 @@ pub fn run(
         .or_exit(Exit::Environment)?;
     let input_px = protocol.input_px.map(|px| px as usize);
     let mut network = file.build(encoder, input_px).map_err(with_exit)?.merged();
-    let corruptors = asked(spec, &machine.data_dirs)?;
+    let all_asked = asked(spec, &machine.data_dirs)?;
     let mut rows = Vec::new();
     for wanted in &spec.eval.sets {
         let (data, dataset) = match wanted {
@@ -114,8 +114,8 @@ pub fn run(
         };
         let split = Arc::new(dataset.split(wanted.split()).or_exit(Exit::Environment)?);
         let set = format!("{}/{}", dataset::name(data, &dataset.root), wanted.split());
-        for corruptor in &corruptors {
-            let row = score(&mut network, (&set, &split), corruptor, &protocol)?;
+        for asked in &all_asked {
+            let row = score(&mut network, (&set, &split), asked, &protocol)?;
             if !globals.quiet && !args.json {
                 printer::note(&line(&row));
             }
@@ -136,23 +136,26 @@ pub fn run(
 fn score(
     network: &mut Network,
     (set, split): (&str, &Arc<Split>),
-    (condition, corruptor): &(Condition, Option<Corruptor>),
+    asked: &Asked,
     protocol: &Protocol,
 ) -> anyhow::Result<Row> {
     let never = AtomicBool::new(false);
     let silent = &mut |_, _| Ok(());
-    let scored = pass::score(network, (split, corruptor.as_ref()), protocol, silent, &never)
+    let scored = pass::score(network, (split, asked.corruptor.as_ref()), protocol, silent, &never)
         .or_exit(Exit::SomeFailed)?;
     let metrics = scored.expect("nothing asks it to stop").metrics;
-    Ok(Row { set: set.to_owned(), condition: condition.clone(), metrics })
+    Ok(Row { set: set.to_owned(), condition: asked.condition.clone(), metrics })
 }
 
-/// Clean, then each corruption of the suite at each level, with what makes it.
-fn asked(
-    spec: &RunSpec,
-    data_dirs: &[PathBuf],
-) -> anyhow::Result<Vec<(Condition, Option<Corruptor>)>> {
-    let mut all = vec![(Condition::Clean, None)];
+/// A condition to score under, with what makes it of clean images.
+struct Asked {
+    condition: Condition,
+    corruptor: Option<Corruptor>,
+}
+
+/// Clean, then each corruption of the suite at each level.
+fn asked(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Asked>> {
+    let mut all = vec![Asked { condition: Condition::Clean, corruptor: None }];
     let Some(suite) = corrupt::suite::suite(&spec.eval.corruption.suite) else { return Ok(all) };
     let frost = if suite.contains(Corruption::Frost) {
         frost::find(data_dirs).or_exit(Exit::Environment)?
@@ -165,7 +168,7 @@ fn asked(
             let corruptor = Corruptor::new(effect, level, frost.as_deref());
             let corruptor = corruptor.or_exit(Exit::Environment)?;
             let condition = Condition::Corrupted { effect: effect.name(), severity: level.get() };
-            all.push((condition, Some(corruptor)));
+            all.push(Asked { condition, corruptor: Some(corruptor) });
         }
     }
     Ok(all)
