@@ -9,9 +9,12 @@
 //! Modules are listed in import order: each may use itself and those before it
 //! (`tests/layers.rs` holds this).
 //!
+//! - [`error`]: errors and their causes as text.
+//! - [`host`]: facts of this machine: its name, its CPU.
 //! - [`rng`]: random numbers keyed by (seed, purpose, indices).
 //! - [`fs`]: atomic writes, locks, claims, hashes, the layout of the results folder.
 //! - [`id`]: run and score ids from canonical JSON.
+//! - [`device`]: names of devices, which of them are there, and opening one.
 //! - [`event`]: the lines of the journals; the protocol between worker and coordinator.
 //! - [`data`]: images and masks: datasets, labels, splits, transforms, the loader.
 //! - [`corrupt`]: the corruption benchmark.
@@ -48,11 +51,14 @@ pub mod adapter;
 pub mod cli;
 pub mod corrupt;
 pub mod data;
+pub mod device;
+pub mod error;
 pub mod eval;
 pub mod event;
 pub mod experiment;
 pub mod fetch;
 pub mod fs;
+pub mod host;
 pub mod id;
 pub mod kernel;
 pub mod model;

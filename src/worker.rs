@@ -7,30 +7,32 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use burn::tensor::Device;
-
 use crate::adapter::{self, About, EncoderInfo};
 use crate::corrupt::{Corruptor, Effect, Severity};
+use crate::data;
 use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::loader::{self, Budget, TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
+use crate::device::{self, Device};
+use crate::error::{self, with_sources};
 use crate::eval::score::pass::{self, Protocol, Scored};
 use crate::eval::score::per_image;
 use crate::eval::score::reference_metric::VoidIs;
 use crate::eval::{self, Select};
 use crate::event::{
-    self, AttemptStarted, Event, FailureClass, Line, ModelBuilt, Outcome, ScoreEnded,
+    self, AttemptStarted, Condition, Event, FailureClass, Line, ModelBuilt, Outcome, ScoreEnded,
 };
 use crate::experiment::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
 use crate::fs::atomic::LineLog;
 use crate::fs::{FileLock, RunDir};
+use crate::host;
 use crate::id::ScoreId;
 use crate::model::backbone::{self, Backbone};
 use crate::model::network::Parts;
 use crate::model::vit::Encoder;
 use crate::model::{Network, Size, TuneConfig, init};
 use crate::train::checkpoint;
-use crate::train::run::{End, Job, Sink, Validate, with_sources};
+use crate::train::run::{End, Job, Sink, Validate};
 use crate::train::{self, Normalise, VoidLabel};
 use crate::weights;
 
@@ -45,7 +47,7 @@ pub enum Error {
     #[error("cannot read `{path}`: {reason}; the run directory is damaged")]
     RunFile { path: PathBuf, reason: String },
     #[error("cannot open the dataset")]
-    Data(#[from] crate::data::Error),
+    Data(#[from] data::Error),
     #[error("cannot load weights")]
     Weights(#[from] weights::Error),
     #[error("training failed")]
@@ -56,6 +58,8 @@ pub enum Error {
     Counts(#[from] per_image::Error),
     #[error("cannot use the trained adapter")]
     Adapter(#[from] checkpoint::Error),
+    #[error(transparent)]
+    Device(#[from] device::NotBuiltIn),
     #[error("cannot write the journal")]
     Journal(#[from] io::Error),
     #[error("{0}")]
@@ -67,7 +71,7 @@ pub enum Error {
 pub enum Exit {
     Done,
     Interrupted,
-    Failed(String),
+    Failed { message: String, class: FailureClass },
 }
 
 /// Trains and scores the run in `dir` as `order.<attempt>.json` asks; blocks while an earlier
@@ -75,14 +79,17 @@ pub enum Exit {
 pub fn run(dir: &RunDir, attempt: u32, stop: &Arc<AtomicBool>) -> Exit {
     let lock = match FileLock::acquire(&dir.lock()) {
         Ok(lock) => lock,
-        Err(error) => return Exit::Failed(format!("cannot lock the run: {error}")),
+        Err(error) => {
+            let class = FailureClass::of_environment(&error);
+            return Exit::Failed { message: format!("cannot lock the run: {error}"), class };
+        }
     };
     let result = work(dir, attempt, stop);
     drop(lock);
     match result {
         Ok(End::Finished) => Exit::Done,
         Ok(End::Interrupted) => Exit::Interrupted,
-        Err(error) => Exit::Failed(with_sources(&error)),
+        Err(error) => Exit::Failed { message: with_sources(&error), class: error.class() },
     }
 }
 
@@ -109,14 +116,21 @@ struct Work<'a> {
     order: &'a Order,
     dataset: Dataset,
     backbone: Backbone,
-    device: Device,
+    device: burn::tensor::Device,
 }
 
 impl<'a> Work<'a> {
     fn new(dir: &'a RunDir, file: &'a RunFile, order: &'a Order) -> Result<Self, Error> {
         let dataset = dataset::open_at(&file.spec.data, &order.facts.data_root)?;
         let backbone = backbone(&file.spec, &order.facts)?;
-        Ok(Self { dir, file, order, dataset, backbone, device: device(&order.device)? })
+        Ok(Self {
+            dir,
+            file,
+            order,
+            dataset,
+            backbone,
+            device: device::open(order.device.seen_alone())?,
+        })
     }
 
     fn spec(&self) -> &RunSpec {
@@ -254,18 +268,15 @@ impl<'a> Work<'a> {
     }
 
     fn corruptor(&self, request: &ScoreRequest) -> Result<Option<Corruptor>, Error> {
-        let Some(name) = &request.corruption else { return Ok(None) };
-        let severity = request.severity.and_then(Severity::new);
-        match Effect::parse(name).zip(severity) {
-            Some((effect, severity)) => {
-                let frost = self.order.facts.frost.as_deref();
-                Ok(Some(Corruptor::new(effect, severity, frost)?))
-            }
-            None => Err(Error::Unknown(format!(
-                "this binary has no corruption {name} at level {:?}",
-                request.severity
-            ))),
-        }
+        let Condition::Corrupted { effect, severity } = &request.condition else {
+            return Ok(None);
+        };
+        let known = Effect::parse(effect).zip(Severity::new(*severity));
+        let (effect, severity) = known.ok_or_else(|| {
+            Error::Unknown(format!("this binary has no corruption {effect} at level {severity}"))
+        })?;
+        let frost = self.order.facts.frost.as_deref();
+        Ok(Some(Corruptor::new(effect, severity, frost)?))
     }
 
     /// The split that a score is made on; a name that the facts do not have is one of the run's own
@@ -434,8 +445,7 @@ impl<'a> Work<'a> {
             set: request.set.clone(),
             set_fingerprint: request.set_fingerprint.clone(),
             suite: request.suite.clone(),
-            corruption: request.corruption.clone(),
-            severity: request.severity,
+            condition: request.condition.clone(),
             metrics,
             time_ms: started.elapsed().as_millis() as u64,
         }))?;
@@ -522,19 +532,22 @@ impl Sink for Journal {
 impl Error {
     /// What the coordinator may do about it.
     fn class(&self) -> FailureClass {
+        let data = error::chain(self).find_map(|cause| cause.downcast_ref::<data::Error>());
+        if let Some(data) = data {
+            return data.class();
+        }
         match self {
-            Self::Data(error)
-            | Self::Train(train::run::Error::Data(error))
-            | Self::Score(pass::Error::Data(error)) => error.class(),
             Self::RunFile { .. }
             | Self::Weights(_)
             | Self::Train(train::run::Error::Diverged { .. })
+            | Self::Device(_)
             | Self::Unknown(_) => FailureClass::Input,
-            Self::Train(_)
+            Self::Data(_)
+            | Self::Train(_)
             | Self::Score(_)
             | Self::Adapter(_)
             | Self::Counts(_)
-            | Self::Journal(_) => FailureClass::Environment,
+            | Self::Journal(_) => FailureClass::of_environment(self),
         }
     }
 }
@@ -545,36 +558,58 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T
     serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
 }
 
-/// `cpu`, or `cuda:N` where the coordinator has made device N the only visible one.
-fn device(name: &str) -> Result<Device, Error> {
-    if name == "cpu" {
-        return Ok(Device::flex());
-    }
-    #[cfg(feature = "cuda")]
-    if name.starts_with("cuda:") {
-        return Ok(Device::cuda(0usize));
-    }
-    Err(Error::Unknown(format!("this binary cannot use device {name}")))
-}
-
 fn started(order: &Order) -> AttemptStarted {
     AttemptStarted {
         attempt: order.attempt,
         pid: std::process::id(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        device: order.device.clone(),
-        device_name: if order.device == "cpu" { cpu_name() } else { order.device.clone() },
+        host: host::name(),
+        device: order.device,
+        device_name: match order.device {
+            Device::Cpu => host::cpu_model(),
+            Device::Cuda(_) => order.device.to_string(),
+        },
         threads: order.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git: env!("BUILT_FROM_COMMIT").to_owned(),
     }
 }
 
-/// Model of the CPU as Linux names it; empty elsewhere.
-fn cpu_name() -> String {
-    let Ok(text) = fs_err::read_to_string("/proc/cpuinfo") else { return String::new() };
-    text.lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned())
-        .unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io(code: i32) -> io::Error {
+        io::Error::from_raw_os_error(code)
+    }
+
+    fn check(error: impl Into<Error>, expect: FailureClass) {
+        let error = error.into();
+        assert_eq!(error.class(), expect, "{}", with_sources(&error));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_faults_wherever_it_is_met() {
+        let checkpoint = |source| checkpoint::Error::Write { path: "c".into(), source };
+        let counts = |source| per_image::Error::Write { path: "c".into(), source };
+        let named = |code: i32| io::Error::new(io(code).kind(), format!("{}: `c`", io(code)));
+        for (code, expect) in [(28, FailureClass::Disk), (5, FailureClass::Environment)] {
+            check(train::run::Error::from(checkpoint(io(code))), expect);
+            check(train::run::Error::from(checkpoint(named(code))), expect);
+            check(train::run::Error::Journal(named(code)), expect);
+            check(pass::Error::Progress(io(code)), expect);
+            check(counts(io(code)), expect);
+            check(io(code), expect);
+            check(data::Error::Io(io(code)), expect);
+            check(train::run::Error::from(data::Error::Io(named(code))), expect);
+        }
+    }
+
+    #[test]
+    fn damaged_data_is_the_input_wherever_it_is_met() {
+        let damaged = || data::Error::MissingMask { path: "m.png".into() };
+        check(damaged(), FailureClass::Input);
+        check(pass::Error::from(damaged()), FailureClass::Input);
+        check(train::run::Error::from(damaged()), FailureClass::Input);
+        check(train::run::Error::from(pass::Error::from(damaged())), FailureClass::Input);
+    }
 }

@@ -205,6 +205,20 @@ fn results_that_cannot_be_written_are_an_environment_fault() {
     bench.fails(3, &["results"]);
 }
 
+/// `/dev/full` is what a full disk is to a writer.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_cannot_write_its_journal_ends_with_the_code_of_the_disk() {
+    let bench = Bench::new();
+    check(&bench.sweep(&["run", "small.toml", "--set", "eval.corruption.suite=none"]), 0, &[]);
+    let run = fs_err::read_dir(bench.path("results/runs")).unwrap().next().unwrap().unwrap().path();
+    let events = run.join("events.1.jsonl");
+    fs_err::remove_file(&events).unwrap();
+    fs_err::os::unix::fs::symlink("/dev/full", &events).unwrap();
+    let output = bench.sweep(&["worker", run.to_str().unwrap(), "--attempt", "1"]);
+    check(&output, 3, &["events.1.jsonl", "No space left on device"]);
+}
+
 /// One sweep, then everything that is asked of a finished one.
 #[test]
 fn a_finished_sweep_is_reused_extended_and_rebuilt() {

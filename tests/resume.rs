@@ -100,7 +100,7 @@ impl Bench {
         let order = Order {
             version: 1,
             attempt,
-            device: "cpu".into(),
+            device: dino_sweep::device::Device::Cpu,
             threads: 2,
             checkpoint_every_s: 3600,
             // Of the first attempt none: no number depends on it.

@@ -15,8 +15,8 @@ use super::fault::{Exit, fault};
 use super::{Globals, printer};
 use crate::data::check::{Check, Report, labelled_splits};
 use crate::data::dataset::{self, EvalSet, KINDS};
+use crate::error::with_sources;
 use crate::experiment;
-use crate::train::run::with_sources;
 
 /// Raised when the meaning of a key of `--json` changes.
 const VERSION: u32 = 1;

@@ -1,32 +1,65 @@
-//! The one device of a verb that computes in its own process.
-
-use std::num::NonZeroU32;
+//! The one device of a verb that computes in its own process, and the look at this machine's GPUs.
 
 use burn::tensor::Device;
 
-use super::fault::{Exit, OrExit};
+use super::fault::{Exit, OrExit, fault};
 use super::printer;
-use crate::schedule;
-use crate::schedule::devices::{self, CudaSupport, Host, Request};
-use crate::schedule::gpu::{self, Gpus};
+use crate::device::nvml::{self, Environment, Gpus};
+use crate::device::{self, CudaSupport, Granted, Request};
 
-/// The device that `text` (`auto`, `cpu`, `cuda:N`) names: of several the first.
-pub fn open(text: &str) -> anyhow::Result<Device> {
-    let request: Request = text.parse().or_exit(Exit::Usage)?;
-    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-    let gpus =
-        if request.may_use_gpus() { gpu::discover(visible.as_deref()) } else { Gpus::default() };
-    let host = Host { cores: NonZeroU32::MIN, cuda: CudaSupport::here(), gpus: &gpus };
-    let chosen = devices::slots(&request, 1, 1, host).or_exit(Exit::Environment)?;
+/// The GPUs of this machine, if `request` may use them.
+pub fn gpus(request: &Request) -> Gpus {
+    if request.may_use_gpus() { look() } else { Gpus::default() }
+}
+
+/// The GPUs of this machine.
+pub fn look() -> Gpus {
+    nvml::discover(&Environment::here())
+}
+
+/// The device that `request` names: of several the first.
+pub fn open(request: &Request) -> anyhow::Result<Device> {
+    let gpus = gpus(request);
+    let chosen = device::choose(request, CudaSupport::here(), &gpus).or_exit(Exit::Environment)?;
     for note in &chosen.notes {
         printer::aside(&format_args!("note: {note}"));
     }
-    let slot = chosen.slots.first().expect("a request that is granted gives a slot");
-    Ok(match slot.device {
-        schedule::Device::Cpu => Device::flex(),
-        #[cfg(feature = "cuda")]
-        schedule::Device::Cuda { index, .. } => Device::cuda(index as usize),
-        #[cfg(not(feature = "cuda"))]
-        schedule::Device::Cuda { .. } => unreachable!("refused where CUDA is not built in"),
-    })
+    let granted = chosen.devices.first().expect("a request that is granted gives a device");
+    refuse_an_uncertain_place(granted, &gpus)?;
+    device::open(granted.device).or_exit(Exit::Environment)
+}
+
+/// CUDA finds the GPU by its place, here in this process: the wrong one might be in use by others.
+fn refuse_an_uncertain_place(granted: &Granted, gpus: &Gpus) -> anyhow::Result<()> {
+    match &granted.uuid {
+        Some(uuid) if !gpus.is_order_certain => Err(fault(
+            Exit::Environment,
+            format_args!(
+                "`{}` is {uuid} here, but CUDA may count this machine's GPUs in another order: \
+                 give the same command with {}={uuid} before it and `--device cuda:0`",
+                granted.device,
+                nvml::VISIBLE
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_whose_place_cuda_may_count_otherwise_is_not_opened() {
+        let check = |device: &str, uuid: Option<&str>, is_order_certain| {
+            let device = device.parse().unwrap();
+            let granted = Granted { device, uuid: uuid.map(str::to_owned) };
+            let gpus = Gpus { is_order_certain, ..Gpus::default() };
+            refuse_an_uncertain_place(&granted, &gpus).map_err(|error| error.to_string())
+        };
+        assert_eq!(check("cpu", None, false), Ok(()));
+        assert_eq!(check("cuda:1", Some("GPU-7"), true), Ok(()));
+        let error = check("cuda:1", Some("GPU-7"), false).unwrap_err();
+        assert!(error.contains("CUDA_VISIBLE_DEVICES=GPU-7"), "{error}");
+    }
 }

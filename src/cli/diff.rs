@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fault::{Exit, fault};
 use super::{index, printer};
 use crate::eval::score::per_image::{ImageCounts, Interval, paired_interval};
 use crate::eval::score::robustness::{self, Degradation, Scores};
-use crate::event::{FailureClass, ScoreEnded};
+use crate::event::{Condition, FailureClass, ScoreEnded};
 use crate::experiment::Machine;
 use crate::fs::ResultsDir;
 use crate::store::{RunDetails, Store};
@@ -33,12 +32,11 @@ const VERSION: u32 = 1;
 const SEED: u64 = 0;
 
 /// One score that both runs have: same set, protocol, corruption and level.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 struct Row {
     set: String,
     protocol: String,
-    corruption: Option<String>,
-    severity: Option<u8>,
+    condition: Condition,
     miou: f64,
     miou_reference: f64,
     /// Of the difference; `None` where the counts of the images are not there.
@@ -68,7 +66,7 @@ pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
             "version": VERSION,
             "run": run.run,
             "reference": reference.run,
-            "scores": rows,
+            "scores": rows.iter().map(as_json).collect::<Vec<_>>(),
             "degradation": degradation,
         });
         format!("{value:#}\n")
@@ -87,8 +85,8 @@ async fn details(store: &Store, prefix: &str) -> anyhow::Result<RunDetails> {
 
 fn rows((run, reference): (&RunDetails, &RunDetails), results: &ResultsDir) -> Vec<Row> {
     let key = |score: &ScoreEnded| {
-        let kind = (score.severity, score.corruption.clone());
-        (score.set.clone(), score.set_fingerprint.clone(), score.protocol.clone(), kind)
+        let condition = score.condition.clone();
+        (score.set.clone(), score.set_fingerprint.clone(), score.protocol.clone(), condition)
     };
     let others: BTreeMap<_, _> = reference.scores.iter().map(|score| (key(score), score)).collect();
     let counts = |run: &RunDetails, score: &ScoreEnded| {
@@ -103,8 +101,7 @@ fn rows((run, reference): (&RunDetails, &RunDetails), results: &ResultsDir) -> V
             Some(Row {
                 set: score.set.clone(),
                 protocol: score.protocol.clone(),
-                corruption: score.corruption.clone(),
-                severity: score.severity,
+                condition: score.condition.clone(),
                 miou: score.metrics.miou,
                 miou_reference: other.metrics.miou,
                 interval_95: both.and_then(|(a, b)| paired_interval(&a, &b, SEED)),
@@ -119,16 +116,22 @@ fn degradation(rows: &[Row]) -> Option<Degradation> {
     let mut ours = Scores::default();
     let mut theirs = Scores::default();
     for row in rows.iter().filter(|row| row.set == first.set && row.protocol == first.protocol) {
-        for (scores, miou) in [(&mut ours, row.miou), (&mut theirs, row.miou_reference)] {
-            match (&row.corruption, row.severity) {
-                (Some(name), Some(level)) => {
-                    scores.corrupted.entry(name.clone()).or_default().insert(level, miou);
-                }
-                _ => scores.clean = Some(miou),
-            }
-        }
+        ours.add(&row.condition, row.miou);
+        theirs.add(&row.condition, row.miou_reference);
     }
     robustness::degradation(&ours, &theirs)
+}
+
+fn as_json(row: &Row) -> Value {
+    json!({
+        "set": row.set,
+        "protocol": row.protocol,
+        "corruption": row.condition.effect(),
+        "severity": row.condition.severity(),
+        "miou": row.miou,
+        "miou_reference": row.miou_reference,
+        "interval_95": row.interval_95,
+    })
 }
 
 fn text(
@@ -148,16 +151,13 @@ fn text(
             lines.push(format!("{} ({})", row.set, row.protocol));
             heading = here;
         }
-        let name = match (&row.corruption, row.severity) {
-            (Some(name), Some(level)) => format!("{name} {level}"),
-            _ => "clean".to_owned(),
-        };
         let points = |x: f64| format!("{:+.2}", 100.0 * x);
         let interval = row.interval_95.map_or(String::new(), |interval| {
             format!(" [{}, {}]", points(interval.low), points(interval.high))
         });
         lines.push(format!(
-            "  {name:<20} {:>6.2} {:>6.2}  {}{interval}",
+            "  {:<20} {:>6.2} {:>6.2}  {}{interval}",
+            row.condition,
             100.0 * row.miou,
             100.0 * row.miou_reference,
             points(row.miou - row.miou_reference)

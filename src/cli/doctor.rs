@@ -6,11 +6,13 @@ use super::fault::Exit;
 use super::{printer, words};
 use crate::corrupt::frost;
 use crate::data::dataset;
+use crate::device::nvml::{Answer, Gpu, Gpus, Problem};
+use crate::device::{BUILD_LINE, CudaSupport, Device};
+use crate::error::with_sources;
 use crate::experiment::Machine;
-use crate::fs::{ResultsDir, write_atomic};
+use crate::fs::{ResultsDir, space, write_atomic};
+use crate::host;
 use crate::model::{WeightsConfig, backbone};
-use crate::schedule::devices::{BUILD_LINE, CudaSupport};
-use crate::schedule::gpu::{self, Gpus};
 use crate::store::Store;
 use crate::weights;
 
@@ -36,8 +38,7 @@ enum Level {
 
 pub fn run(machine: &Machine) -> anyhow::Result<Exit> {
     let results = ResultsDir::new(&machine.results);
-    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-    let mut findings = devices(&gpu::discover(visible.as_deref()), CudaSupport::here());
+    let mut findings = devices(&super::device::look(), CudaSupport::here());
     findings.push(threads());
     findings.extend(datasets(machine));
     findings.push(frost_textures(machine));
@@ -76,22 +77,39 @@ fn devices(gpus: &Gpus, cuda: CudaSupport) -> Vec<Finding> {
     if let Some(driver) = &gpus.driver {
         findings.push(found(Level::Good, format!("NVIDIA driver {driver}")));
     }
-    if let Some(problem) = &gpus.problem {
-        findings.push(found(Level::Note, format!("the NVIDIA driver does not answer: {problem}")));
-    }
-    for (index, gpu) in gpus.visible.iter().enumerate() {
-        let words = format!("cuda:{index} is {}, {}", gpu.name, words::size(gpu.memory_bytes));
-        findings.push(match &gpu.in_use {
-            None => found(Level::Good, format!("{words}, free")),
-            Some(use_) => found(Level::Note, format!("{words}, {use_}: `auto` skips it")),
-        });
-    }
+    findings.extend(gpus.problem.as_ref().map(|problem| match problem {
+        Problem::NoDriver(_) => found(Level::Note, problem.to_string()),
+        Problem::Silent(_) | Problem::NamesNone { .. } => {
+            found(Level::Bad, format!("{problem}: mend that, or use `--device cpu`"))
+        }
+    }));
+    let gpus = gpus.visible.iter().enumerate();
+    findings.extend(gpus.map(|(index, gpu)| gpu_finding(Device::Cuda(index as u32), gpu)));
     findings
 }
 
+fn gpu_finding(device: Device, gpu: &Gpu) -> Finding {
+    let found = |level, text: String| Finding { level, topic: "device", text };
+    match gpu {
+        Gpu::Answers(Answer { name, memory_bytes, in_use, .. }) => {
+            let memory = memory_bytes.map_or(String::new(), |n| format!(", {}", words::size(n)));
+            match in_use {
+                None => found(Level::Good, format!("{device} is {name}{memory}, free")),
+                Some(use_) => found(
+                    Level::Note,
+                    format!("{device} is {name}{memory}, {use_}: `auto` skips it"),
+                ),
+            }
+        }
+        Gpu::Silent { problem, .. } => {
+            found(Level::Note, format!("{device} cannot be asked ({problem}): `auto` skips it"))
+        }
+    }
+}
+
 fn threads() -> Finding {
-    let (level, text) = match std::thread::available_parallelism() {
-        Ok(n) => (Level::Good, words::count(n.get(), "thread")),
+    let (level, text) = match host::count_cores() {
+        Ok(n) => (Level::Good, words::count(n.get() as usize, "thread")),
         Err(error) => (Level::Note, format!("the number of cores is unknown ({error}): 1 is used")),
     };
     Finding { level, topic: "cpu", text }
@@ -114,7 +132,7 @@ fn datasets(machine: &Machine) -> Vec<Finding> {
                 let n_classes = dataset.n_classes();
                 found(Level::Good, format!("{name} in `{root}`, {n_classes} classes"))
             }
-            Err(error) => found(Level::Note, error.to_string()),
+            Err(error) => found(Level::Note, with_sources(&error)),
         })
         .collect();
     findings.push(match machine.data_dirs.first() {
@@ -132,7 +150,7 @@ fn frost_textures(machine: &Machine) -> Finding {
                         means as `frost*`";
             (Level::Note, text.to_owned())
         }
-        Err(error) => (Level::Note, error.to_string()),
+        Err(error) => (Level::Note, with_sources(&error)),
     };
     Finding { level, topic: "frost", text }
 }
@@ -183,13 +201,11 @@ fn writable(folder: &Path) -> Finding {
 
 fn free_space(folder: &Path) -> Finding {
     let found = |level, text| Finding { level, topic: "disk", text };
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let existing = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    match rustix::fs::statvfs(existing) {
-        Ok(stat) => {
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            let level = if free < FREE_BYTES_MIN { Level::Bad } else { Level::Good };
-            found(level, format!("{} free in `{}`", words::size(free), existing.display()))
+    match space::free(folder) {
+        Ok(free) => {
+            let level = if free.bytes < FREE_BYTES_MIN { Level::Bad } else { Level::Good };
+            let (size, folder) = (words::size(free.bytes), free.folder.display());
+            found(level, format!("{size} free in `{folder}`"))
         }
         Err(error) => found(Level::Note, format!("free space is unknown ({error})")),
     }
@@ -205,23 +221,22 @@ async fn database(results: &ResultsDir) -> Finding {
             store.close().await;
             found(Level::Good, format!("`{}` can be read", results.database().display()))
         }
-        Err(error) => found(Level::Bad, error.to_string()),
+        Err(error) => found(Level::Bad, with_sources(&error)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::gpu::Gpu;
 
     fn gpus(in_use: Option<&str>) -> Gpus {
-        let gpu = Gpu {
+        let gpu = Gpu::Answers(Answer {
             name: "H100".to_owned(),
             uuid: "GPU-1".to_owned(),
-            memory_bytes: 80 << 30,
+            memory_bytes: Some(80 << 30),
             in_use: in_use.map(str::to_owned),
-        };
-        Gpus { driver: Some("580.1".to_owned()), visible: vec![gpu], problem: None }
+        });
+        Gpus { driver: Some("580.1".to_owned()), visible: vec![gpu], ..Gpus::default() }
     }
 
     fn check(gpus: &Gpus, cuda: CudaSupport, expect: &[&str]) {
@@ -249,6 +264,20 @@ mod tests {
             "note  device    cuda:0 is H100, 80.0 GiB, in use by process 7: `auto` skips it";
         let findings = devices(&gpus(Some("in use by process 7")), CudaSupport::BuiltIn);
         assert_eq!(line(&findings[2]), expect);
+    }
+
+    #[test]
+    fn a_gpu_that_cannot_be_asked_is_noted_and_a_driver_that_does_not_answer_is_bad() {
+        let silent = Gpu::Silent { uuid: None, problem: "it is lost".to_owned() };
+        let gpus = Gpus { visible: vec![silent], ..Gpus::default() };
+        let findings = devices(&gpus, CudaSupport::BuiltIn);
+        let expect = "note  device    cuda:0 cannot be asked (it is lost): `auto` skips it";
+        assert_eq!(line(&findings[1]), expect);
+        let problem = Some(Problem::Silent("version mismatch".to_owned()));
+        let findings = devices(&Gpus { problem, ..Gpus::default() }, CudaSupport::BuiltIn);
+        let expect = "BAD   device    a GPU seems to be there, but the NVIDIA driver does not \
+                      answer (version mismatch): mend that, or use `--device cpu`";
+        assert_eq!(line(&findings[1]), expect);
     }
 
     #[test]

@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::fault::{Exit, OrExit, fault};
 use super::{Globals, eval_adapter, index, run};
+use crate::device;
 use crate::event::FailureClass;
 use crate::experiment::{RunFile, RunSpec};
 use crate::fs::{ResultsDir, write_atomic};
 use crate::id::RunId;
 use crate::resolve;
-use crate::schedule::devices::Request;
 
 /// Score a trained run further (other sets, corruptions, levels or protocols), or any adapter file,
 /// without training
@@ -40,9 +40,8 @@ pub struct Args {
     /// Set any other key of `eval`, e.g. `eval.tta.flip=true`; for an adapter also of `data`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// `auto`, `cpu`, `cuda:N`, or several separated by commas
-    #[arg(long, value_name = "DEVICE")]
-    pub device: Option<String>,
+    #[arg(long, value_name = "DEVICE", help = device::ALLOWED)]
+    pub device: Option<device::Request>,
     /// Workers at once on the CPU
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroU32>,
@@ -54,7 +53,7 @@ const NAME: &str = "eval";
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     if let Some(adapter) = &args.adapter.adapter {
         let sets = overrides(args, &["eval", "data"])?;
-        let device = args.device.as_deref();
+        let device = args.device.as_ref();
         return eval_adapter::run((&args.adapter, adapter), &sets, device, globals);
     }
     let prefix = args.run.as_deref().expect("clap requires a run without an adapter");
@@ -73,7 +72,6 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     if let Some(jobs) = args.jobs {
         experiment.schedule.jobs = jobs.get();
     }
-    let request: Request = experiment.schedule.devices.parse().or_exit(Exit::Usage)?;
     let _coordinator = run::coordinate(&results, &experiment.name)?;
     let cells = resolve::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
     if let Some(other) = cells.iter().find(|prepared| prepared.run != run) {
@@ -85,7 +83,6 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     run::carry_out(&run::Invocation {
         experiment,
-        request,
         results,
         cells,
         quiet: globals.quiet,

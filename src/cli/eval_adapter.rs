@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::adapter::with_exit;
 use super::fault::{Exit, OrExit, fault};
@@ -17,12 +16,14 @@ use crate::corrupt::frost::{self, Source};
 use crate::corrupt::{self, Corruption, Corruptor, Severity};
 use crate::data::dataset::{self, EvalSet};
 use crate::data::split::Split;
+use crate::device::Request;
 use crate::eval::score::pass::{self, Protocol};
 use crate::eval::score::reference_metric::VoidIs;
 use crate::eval::score::robustness::{self, Scores};
-use crate::event::Metrics;
+use crate::event::{Condition, Metrics};
 use crate::experiment::RunSpec;
 use crate::fs::{ResultsDir, write_atomic};
+use crate::host;
 use crate::model::Network;
 use crate::weights;
 
@@ -53,11 +54,10 @@ pub struct Args {
 }
 
 /// One score.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct Row {
     set: String,
-    corruption: Option<String>,
-    severity: Option<u8>,
+    condition: Condition,
     metrics: Metrics,
 }
 
@@ -65,7 +65,7 @@ struct Row {
 pub fn run(
     (args, adapter): (&Args, &PathBuf),
     sets: &[String],
-    device: Option<&str>,
+    device: Option<&Request>,
     globals: &Globals,
 ) -> anyhow::Result<Exit> {
     let machine = super::load_machine(globals)?;
@@ -103,7 +103,7 @@ pub fn run(
         .or_exit(Exit::Environment)?;
     let input_px = protocol.input_px.map(|px| px as usize);
     let mut network = file.build(encoder, input_px).map_err(with_exit)?.merged();
-    let corruptors = asked(spec, &machine.data_dirs)?;
+    let all_asked = asked(spec, &machine.data_dirs)?;
     let mut rows = Vec::new();
     for wanted in &spec.eval.sets {
         let (data, dataset) = match wanted {
@@ -114,8 +114,8 @@ pub fn run(
         };
         let split = Arc::new(dataset.split(wanted.split()).or_exit(Exit::Environment)?);
         let set = format!("{}/{}", dataset::name(data, &dataset.root), wanted.split());
-        for corruptor in &corruptors {
-            let row = score(&mut network, (&set, &split), corruptor.as_ref(), &protocol)?;
+        for asked in &all_asked {
+            let row = score(&mut network, (&set, &split), asked, &protocol)?;
             if !globals.quiet && !args.json {
                 printer::note(&line(&row));
             }
@@ -124,7 +124,8 @@ pub fn run(
     }
     let line = words_of(&protocol, &encoder_of.name);
     printer::data(&if args.json {
-        let value = json!({ "version": VERSION, "protocol": line, "scores": rows });
+        let scores: Vec<_> = rows.iter().map(as_json).collect();
+        let value = json!({ "version": VERSION, "protocol": line, "scores": scores });
         format!("{value:#}\n")
     } else {
         text(&rows, &line)
@@ -135,25 +136,26 @@ pub fn run(
 fn score(
     network: &mut Network,
     (set, split): (&str, &Arc<Split>),
-    corruptor: Option<&Named>,
+    asked: &Asked,
     protocol: &Protocol,
 ) -> anyhow::Result<Row> {
     let never = AtomicBool::new(false);
     let silent = &mut |_, _| Ok(());
-    let effect = corruptor.map(|(_, corruptor)| corruptor);
-    let scored = pass::score(network, (split, effect), protocol, silent, &never)
+    let scored = pass::score(network, (split, asked.corruptor.as_ref()), protocol, silent, &never)
         .or_exit(Exit::SomeFailed)?;
     let metrics = scored.expect("nothing asks it to stop").metrics;
-    let (corruption, severity) = corruptor.map(|(named, _)| named.clone()).unzip();
-    Ok(Row { set: set.to_owned(), corruption, severity, metrics })
+    Ok(Row { set: set.to_owned(), condition: asked.condition.clone(), metrics })
 }
 
-/// A corruption at a level, by name and ready to be applied.
-type Named = ((String, u8), Corruptor);
+/// A condition to score under, with what makes it of clean images.
+struct Asked {
+    condition: Condition,
+    corruptor: Option<Corruptor>,
+}
 
-/// Clean (`None`), then each corruption of the suite at each level.
-fn asked(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Option<Named>>> {
-    let mut all = vec![None];
+/// Clean, then each corruption of the suite at each level.
+fn asked(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Asked>> {
+    let mut all = vec![Asked { condition: Condition::Clean, corruptor: None }];
     let Some(suite) = corrupt::suite::suite(&spec.eval.corruption.suite) else { return Ok(all) };
     let frost = if suite.contains(Corruption::Frost) {
         frost::find(data_dirs).or_exit(Exit::Environment)?
@@ -165,7 +167,8 @@ fn asked(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Option<Nam
         for level in spec.eval.corruption.severities.iter().filter_map(|l| Severity::new(*l)) {
             let corruptor = Corruptor::new(effect, level, frost.as_deref());
             let corruptor = corruptor.or_exit(Exit::Environment)?;
-            all.push(Some(((effect.name(), level.get()), corruptor)));
+            let condition = Condition::Corrupted { effect: effect.name(), severity: level.get() };
+            all.push(Asked { condition, corruptor: Some(corruptor) });
         }
     }
     Ok(all)
@@ -197,7 +200,7 @@ fn protocol(
         std,
         reference_batch: if is_reference { REFERENCE_BATCH } else { spec.train.batch_size },
         reference_void: if is_reference && is_voc { VoidIs::Background } else { VoidIs::LeftOut },
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads: host::cores().get() as usize,
     }
 }
 
@@ -212,15 +215,21 @@ fn words_of(protocol: &Protocol, encoder: &str) -> String {
     format!("{encoder}, {mode} {height}x{width}{views}, {normalised}, label size")
 }
 
+fn as_json(row: &Row) -> Value {
+    json!({
+        "set": row.set,
+        "corruption": row.condition.effect(),
+        "severity": row.condition.severity(),
+        "metrics": row.metrics,
+    })
+}
+
 fn line(row: &Row) -> String {
-    let name = match (&row.corruption, row.severity) {
-        (Some(name), Some(level)) => format!("{name} {level}"),
-        _ => "clean".to_owned(),
-    };
     let metrics = &row.metrics;
     format!(
-        "{} {name}: mIoU {:.2} ({}/{} classes), pixels {:.2}, ref. metric {:.2} (not an mIoU)",
+        "{} {}: mIoU {:.2} ({}/{} classes), pixels {:.2}, ref. metric {:.2} (not an mIoU)",
         row.set,
+        row.condition,
         100.0 * metrics.miou,
         metrics.classes_present,
         metrics.classes_total,
@@ -233,14 +242,7 @@ fn text(rows: &[Row], protocol: &str) -> String {
     let mut lines: Vec<String> = rows.iter().map(line).collect();
     let mut sets: BTreeMap<&str, Scores> = BTreeMap::new();
     for row in rows {
-        let scores = sets.entry(&row.set).or_default();
-        match (&row.corruption, row.severity) {
-            (Some(name), Some(level)) => {
-                let levels = scores.corrupted.entry(name.clone()).or_default();
-                levels.insert(level, row.metrics.miou);
-            }
-            _ => scores.clean = Some(row.metrics.miou),
-        }
+        sets.entry(&row.set).or_default().add(&row.condition, row.metrics.miou);
     }
     for (set, scores) in sets {
         if let Some(summary) = robustness::summary(&scores) {

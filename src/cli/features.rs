@@ -9,8 +9,10 @@ use serde_json::json;
 use super::fault::{Exit, OrExit, fault};
 use super::{adapter, device, printer, words};
 use crate::adapter::{AdapterFile, Normalise};
+use crate::device::{self as devices, Request};
 use crate::eval::features::{self, Error, Images, Input, Model, Wanted};
 use crate::fs::hash::sha256_file;
+use crate::host;
 use crate::model::backbone::{self, Backbone};
 use crate::model::decoder;
 use crate::model::vit::FinalNorm;
@@ -48,9 +50,8 @@ pub struct Args {
     /// trained at, else 518 for patches of 14, 512 for patches of 16]
     #[arg(long, value_name = "N|H,W", value_parser = parse_px)]
     px: Option<[u32; 2]>,
-    /// `auto`, `cpu` or `cuda:N`
-    #[arg(long, default_value = "auto", value_name = "DEVICE")]
-    device: String,
+    #[arg(long, default_value_t = Request::Auto, value_name = "DEVICE", help = devices::ALLOWED)]
+    device: Request,
     /// Images of one forward pass; fewer take less memory
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch_size: u16,
@@ -135,7 +136,7 @@ fn wanted(args: &Args, backbone: &Backbone) -> anyhow::Result<Wanted> {
     layers.sort_unstable();
     layers.dedup();
     let norm = if args.no_norm { FinalNorm::LeftOut } else { FinalNorm::Applied };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = host::cores().get() as usize;
     Ok(Wanted { layers, norm, batch: usize::from(args.batch_size), threads })
 }
 

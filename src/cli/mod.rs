@@ -240,5 +240,6 @@ mod tests {
         assert_eq!(exit(&["sweep", "fly"]), Exit::Usage.into());
         assert_eq!(exit(&["sweep", "run"]), Exit::Usage.into());
         assert_eq!(exit(&["sweep", "run", "x.toml", "--jobs", "0"]), Exit::Usage.into());
+        assert_eq!(exit(&["sweep", "run", "x.toml", "--device", "gpu"]), Exit::Usage.into());
     }
 }

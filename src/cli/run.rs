@@ -12,19 +12,21 @@ use super::fault::{Exit, OrExit, fault};
 use super::progress::view::RunTitle;
 use super::progress::{Detail, Progress};
 use super::{Globals, now_ms, plan as plan_verb, printer, signals, table, words};
+use crate::device::nvml::Gpu;
+use crate::device::{self, CudaSupport};
 use crate::event;
 use crate::event::Line;
 use crate::experiment::{CacheLimits, Experiment};
 use crate::fs::{FileLock, ResultsDir, RunDir};
+use crate::host;
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun};
 use crate::report::{self, Columns};
 use crate::resolve::{self, Prepared};
 use crate::schedule::attempt::Terms;
 use crate::schedule::coordinator::{self, Coordinator};
-use crate::schedule::devices::{self, CudaSupport, Host, Request};
+use crate::schedule::devices::{self, Host};
 use crate::schedule::event_loop::{self, Index, Ports, Summary, Sweep};
-use crate::schedule::gpu::{self, Gpus};
 use crate::schedule::journal::{ExperimentJournal, Recorded};
 use crate::schedule::local::{LocalProcesses, this_program};
 use crate::schedule::{Job, Slot};
@@ -39,9 +41,8 @@ pub struct Args {
     /// Experiment file (TOML)
     #[arg(value_name = "EXPERIMENT")]
     pub experiment: PathBuf,
-    /// `auto`, `cpu`, `cuda:N`, or several separated by commas
-    #[arg(long, value_name = "DEVICE")]
-    pub device: Option<String>,
+    #[arg(long, value_name = "DEVICE", help = device::ALLOWED)]
+    pub device: Option<device::Request>,
     /// Workers at once on the CPU
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroU32>,
@@ -58,13 +59,11 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     if let Some(jobs) = args.jobs {
         experiment.schedule.jobs = jobs.get();
     }
-    let request: Request = experiment.schedule.devices.parse().or_exit(Exit::Usage)?;
     let results = ResultsDir::new(&machine.results);
     let _coordinator = coordinate(&results, &experiment.name)?;
     let cells = resolve::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
     carry_out(&Invocation {
         experiment,
-        request,
         results,
         cells,
         quiet: globals.quiet,
@@ -97,7 +96,6 @@ pub(super) enum Output {
 /// One experiment to carry out, everything looked up.
 pub(super) struct Invocation {
     pub(super) experiment: Experiment,
-    pub(super) request: Request,
     pub(super) results: ResultsDir,
     pub(super) cells: Vec<Prepared>,
     pub(super) quiet: bool,
@@ -226,22 +224,15 @@ impl Invocation {
     }
 
     async fn slots(&self, jobs: &[Job]) -> anyhow::Result<Vec<Slot>> {
-        let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-        let mut gpus = if self.request.may_use_gpus() {
-            gpu::discover(visible.as_deref())
-        } else {
-            Gpus::default()
-        };
-        if gpus.visible.iter().any(|gpu| gpu.in_use.is_some())
-            && wait_for_orphans(&self.results, jobs).await?
-        {
-            gpus = gpu::discover(visible.as_deref());
-        }
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let cores = NonZeroU32::new(cores as u32).unwrap_or(NonZeroU32::MIN);
-        let host = Host { cores, cuda: CudaSupport::here(), gpus: &gpus };
         let schedule = &self.experiment.schedule;
-        let chosen = devices::slots(&self.request, schedule.jobs, schedule.threads, host)
+        let request = &schedule.devices;
+        let mut gpus = super::device::gpus(request);
+        if gpus.visible.iter().any(Gpu::is_in_use) && wait_for_orphans(&self.results, jobs).await? {
+            gpus = super::device::gpus(request);
+        }
+        let cores = host::cores();
+        let host = Host { cores, cuda: CudaSupport::here(), gpus: &gpus };
+        let chosen = devices::slots(request, schedule.jobs, schedule.threads, host)
             .or_exit(Exit::Environment)?;
         for note in chosen.notes.iter().filter(|_| !self.quiet) {
             printer::note(&format_args!("note: {note}"));

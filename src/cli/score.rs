@@ -9,6 +9,7 @@ use super::fault::{Exit, OrExit};
 use super::{printer, words};
 use crate::eval::score::masks::{self, Error, Folders, Scored};
 use crate::eval::score::per_image;
+use crate::host;
 
 /// Score index masks that anyone's program wrote, by the code behind the tables
 #[derive(Debug, Clone, clap::Args)]
@@ -36,7 +37,7 @@ const VERSION: u32 = 1;
 const SEED: u64 = 0;
 
 pub fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = host::cores().get() as usize;
     let folders = Folders {
         pred: args.pred.clone(),
         truth: args.truth.clone(),

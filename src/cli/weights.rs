@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::fault::Exit;
 use super::{printer, words};
+use crate::error::with_sources;
 use crate::fs::hash::sha256_file;
 use crate::model::params::Params;
-use crate::train::run::with_sources;
 use crate::weights::{self, Inspection};
 
 /// Names shown of a list; the others are counted.

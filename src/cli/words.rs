@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::event::{Event, Line, Metrics, Outcome, ScoreEnded};
+use crate::event::{Event, Line, Metrics, Outcome};
 
 /// Of training, beyond which more is said of waiting for data; and the least of it that matters,
 /// as an epoch of a second waits for its first batch.
@@ -54,7 +54,8 @@ pub fn event(event: &Event) -> String {
             format!("scoring: {images_done}/{images_total} images")
         }
         Event::ScoreEnded(score) => {
-            format!("{}: {}, {}", condition(score), scores(&score.metrics), ms(score.time_ms))
+            let (set, condition, time) = (&score.set, &score.condition, ms(score.time_ms));
+            format!("{set} {condition}: {}, {time}", scores(&score.metrics))
         }
         Event::Warning { message } => format!("warning: {message}"),
         Event::AttemptEnded { outcome } => self::outcome(outcome),
@@ -79,15 +80,6 @@ pub fn waiting(wait_ms: u64, time_ms: u64) -> Option<String> {
 /// One journal line: time (UTC) and event.
 pub fn line(line: &Line) -> String {
     format!("{}  {}", time(line.at_ms), event(&line.event))
-}
-
-/// `voc/val fog 5`, or `voc/val clean`.
-fn condition(score: &ScoreEnded) -> String {
-    match (&score.corruption, score.severity) {
-        (Some(corruption), Some(severity)) => format!("{} {corruption} {severity}", score.set),
-        (Some(corruption), None) => format!("{} {corruption}", score.set),
-        (None, _) => format!("{} clean", score.set),
-    }
 }
 
 fn scores(metrics: &Metrics) -> String {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fault::Exit;
 use super::{printer, signals};
+use crate::event::FailureClass;
 use crate::fs::RunDir;
 use crate::worker;
 
@@ -30,10 +31,18 @@ pub fn run(args: &Args) -> Exit {
     match worker::run(&RunDir::new(&args.run_dir), args.attempt, &stop) {
         worker::Exit::Done => Exit::Done,
         worker::Exit::Interrupted => Exit::Interrupted,
-        worker::Exit::Failed(message) => {
+        worker::Exit::Failed { message, class } => {
             printer::note(&format_args!("error: {message}"));
-            Exit::SomeFailed
+            exit_of(class)
         }
+    }
+}
+
+/// Where the disk is full the journal may not say so: the exit does.
+fn exit_of(class: FailureClass) -> Exit {
+    match class {
+        FailureClass::Disk => Exit::Environment,
+        FailureClass::Input | FailureClass::Environment | FailureClass::Bug => Exit::SomeFailed,
     }
 }
 
@@ -70,4 +79,20 @@ fn stop_at_signals(stop: &Arc<AtomicBool>) {
             tracing::warn!("signals end this worker without saving: {error:#}");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::retry;
+
+    #[test]
+    fn the_exits_are_those_that_the_coordinator_knows() {
+        let code = |exit: Exit| i32::from(exit.code());
+        assert_eq!(code(exit_of(FailureClass::Disk)), retry::CODE_DISK);
+        assert_eq!(code(Exit::Interrupted), retry::CODE_INTERRUPTED);
+        for class in [FailureClass::Input, FailureClass::Environment, FailureClass::Bug] {
+            assert_eq!(code(exit_of(class)), 1);
+        }
+    }
 }

@@ -11,6 +11,7 @@ use super::image_io::{Storage, Stored, survey_rgb};
 use super::labels::{Labels, Unknown};
 use super::split::Split;
 use super::{Error, Mask, VOID};
+use crate::error::with_sources;
 
 /// Names of a first class that is the ground and no thing.
 const GROUND: [&str; 6] = ["background", "ground", "null", "none", "other", "unlabelled"];
@@ -161,7 +162,7 @@ impl Check {
                 },
                 split: name.clone(),
                 item: None,
-                message: told(&error),
+                message: with_sources(&error),
             }));
             let mut places = Vec::new();
             for (index, item) in split.items.iter().enumerate() {
@@ -315,19 +316,19 @@ fn look(split: &Split, index: usize) -> Pair {
             Some(image)
         }
         Err(error) => {
-            pair.findings.push((kind_of(&error, Side::Image), told(&error)));
+            pair.findings.push((kind_of(&error, Side::Image), with_sources(&error)));
             None
         }
     };
     let (mask, unknown) = match split.survey_mask(index) {
         Ok(found) => found,
         Err(error) => {
-            pair.findings.push((kind_of(&error, Side::Mask), told(&error)));
+            pair.findings.push((kind_of(&error, Side::Mask), with_sources(&error)));
             return pair;
         }
     };
     if let Some(Err(error)) = image.map(|image| item.check_sizes(&image, &mask)) {
-        pair.findings.push((Kind::SizeMismatch, told(&error)));
+        pair.findings.push((Kind::SizeMismatch, with_sources(&error)));
     }
     if !unknown.is_empty() {
         pair.findings.push((Kind::UnknownClass, unknown_classes(split, index, &unknown)));
@@ -414,18 +415,6 @@ fn kind_of(error: &Error, side: Side) -> Kind {
         (_, Side::Image) => Kind::UnreadableImage,
         (_, Side::Mask) => Kind::UnreadableMask,
     }
-}
-
-/// An error and what caused it, on one line.
-fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

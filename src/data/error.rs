@@ -180,7 +180,7 @@ impl Error {
         match self {
             // Text that is not UTF-8 is a fault of the file, all else of the machine.
             Self::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
-                FailureClass::Environment
+                FailureClass::of_environment(error)
             }
             _ => FailureClass::Input,
         }

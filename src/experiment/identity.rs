@@ -12,7 +12,8 @@ use super::check::{input_px, is_frozen, name_of};
 use super::{Facts, RunSpec, ScoreRequest, SetFacts, SuiteRef};
 use crate::corrupt::Effect;
 use crate::data::transform::{self, crop};
-use crate::eval::{EVAL_NUMERICS, Mode, Tta};
+use crate::eval::{EVAL_NUMERICS, Tta};
+use crate::event::{Condition, Protocol};
 use crate::id::{RunId, ScoreId};
 use crate::model::{self, DinoType, LoraConfig, TuneConfig, WeightsConfig};
 use crate::train::{self, Precision, TRAIN_NUMERICS};
@@ -181,27 +182,15 @@ fn since(fields: &mut Map<String, Value>, name: &str, value: Value, before: &Val
     }
 }
 
-/// How a score is made, in one line for tables.
-pub fn protocol_line(spec: &RunSpec, facts: &Facts) -> String {
-    let [height, width] = facts.input_px;
-    let mode = match spec.eval.mode {
-        Mode::Whole {} => format!("whole {height}x{width}"),
-        Mode::Slide { crop, stride, short_side } => {
-            format!("slide {crop}/{stride} at short side {}", short_side.unwrap_or(crop))
-        }
-    };
-    let Tta { flip, scales } = &spec.eval.tta;
-    let scales: Vec<_> = scales.iter().map(|scale| format!("x{scale}")).collect();
-    let tta = match (&scales[..], flip) {
-        ([one], false) if one == "x1" => String::new(),
-        (scales, true) => format!(", TTA {} and mirrored", scales.join(" ")),
-        (scales, false) => format!(", TTA {}", scales.join(" ")),
-    };
-    format!(
-        "{mode}{tta}, label size, {}, ref-metric batch {}",
-        name_of(spec.eval.select),
-        spec.train.batch_size
-    )
+/// How the scores of a run are made.
+pub fn protocol(spec: &RunSpec, facts: &Facts) -> Protocol {
+    Protocol {
+        mode: spec.eval.mode.resolved(),
+        tta: spec.eval.tta.clone(),
+        input_px: facts.input_px,
+        select: spec.eval.select,
+        reference_batch: spec.train.batch_size,
+    }
 }
 
 /// The scores that a run is asked for: for each set clean first, then each corruption of `suite`
@@ -215,25 +204,25 @@ pub fn score_requests(
     suite: Option<&SuiteRef>,
 ) -> Vec<ScoreRequest> {
     let suite = suite.filter(|_| spec.eval.corruption.suite != NO_SUITE);
-    let protocol = protocol_line(spec, facts);
+    let protocol = protocol(spec, facts).to_string();
     let mut requests = Vec::new();
     for SetFacts { set, name, fingerprint, .. } in &facts.sets {
-        let request = |corruption: Option<(&str, u8)>| ScoreRequest {
+        let request = |condition: Condition| ScoreRequest {
             select: spec.eval.select,
             mode: spec.eval.mode,
             tta: spec.eval.tta.clone(),
-            score: score_id(spec, facts, run, fingerprint, corruption),
+            score: score_id(spec, facts, run, fingerprint, &condition),
             split: set.split().to_owned(),
             set: name.clone(),
             set_fingerprint: fingerprint.clone(),
             protocol: protocol.clone(),
-            suite: corruption.and(suite).map(|suite| suite.label.clone()),
-            corruption: corruption.map(|(name, _)| name.to_owned()),
-            severity: corruption.map(|(_, severity)| severity),
+            suite: suite.filter(|_| !condition.is_clean()).map(|suite| suite.label.clone()),
+            condition,
         };
-        requests.push(request(None));
-        for name in suite.iter().flat_map(|suite| &suite.corruptions) {
-            requests.extend(severities(spec).into_iter().map(|level| request(Some((name, level)))));
+        requests.push(request(Condition::Clean));
+        for effect in suite.iter().flat_map(|suite| &suite.corruptions) {
+            let corrupted = |severity| Condition::Corrupted { effect: effect.clone(), severity };
+            requests.extend(severities(spec).into_iter().map(|level| request(corrupted(level))));
         }
     }
     requests
@@ -245,40 +234,32 @@ fn score_id(
     facts: &Facts,
     run: &RunId,
     set_fingerprint: &str,
-    corruption: Option<(&str, u8)>,
+    condition: &Condition,
 ) -> ScoreId {
-    let corruption = corruption.map_or(Value::Null, |(name, severity)| {
-        let mut fields = Map::new();
-        fields.insert("name".to_owned(), json!(name));
-        fields.insert("severity".to_owned(), json!(severity));
-        // Frost's pictures are as its textures are.
-        if let Some(texture) = Effect::parse(name).and_then(Effect::texture) {
-            fields.insert("texture".to_owned(), json!(texture));
-        }
-        fields.into()
-    });
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     put("run", json!(run));
     put("select", json!(spec.eval.select));
-    put("mode", mode_identity(spec.eval.mode));
+    put("mode", plain_json(&spec.eval.mode.resolved()));
     put("input_px", json!(facts.input_px));
     put("set", json!(set_fingerprint));
-    put("corruption", corruption);
+    put("corruption", condition_identity(condition));
     put("reference_metric_batch", json!(spec.train.batch_size));
     put("numerics", json!(EVAL_NUMERICS));
     since(&mut fields, "tta", plain_json(&spec.eval.tta), &plain_json(&Tta::default()));
     ScoreId::of(&fields.into())
 }
 
-/// The mode with all that it stands for said.
-fn mode_identity(mode: Mode) -> Value {
-    match mode {
-        Mode::Whole {} => plain_json(&mode),
-        Mode::Slide { crop, stride, short_side } => {
-            plain_json(&Mode::Slide { crop, stride, short_side: short_side.or(Some(crop)) })
-        }
+fn condition_identity(condition: &Condition) -> Value {
+    let Condition::Corrupted { effect, severity } = condition else { return Value::Null };
+    let mut fields = Map::new();
+    fields.insert("name".to_owned(), json!(effect));
+    fields.insert("severity".to_owned(), json!(severity));
+    // Frost's pictures are as its textures are.
+    if let Some(texture) = Effect::parse(effect).and_then(Effect::texture) {
+        fields.insert("texture".to_owned(), json!(texture));
     }
+    fields.into()
 }
 
 /// Severities that are asked for, each once; none without a suite.

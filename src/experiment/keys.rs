@@ -51,7 +51,7 @@ pub enum Type {
     /// The name of a file without its ending: no folder, no white space.
     Name,
     Path,
-    /// `auto`, `cpu`, `cuda:N`, or several separated by commas.
+    /// A [`crate::device::Request`].
     Devices,
     /// Not empty, nothing twice.
     List(&'static Type),

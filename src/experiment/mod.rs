@@ -7,20 +7,23 @@ pub mod check;
 pub mod identity;
 pub mod schedule;
 pub mod load;
+mod request;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::{RunId, ScoreId};
+use crate::device::Device;
+use crate::id::RunId;
 use crate::{data::dataset, eval, model, train};
 
 pub use check::{check, input_px};
 pub use grid::expand::CELLS_MAX;
 pub use grid::settings::recipe_rows;
-pub use identity::{protocol_line, run_id, run_identity, score_requests};
+pub use identity::{protocol, run_id, run_identity, score_requests};
 pub use load::{Layers, load as load_experiment, load_data, load_machine, machine_file};
+pub use request::ScoreRequest;
 pub use text::problem::{Problem, nearest};
 
 /// Version of [`RunFile`] and [`Order`].
@@ -150,8 +153,7 @@ pub struct RunFile {
 pub struct Order {
     pub version: u32,
     pub attempt: u32,
-    /// `cpu` or `cuda:N`.
-    pub device: String,
+    pub device: Device,
     /// CPU threads of the worker.
     pub threads: u32,
     pub checkpoint_every_s: u32,
@@ -168,30 +170,6 @@ pub struct Order {
 pub struct CacheLimits {
     pub memory_mb: u64,
     pub disk_mb: u64,
-}
-
-/// One score to make.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScoreRequest {
-    pub score: ScoreId,
-    /// Split name, e.g. `val`.
-    pub split: String,
-    /// Dataset and split, e.g. `voc/val`.
-    pub set: String,
-    pub set_fingerprint: String,
-    pub protocol: String,
-    /// Absent in orders older than the modes.
-    #[serde(default = "eval::Mode::before")]
-    pub mode: eval::Mode,
-    #[serde(default)]
-    pub tta: eval::Tta,
-    /// Which of the run's checkpoints is scored.
-    pub select: eval::Select,
-    pub suite: Option<String>,
-    /// `None` for clean.
-    pub corruption: Option<String>,
-    pub severity: Option<u8>,
 }
 
 /// A corruption suite, as far as scores need it.

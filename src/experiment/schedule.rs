@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::Request;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// `auto`, `cpu`, `cuda:N`, or several separated by commas.
-    pub devices: String,
+    pub devices: Request,
     /// Workers at once on the CPU.
     pub jobs: u32,
     /// Threads of a CPU worker; 0: all cores divided by `jobs`.
@@ -24,7 +25,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            devices: "auto".to_owned(),
+            devices: Request::Auto,
             jobs: 1,
             threads: 0,
             retries: 1,

@@ -1,12 +1,33 @@
 //! Free space of a disk.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Bytes that may still be written where `path` lies; `path` need not be there yet.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
+/// What may still be written to the disk of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Free {
+    pub bytes: u64,
+    /// The path, or the nearest folder above it that is there.
+    pub folder: PathBuf,
+}
+
+/// The free space where `path` lies; `path` need not be there yet.
+pub fn free(path: &Path) -> io::Result<Free> {
     let absolute = std::path::absolute(path)?;
     let existing = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let stat = rustix::fs::statvfs(existing)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    Ok(Free { bytes: stat.f_bavail.saturating_mul(stat.f_frsize), folder: existing.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_to_come_has_the_space_of_the_one_that_is_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let found = free(&temp.path().join("a/b")).unwrap();
+        assert_eq!(found.folder, temp.path());
+        assert!(found.bytes > 0);
+    }
 }

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::corrupt::frost::Source;
 use crate::corrupt::{self, Effect};
+use crate::event::{Condition, Mode, Protocol};
 use crate::experiment::RunSpec;
 use crate::id::RunId;
-use crate::store::fake::{PROTOCOL, SUITE, metrics, score_id, spec_with};
+use crate::store::fake::{PROTOCOL, SUITE, condition, metrics, protocol, score_id, spec_with};
 use crate::store::{CellRow, CellScore, CellState, ExperimentRows, MadeScore, RunFacts};
 
 /// mIoU of the clean set and of the suite's first corruptions.
@@ -24,8 +25,8 @@ fn cell(labels: &[(&str, &str)], spec: &RunSpec, scores: Scores<'_>) -> CellRow 
             score: score_id(&run, corruption),
             set: "shapes/val".into(),
             protocol: PROTOCOL.into(),
-            corruption: corruption.map(str::to_owned),
-            severity: corruption.map(|_| 5),
+            protocol_parts: None,
+            condition: condition(corruption),
         },
         made: scores.get(i).map(|&miou| MadeScore {
             metrics: metrics(miou),
@@ -249,12 +250,60 @@ fn inputs_of_other_sizes_are_one_protocol() {
     assert_eq!(column(&table, "model"), ["ViT-tiny/14", "ViT-tiny/16"]);
 }
 
+/// The scores of `cell` as plans have them now.
+fn with_parts(cell: &mut CellRow, protocol: &Protocol) {
+    for score in &mut cell.scores {
+        score.planned.protocol = protocol.to_string();
+        score.planned.protocol_parts = Some(protocol.clone());
+    }
+}
+
+#[test]
+fn inputs_of_other_sizes_are_one_typed_protocol_even_before_anything_has_started() {
+    let mut cells = Vec::new();
+    for (dino_type, px) in [("dinov2", 56), ("dinov3", 64)] {
+        let mut cell = cell(&[("dino_type", dino_type)], &spec_with(&json!({})), &[]);
+        cell.run = RunId::of(&json!(dino_type));
+        cell.facts = None;
+        with_parts(&mut cell, &Protocol { input_px: [px; 2], ..protocol() });
+        cells.push(cell);
+    }
+    let table = Table::new(&experiment(&["dino_type"], cells));
+    assert!(!heads(&table).contains(&"protocol"));
+    assert!(
+        table.caption[2]
+            .starts_with("Protocol: whole input, label size, last, ref-metric batch 4;"),
+        "{:?}",
+        table.caption
+    );
+}
+
+#[test]
+fn typed_protocols_are_never_mixed() {
+    let mut a = cell(&[("size", "tiny")], &spec_with(&json!({})), &[0.5, 0.5, 0.5, 0.5]);
+    let mut b = a.clone();
+    with_parts(&mut a, &protocol());
+    // The size of the input stands in it by chance.
+    let mode = Mode::Slide { crop: 56, stride: 56, short_side: Some(56) };
+    with_parts(&mut b, &Protocol { mode, ..protocol() });
+    a.scores.extend(b.scores);
+    let table = Table::new(&experiment(&["size"], vec![a]));
+    let rest = "label size, last, ref-metric batch 4";
+    assert_eq!(
+        column(&table, "protocol"),
+        [format!("whole input, {rest}"), format!("slide 56/56 at short side 56, {rest}")]
+    );
+}
+
 #[test]
 fn levels_have_a_column_each_and_the_drop_is_to_the_worst() {
     let mut row = cell(&[("size", "tiny")], &spec_with(&json!({})), &[0.75, 0.5, 0.5, 0.5]);
     let mut mild = row.scores[1..].to_vec();
     for score in &mut mild {
-        score.planned.severity = Some(2);
+        let Condition::Corrupted { severity, .. } = &mut score.planned.condition else {
+            panic!("{score:?}")
+        };
+        *severity = 2;
         score.made.as_mut().unwrap().metrics.miou = 0.625;
     }
     row.scores.extend(mild);
@@ -273,7 +322,7 @@ fn suite_table(name: &str, source: Source) -> Table {
     row.scores.truncate(1);
     for (i, name) in names.iter().enumerate() {
         let mut score = corrupted.clone();
-        score.planned.corruption = Some(name.clone());
+        score.planned.condition = condition(Some(name));
         score.made.as_mut().unwrap().metrics.miou = 0.5 - 0.01 * i as f64;
         row.scores.push(score);
     }

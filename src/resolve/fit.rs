@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Complaint, Missing, Prepared, complain, has_work};
+use crate::error::with_sources;
 use crate::event;
 use crate::id::RunId;
 use crate::model::Size;
 use crate::model::backbone::{self, Backbone};
 use crate::plan::PlannedRun;
-use crate::train::run::with_sources;
 use crate::weights;
 
 /// Holds the headers of the weight files against the models of the runs that have something to do,

@@ -11,8 +11,9 @@ use serde_json::Value;
 use crate::corrupt::frost::{self, Source};
 use crate::corrupt::{self, Corruption, Effect};
 use crate::data::dataset::{self, Dataset, EvalSet};
+use crate::error::with_sources;
 use crate::event;
-use crate::event::{Planned, PlannedCell, PlannedScore};
+use crate::event::{Planned, PlannedCell, PlannedScore, Protocol};
 use crate::experiment::{
     self, Cell, Experiment, Facts, Machine, RunFile, RunSpec, ScoreRequest, SetFacts, SuiteRef,
     WeightsFile,
@@ -22,7 +23,6 @@ use crate::id::RunId;
 use crate::model::{self, Size, TuneConfig, WeightsConfig, backbone, decoder};
 use crate::plan::{self, Wanted};
 use crate::schedule::Job;
-use crate::train::run::with_sources;
 use crate::weights;
 
 pub use fit::check_weights;
@@ -274,25 +274,27 @@ pub fn planned(experiment: &Experiment, cells: &[Prepared]) -> Planned {
         axes: experiment.axes.clone(),
         suite: suite.as_ref().map(|suite| suite.label.clone()),
         suite_corruptions: suite.map(|suite| suite.corruptions).unwrap_or_default(),
-        cells: cells
-            .iter()
-            .map(|prepared| PlannedCell {
-                index: prepared.cell.index,
-                labels: prepared.cell.labels.clone(),
-                run: prepared.run.clone(),
-                scores: prepared.requests.iter().map(planned_score).collect(),
-            })
-            .collect(),
+        cells: cells.iter().map(planned_cell).collect(),
     }
 }
 
-fn planned_score(request: &ScoreRequest) -> PlannedScore {
+fn planned_cell(prepared: &Prepared) -> PlannedCell {
+    let protocol = experiment::protocol(&prepared.cell.spec, &prepared.facts);
+    PlannedCell {
+        index: prepared.cell.index,
+        labels: prepared.cell.labels.clone(),
+        run: prepared.run.clone(),
+        scores: prepared.requests.iter().map(|one| planned_score(one, &protocol)).collect(),
+    }
+}
+
+fn planned_score(request: &ScoreRequest, protocol: &Protocol) -> PlannedScore {
     PlannedScore {
+        protocol_parts: Some(protocol.clone()),
         score: request.score.clone(),
         set: request.set.clone(),
         protocol: request.protocol.clone(),
-        corruption: request.corruption.clone(),
-        severity: request.severity,
+        condition: request.condition.clone(),
     }
 }
 

@@ -54,6 +54,9 @@ fn cells_get_facts_ids_and_score_requests() {
     assert_eq!(planned.suite.as_deref(), Some("imagenet-c-15 v1"));
     assert_eq!(planned.suite_corruptions.len(), 15);
     assert_eq!(planned.cells[1].scores.len(), 16);
+    let score = &planned.cells[1].scores[0];
+    let parts = score.protocol_parts.as_ref().unwrap();
+    assert_eq!((parts.input_px, &parts.to_string()), ([28, 28], &score.protocol));
 }
 
 #[test]
@@ -62,7 +65,7 @@ fn frost_is_procedural_without_its_textures_and_damaged_ones_are_named() {
     let cells = prepare_in(temp.path(), vec![spec()]).unwrap();
     assert_eq!(cells[0].facts.frost, None);
     let has = |cells: &[Prepared], name: &str| {
-        cells[0].requests.iter().any(|request| request.corruption.as_deref() == Some(name))
+        cells[0].requests.iter().any(|request| request.condition.effect() == Some(name))
     };
     assert!(has(&cells, "frost*") && !has(&cells, "frost"));
     crate::fs::write_atomic(&temp.path().join("data/frost/frost4.jpg"), b"ice").unwrap();

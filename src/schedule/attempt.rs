@@ -37,7 +37,7 @@ pub fn prepare(dir: &RunDir, job: &Job, slot: &Slot, terms: Terms) -> Result<u32
     let order = Order {
         version: experiment::VERSION,
         attempt,
-        device: slot.device.to_string(),
+        device: slot.device,
         threads: slot.threads.get(),
         checkpoint_every_s: terms.checkpoint_every_s,
         cache: terms.cache,
@@ -86,6 +86,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
     use crate::schedule::fake;
 
     fn written(dir: &RunDir, attempt: u32) -> Order {
@@ -103,7 +104,7 @@ mod tests {
         write_atomic(&dir.root().join("events.x.jsonl"), b"").unwrap();
         assert_eq!(prepare(&dir, &job, &fake::cpu(), Terms::default()).unwrap(), 12);
         let order = written(&dir, 12);
-        assert_eq!((order.attempt, order.device.as_str(), order.threads), (12, "cpu", 1));
+        assert_eq!((order.attempt, order.device, order.threads), (12, Device::Cpu, 1));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::fs::{FileLock, ResultsDir, write_atomic};
+use crate::host;
 
 /// Raised when [`Holder`] changes its meaning.
 pub const VERSION: u32 = 1;
@@ -64,7 +65,7 @@ impl Coordinator {
         let mut holder = Holder {
             version: VERSION,
             pid: std::process::id(),
-            host: host(),
+            host: host::name(),
             experiment: experiment.to_owned(),
             started_at_ms: clock(),
             heartbeat_at_ms: clock(),
@@ -127,11 +128,6 @@ pub fn describe(holder: Option<&Holder>, now_ms: u64) -> String {
     let age_s = now_ms.saturating_sub(holder.heartbeat_at_ms) / 1000;
     let Holder { pid, host, experiment, .. } = holder;
     format!("pid {pid} on {host}, experiment `{experiment}`, heartbeat {age_s} s ago")
-}
-
-/// The name of this machine.
-pub fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn write(results: &ResultsDir, holder: &Holder) -> io::Result<()> {

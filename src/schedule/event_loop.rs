@@ -15,8 +15,10 @@ use super::executor::{Executor, Exited, Launch};
 use super::journal::ExperimentJournal;
 use super::queue::{Queue, Slots, Start, next_start};
 use super::retry::{self, Ending, Stopping, Verdict};
-use super::{Device, Job, Slot};
-use crate::event::{Event as RunEvent, Line, Outcome, SweepEvent};
+use super::{Job, Slot};
+use crate::device::Device;
+use crate::error::with_sources;
+use crate::event::{Event as RunEvent, FailureClass, Line, Outcome, SweepEvent};
 use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
 
@@ -65,7 +67,7 @@ pub enum News<'a> {
     Started {
         run: &'a RunId,
         attempt: u32,
-        device: &'a Device,
+        device: Device,
     },
     /// An earlier coordinator's worker still holds the run.
     Waiting {
@@ -274,12 +276,8 @@ impl<E: Executor, I: Index> State<'_, E, I> {
             }
         };
         let blocked = FileLock::try_acquire(&dir.lock()).map_err(run_dir_error)?.is_none();
-        self.record(SweepEvent::AttemptStarted {
-            run: run.clone(),
-            attempt,
-            device: slot.device.to_string(),
-        })?;
-        (self.tell)(&News::Started { run: &run, attempt, device: &slot.device });
+        self.record(SweepEvent::AttemptStarted { run: run.clone(), attempt, device: slot.device })?;
+        (self.tell)(&News::Started { run: &run, attempt, device: slot.device });
         let launch = Launch { run: run.clone(), attempt, dir, slot };
         self.executor.spawn(&launch).map_err(Error::Spawn)?;
         *self.attempts.entry(run.clone()).or_default() += 1;
@@ -290,11 +288,8 @@ impl<E: Executor, I: Index> State<'_, E, I> {
     }
 
     fn give_up_unstarted(&mut self, run: &RunId, error: &attempt::Error) {
-        let reason = match std::error::Error::source(error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
-        let ending = Ending::Failed { reason: reason.clone(), may_pass: false };
+        let reason = with_sources(error);
+        let ending = Ending::Failed { reason: reason.clone(), class: FailureClass::Input };
         (self.tell)(&News::Ended { run, ending: &ending, verdict: Verdict::GiveUp });
         self.summary.failures.push(Failure { run: run.clone(), reason, log: None });
     }

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 
 use super::event_loop::Index;
 use super::executor::{Executor, Exited, Launch, WorkerExit};
-use super::{Device, Job, Slot};
+use super::{Job, Slot};
+use crate::device::Device;
 use crate::event::{self, AttemptStarted, Event, Line, Outcome};
 use crate::experiment::{self, Facts, RunFile, RunSpec};
 use crate::fs::RunDir;
@@ -23,7 +24,7 @@ pub(crate) fn id(n: u8) -> RunId {
 }
 
 pub(crate) fn cpu() -> Slot {
-    Slot { device: Device::Cpu, threads: NonZeroU32::MIN }
+    Slot { device: Device::Cpu, visible: None, threads: NonZeroU32::MIN }
 }
 
 pub(crate) fn job(n: u8) -> Job {
@@ -148,7 +149,7 @@ fn started(launch: &Launch) -> AttemptStarted {
         attempt: launch.attempt,
         pid: 1,
         host: "h".to_owned(),
-        device: launch.slot.device.to_string(),
+        device: launch.slot.device,
         device_name: "X".to_owned(),
         threads: 1,
         version: "0".to_owned(),

@@ -12,8 +12,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 
-use super::Device;
 use super::executor::{Executor, Exited, Launch, WorkerExit};
+use crate::device::nvml;
 use crate::id::RunId;
 
 /// Starts `<program> worker <run dir> --attempt N`, each in its own process group, with a pipe on
@@ -124,12 +124,11 @@ fn command(program: &Path, launch: &Launch) -> io::Result<Command> {
 }
 
 fn environment(launch: &Launch) -> Vec<(&'static str, OsString)> {
-    let visible = match &launch.slot.device {
-        Device::Cpu => String::new(),
-        Device::Cuda { visible, .. } => visible.clone(),
-    };
+    let visible = launch.slot.visible.clone().unwrap_or_default();
     vec![
-        ("CUDA_VISIBLE_DEVICES", visible.into()),
+        (nvml::VISIBLE, visible.into()),
+        // The worker counts GPUs as we do, whatever it may count.
+        (nvml::ORDER, nvml::ORDER_PCI.into()),
         ("RAYON_NUM_THREADS", launch.slot.threads.to_string().into()),
         ("RUST_BACKTRACE", std::env::var_os("RUST_BACKTRACE").unwrap_or_else(|| "1".into())),
     ]
@@ -146,7 +145,9 @@ fn open_log(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
     use crate::fs::RunDir;
+    use crate::schedule::Slot;
     use crate::schedule::fake;
 
     /// A worker that is a shell script instead of `sweep`.
@@ -178,6 +179,21 @@ mod tests {
         assert_eq!(exited.exit, WorkerExit::Code(7));
         assert_eq!((exited.run, exited.attempt), (fake::id(1), 3));
         assert_eq!(log, "worker --attempt 3 1\noops\n");
+    }
+
+    #[test]
+    fn a_worker_sees_its_gpu_alone_and_none_on_the_cpu() {
+        let check = |slot, expect: &str| {
+            let dir = RunDir::new("run");
+            let environment = environment(&Launch { run: fake::id(1), attempt: 1, dir, slot });
+            let value =
+                |name| environment.iter().find(|(other, _)| *other == name).unwrap().1.clone();
+            assert_eq!(value("CUDA_VISIBLE_DEVICES"), expect);
+            assert_eq!(value("CUDA_DEVICE_ORDER"), "PCI_BUS_ID");
+        };
+        check(fake::cpu(), "");
+        let visible = Some("GPU-7".to_owned());
+        check(Slot { device: Device::Cuda(3), visible, ..fake::cpu() }, "GPU-7");
     }
 
     #[tokio::test]

@@ -11,15 +11,14 @@ pub mod event_loop;
 pub mod executor;
 #[cfg(test)]
 pub(crate) mod fake;
-pub mod gpu;
 pub mod journal;
 pub mod local;
 pub mod queue;
 pub mod retry;
 
-use std::fmt;
 use std::num::NonZeroU32;
 
+use crate::device::Device;
 use crate::experiment::{Facts, RunFile, ScoreRequest};
 
 pub use crate::experiment::schedule::Config;
@@ -28,19 +27,10 @@ pub use crate::experiment::schedule::Config;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
     pub device: Device,
+    /// What the worker's `CUDA_VISIBLE_DEVICES` is set to: the GPU's UUID. `None` hides all GPUs.
+    pub visible: Option<String>,
     /// CPU threads of the worker.
     pub threads: NonZeroU32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Device {
-    Cpu,
-    Cuda {
-        /// Place among the GPUs that this process may see, from 0.
-        index: u32,
-        /// What the worker's `CUDA_VISIBLE_DEVICES` is set to: the GPU's UUID.
-        visible: String,
-    },
 }
 
 /// One run to be worked on: what goes into its directory.
@@ -50,13 +40,4 @@ pub struct Job {
     pub facts: Facts,
     /// Every score asked of the run, by all cells that share it.
     pub scores: Vec<ScoreRequest>,
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda { index, .. } => write!(f, "cuda:{index}"),
-        }
-    }
 }

@@ -89,14 +89,14 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::schedule::Device;
+    use crate::device::Device;
 
     fn id(n: u8) -> RunId {
         RunId::parse(&format!("{n:016x}")).unwrap()
     }
 
     fn slots(occupants: &[Option<u8>]) -> Slots {
-        let cpu = Slot { device: Device::Cpu, threads: NonZeroU32::MIN };
+        let cpu = Slot { device: Device::Cpu, visible: None, threads: NonZeroU32::MIN };
         let mut slots = Slots::new(occupants.iter().map(|_| cpu.clone()));
         for (slot_idx, run) in occupants.iter().enumerate() {
             if let Some(run) = run {

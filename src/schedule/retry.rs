@@ -5,8 +5,8 @@ use crate::schedule::executor::WorkerExit;
 
 /// Exit code of a worker that stopped on request with its state saved.
 pub const CODE_INTERRUPTED: i32 = 130;
-/// No space left, read-only file system, quota exceeded: their numbers on Linux.
-const DISK_CODES: [i32; 3] = [28, 30, 122];
+/// Exit code of a worker that the disk failed: it may have been unable to journal it.
+pub const CODE_DISK: i32 = 3;
 /// Exit code of a Rust process whose main thread panicked.
 const CODE_PANIC: i32 = 101;
 
@@ -18,8 +18,7 @@ pub enum Ending {
     Interrupted,
     Failed {
         reason: String,
-        /// Whether the same may go well another time.
-        may_pass: bool,
+        class: FailureClass,
     },
 }
 
@@ -46,34 +45,42 @@ pub enum Stopping {
 /// Joins what the system says (`exit`) and what the worker wrote (`outcome`).
 ///
 /// A signal says more than the journal: a worker that is killed after its last line is retried,
-/// finds everything done and exits. After a second stop it was us. `log_tail` explains exits that nothing else explains.
+/// finds everything done and exits. After a second stop it was us. `log_tail` explains exits that
+/// nothing else explains; nothing is decided by it.
 pub fn ending(
     exit: WorkerExit,
     outcome: Option<&Outcome>,
     log_tail: &str,
     stopping: Stopping,
 ) -> Ending {
-    let failed = |reason: String, may_pass| Ending::Failed { reason, may_pass };
+    use FailureClass::{Bug, Disk, Environment};
+    let failed = |reason: String, class| Ending::Failed { reason, class };
     match (exit, outcome) {
         (WorkerExit::Code(0), _) => Ending::Done,
         (WorkerExit::Code(CODE_INTERRUPTED), _) => Ending::Interrupted,
         (WorkerExit::Signal(9), _) if stopping == Stopping::Killed => {
-            failed("killed on request".to_owned(), true)
+            failed("killed on request".to_owned(), Environment)
         }
-        (WorkerExit::Signal(signal), _) => failed(with_tail(&signal_words(signal), log_tail), true),
+        (WorkerExit::Signal(signal), _) => {
+            failed(with_tail(&signal_words(signal), log_tail), Environment)
+        }
         (WorkerExit::Code(_), Some(Outcome::Failed { message, class })) => {
-            failed(message.clone(), *class == FailureClass::Environment)
+            failed(message.clone(), *class)
+        }
+        (WorkerExit::Code(CODE_DISK), _) => {
+            failed(with_tail("the worker could not write to its disk", log_tail), Disk)
         }
         // A lost device or memory that ran out also end in a panic, so one is tried again.
         (WorkerExit::Code(CODE_PANIC), _) => {
-            failed(with_tail("the worker panicked", log_tail), true)
+            failed(with_tail("the worker panicked", log_tail), Environment)
         }
-        // A worker that could not even journal its failure has met a full or broken disk.
-        (WorkerExit::Code(1), _) => {
-            failed(with_tail("the worker failed without a word in its journal", log_tail), true)
-        }
+        // A worker that could not even journal its failure has met a broken disk.
+        (WorkerExit::Code(1), _) => failed(
+            with_tail("the worker failed without a word in its journal", log_tail),
+            Environment,
+        ),
         (WorkerExit::Code(code), _) => {
-            failed(with_tail(&format!("the worker exited with code {code}"), log_tail), false)
+            failed(with_tail(&format!("the worker exited with code {code}"), log_tail), Bug)
         }
     }
 }
@@ -82,7 +89,7 @@ pub fn ending(
 pub fn on_exit(ending: &Ending, attempts: u32, retries: u32, stopping: Stopping) -> Verdict {
     match ending {
         Ending::Done => Verdict::Finished,
-        Ending::Failed { may_pass: false, .. } => Verdict::GiveUp,
+        Ending::Failed { class, .. } if !class.may_pass() => Verdict::GiveUp,
         Ending::Interrupted | Ending::Failed { .. } if stopping != Stopping::No => Verdict::Leave,
         // Interrupted, but not by us: someone else ended the worker.
         Ending::Interrupted | Ending::Failed { .. } if attempts <= retries => Verdict::Retry,
@@ -92,11 +99,8 @@ pub fn on_exit(ending: &Ending, attempts: u32, retries: u32, stopping: Stopping)
 
 impl Ending {
     /// Whether the results folder cannot be written to, so that every other run fails as well.
-    ///
-    /// Words are all that a worker leaves behind; the code in them does not depend on a language.
     pub fn is_of_the_disk(&self) -> bool {
-        let reason = self.error().unwrap_or_default();
-        DISK_CODES.iter().any(|code| reason.contains(&format!("(os error {code})")))
+        matches!(self, Self::Failed { class: FailureClass::Disk, .. })
     }
 
     /// The failure in words; `None` after success and interruption.
@@ -138,7 +142,7 @@ mod tests {
 
     fn may_pass(exit: WorkerExit, outcome: Option<&Outcome>) -> Option<bool> {
         match ending(exit, outcome, "", Stopping::No) {
-            Ending::Failed { may_pass, .. } => Some(may_pass),
+            Ending::Failed { class, .. } => Some(class.may_pass()),
             Ending::Done | Ending::Interrupted => None,
         }
     }
@@ -159,6 +163,7 @@ mod tests {
             (FailureClass::Input, false),
             (FailureClass::Bug, false),
             (FailureClass::Environment, true),
+            (FailureClass::Disk, true),
         ] {
             assert_eq!(may_pass(WorkerExit::Code(1), Some(&outcome(class))), Some(expect));
         }
@@ -197,11 +202,19 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_known_by_its_code() {
-        let failed = |reason: &str| Ending::Failed { reason: reason.to_owned(), may_pass: true };
-        assert!(failed("cannot write: No space left on device (os error 28)").is_of_the_disk());
-        assert!(!failed("cannot open: Permission denied (os error 13)").is_of_the_disk());
-        assert!(!Ending::Done.is_of_the_disk());
+    fn a_full_disk_is_known_by_its_class_or_its_exit_code_and_not_by_words() {
+        let check = |exit, outcome: Option<&Outcome>, expect| {
+            let tail = "cannot write: No space left on device (os error 28)";
+            let ending = ending(exit, outcome, tail, Stopping::No);
+            assert_eq!(ending.is_of_the_disk(), expect, "{ending:?}");
+        };
+        check(WorkerExit::Code(1), Some(&outcome(FailureClass::Disk)), true);
+        check(WorkerExit::Code(3), Some(&outcome(FailureClass::Disk)), true);
+        check(WorkerExit::Code(3), None, true);
+        check(WorkerExit::Code(1), Some(&outcome(FailureClass::Environment)), false);
+        check(WorkerExit::Code(1), None, false);
+        check(WorkerExit::Code(101), None, false);
+        check(WorkerExit::Code(0), None, false);
     }
 
     fn check(ending: &Ending, attempts: u32, retries: u32, stopping: Stopping, expect: Verdict) {
@@ -213,7 +226,8 @@ mod tests {
     }
 
     fn failed(may_pass: bool) -> Ending {
-        Ending::Failed { reason: "x".to_owned(), may_pass }
+        let class = if may_pass { FailureClass::Environment } else { FailureClass::Input };
+        Ending::Failed { reason: "x".to_owned(), class }
     }
 
     #[test]

@@ -64,12 +64,12 @@ impl Error {
             Self::Newer { .. }
             | Self::Damaged { .. }
             | Self::OtherLayout { .. }
-            | Self::DiskFull { .. }
             | Self::ReadOnly { .. }
             | Self::Locked { .. }
             | Self::Sql { .. }
-            | Self::NewerLine { .. }
-            | Self::Io(_) => FailureClass::Environment,
+            | Self::NewerLine { .. } => FailureClass::Environment,
+            Self::DiskFull { .. } => FailureClass::Disk,
+            Self::Io(error) => FailureClass::of_environment(error),
         }
     }
 

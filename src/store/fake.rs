@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use sqlx::Row;
 
 use crate::event::{
-    AttemptStarted, Event, Line, Metrics, ModelBuilt, Outcome, Planned, PlannedCell, PlannedScore,
-    ScoreEnded, SweepEvent, SweepLine, TrainStep, VERSION,
+    AttemptStarted, Condition, Event, Line, Metrics, Mode, ModelBuilt, Outcome, Planned,
+    PlannedCell, PlannedScore, Protocol, ScoreEnded, Select, SweepEvent, SweepLine, TrainStep, Tta,
+    VERSION,
 };
 use crate::experiment::{self, RunFile, RunSpec};
 use crate::fs::{ResultsDir, RunDir};
@@ -84,8 +85,8 @@ impl Fake {
                     score: score_id(run, corruption),
                     set: "shapes/val".into(),
                     protocol: PROTOCOL.into(),
-                    corruption: corruption.map(str::to_owned),
-                    severity: corruption.map(|_| 5),
+                    protocol_parts: Some(protocol()),
+                    condition: condition(corruption),
                 })
                 .collect(),
         });
@@ -106,6 +107,17 @@ impl Fake {
     }
 }
 
+pub(crate) fn protocol() -> Protocol {
+    Protocol {
+        mode: Mode::Whole {},
+        tta: Tta::default(),
+        input_px: [56, 56],
+        select: Select::Last,
+        reference_batch: 4,
+    }
+}
+
+/// As it was written before plans had [`Protocol`]s.
 pub(crate) const PROTOCOL: &str = "whole 56x56, labels at native size";
 
 pub(crate) fn append(path: &std::path::Path, text: &str) {
@@ -160,7 +172,7 @@ pub(crate) fn started(attempt: u32) -> Event {
         attempt,
         pid: 7,
         host: "host".into(),
-        device: "cpu".into(),
+        device: crate::device::Device::Cpu,
         device_name: "a CPU".into(),
         threads: 2,
         version: "0.1.0".into(),
@@ -225,10 +237,17 @@ pub(crate) fn score(run: &RunId, corruption: Option<&str>, miou: f64) -> Event {
         set: "shapes/val".into(),
         set_fingerprint: "f1".into(),
         suite: corruption.map(|_| "test-3 v1".into()),
-        corruption: corruption.map(str::to_owned),
-        severity: corruption.map(|_| 5),
+        condition: condition(corruption),
         metrics: metrics(miou),
         time_ms: 5,
+    })
+}
+
+/// Clean, or a corruption at level 5.
+pub(crate) fn condition(corruption: Option<&str>) -> Condition {
+    corruption.map_or(Condition::Clean, |effect| Condition::Corrupted {
+        effect: effect.to_owned(),
+        severity: 5,
     })
 }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use crate::event::{FailureClass, Metrics, Outcome, PlannedScore};
+use crate::event::{Condition, FailureClass, Metrics, Outcome, PlannedScore};
 use crate::id::{RunId, ScoreId};
 use crate::store::{
     CellRow, CellScore, CellState, Error, ExperimentRows, ExperimentSummary, MadeScore, RunFacts,
@@ -107,7 +107,8 @@ impl Store {
 
     async fn cell_scores(&self, experiment: &str) -> Result<HashMap<u32, Vec<CellScore>>> {
         let rows = sqlx::query(
-            "SELECT p.cell, p.score, p.eval_set, p.protocol, p.corruption, p.severity, \
+            "SELECT p.cell, p.score, p.eval_set, p.protocol, p.protocol_parts, p.corruption, \
+             p.severity, \
              s.checkpoint_step, s.checkpoint_sha256, s.miou, s.classes_present, s.classes_total, \
              s.iou_per_class, s.pixel_accuracy, s.accuracy_mean, s.reference_metric, s.n_images, \
              s.n_pixels, s.iou_frequency_weighted, s.miou_union, a.version, a.git \
@@ -126,8 +127,8 @@ impl Store {
                 score: score_id(row)?,
                 set: row.try_get("eval_set")?,
                 protocol: row.try_get("protocol")?,
-                corruption: row.try_get("corruption")?,
-                severity: row.try_get("severity")?,
+                protocol_parts: optional_json(row, "protocol_parts")?,
+                condition: condition(row)?,
             };
             let made = match optional_count(row, "checkpoint_step")? {
                 None => None,
@@ -223,11 +224,7 @@ pub(super) fn outcome(row: &SqliteRow) -> Result<Option<Outcome>> {
         Some(_) => {
             let message: Option<String> = row.try_get("error")?;
             let class: Option<String> = row.try_get("error_class")?;
-            let class = match class.as_deref() {
-                Some("input") => FailureClass::Input,
-                Some("bug") => FailureClass::Bug,
-                _ => FailureClass::Environment,
-            };
+            let class = class.as_deref().map_or(FailureClass::Environment, FailureClass::parse);
             Some(Outcome::Failed { message: message.unwrap_or_default(), class })
         }
     })
@@ -246,10 +243,7 @@ pub(super) fn facts(row: &SqliteRow) -> Result<Option<RunFacts>> {
         spec: serde_json::from_str(&spec).map_err(decode("spec"))?,
         input_px: [count(row, "input_h")?, count(row, "input_w")?],
         n_classes: count(row, "n_classes")?,
-        classes: match row.try_get::<Option<&str>, _>("classes")? {
-            Some(text) => serde_json::from_str(text).map_err(decode("classes"))?,
-            None => Vec::new(),
-        },
+        classes: optional_json(row, "classes")?.unwrap_or_default(),
         tokens,
         params_total: optional_count(row, "params_total")?,
         params_trained: optional_count(row, "params_trained")?,
@@ -270,6 +264,11 @@ pub(super) fn metrics(row: &SqliteRow) -> Result<Metrics> {
         iou_frequency_weighted: row.try_get("iou_frequency_weighted")?,
         miou_union: row.try_get("miou_union")?,
     })
+}
+
+/// The columns `corruption` and `severity` of a score.
+pub(super) fn condition(row: &SqliteRow) -> Result<Condition> {
+    Condition::of(row.try_get("corruption")?, row.try_get("severity")?).map_err(decode("severity"))
 }
 
 pub(super) fn run_id(row: &SqliteRow) -> Result<RunId> {
@@ -310,6 +309,11 @@ pub(super) fn json<T: DeserializeOwned + Serialize>(
 ) -> Result<T> {
     let text: &str = row.try_get(column)?;
     serde_json::from_str(text).map_err(decode(column))
+}
+
+fn optional_json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<Option<T>> {
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(serde_json::from_str).transpose().map_err(decode(column))
 }
 
 fn decode<E: std::error::Error + Send + Sync + 'static>(

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use crate::event::{ScoreEnded, TrainStep};
 use crate::id::RunId;
 use crate::store::query::{
-    big_count, count, facts, metrics, optional_count, outcome, run_id, score_id,
+    big_count, condition, count, facts, metrics, optional_count, outcome, run_id, score_id,
 };
 use crate::store::{AttemptRow, EpochRow, Error, RunDetails, Store};
 
@@ -172,8 +172,7 @@ impl Store {
                 set: row.try_get("eval_set")?,
                 set_fingerprint: row.try_get("set_fingerprint")?,
                 suite: row.try_get("suite")?,
-                corruption: row.try_get("corruption")?,
-                severity: row.try_get("severity")?,
+                condition: condition(row)?,
                 metrics: metrics(row)?,
                 time_ms: big_count(row, "time_ms")?,
             })

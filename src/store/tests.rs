@@ -58,6 +58,32 @@ async fn lines_come_once_and_the_rebuilt_index_is_equal_row_for_row() {
 }
 
 #[tokio::test]
+async fn plans_keep_the_parts_of_their_protocol_and_older_plans_have_none() {
+    let fake = Fake::new();
+    let run = fake.run(&seeded(0));
+    fake.plan("grid", &["seed"], &[(&["0"], &run)]);
+    let journal = fake.results.experiment_journal("grid");
+    let text = fs_err::read_to_string(&journal).unwrap();
+    let parts = serde_json::to_string(&fake::protocol()).unwrap();
+    let older = text.replace(&format!(r#""protocol_parts":{parts},"#), "");
+    assert!(older.len() < text.len() && !older.contains("protocol_parts"));
+    fake::append(&fake.results.experiment_journal("older"), &older);
+    let store = Store::open(&fake.results).await.unwrap();
+    store.ingest_all().await.unwrap();
+    for (name, expect) in [("grid", Some(fake::protocol())), ("older", None)] {
+        let rows = store.experiment(name).await.unwrap().unwrap();
+        let scores = &rows.cells[0].scores;
+        assert_eq!(scores.len(), 4);
+        for score in scores {
+            assert_eq!(score.planned.protocol, fake::PROTOCOL);
+            assert_eq!(score.planned.protocol_parts, expect);
+        }
+        assert_eq!(scores[1].planned.condition, fake::condition(Some("fog")));
+    }
+    assert_rebuilds(&fake, &store).await;
+}
+
+#[tokio::test]
 async fn numbers_survive_exactly() {
     let fake = Fake::new();
     let miou = 0.1 + 0.2;
@@ -341,7 +367,7 @@ async fn writing_to_a_read_only_database_and_a_full_disk_are_named() {
     }
     let error = store.ingest_all().await.unwrap_err();
     assert!(matches!(error, Error::DiskFull { .. }), "{error:?}");
-    assert_eq!(error.class(), FailureClass::Environment);
+    assert_eq!(error.class(), FailureClass::Disk);
     store.close().await;
     let frozen = Store::open_read_only(&fake.results).await.unwrap();
     let run = RunDir::new(fake.results.runs().join(seed_run(&fake).as_str()));

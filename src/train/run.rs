@@ -12,6 +12,7 @@ use super::rate;
 use super::step::{self, Step};
 use crate::adapter::About;
 use crate::data::loader::{Batch, TrainLoader};
+use crate::error::with_sources;
 use crate::event::{Event, Metrics, TrainStep};
 use crate::id::RunId;
 use crate::kernel::dropout::Draw;
@@ -235,16 +236,4 @@ impl Job<'_> {
         }
         Ok(Position::start())
     }
-}
-
-/// An error and what caused it, on one line.
-pub fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

@@ -35,7 +35,7 @@ pub(super) fn sections(details: &RunDetails, all: bool) -> Vec<(String, Vec<Stri
 
 impl Group<'_> {
     fn lines(&self, all: bool) -> Vec<String> {
-        let shown = self.scores.iter().filter(|score| all || score.corruption.is_none());
+        let shown = self.scores.iter().filter(|score| all || score.condition.is_clean());
         let mut lines: Vec<String> = shown.flat_map(|score| self.whole(score)).collect();
         if let Some(summary) = robustness::summary(&self.matrix()) {
             lines.extend(corrupted(&self.matrix(), &summary));
@@ -48,13 +48,10 @@ impl Group<'_> {
     /// All that one score says.
     fn whole(&self, score: &ScoreEnded) -> Vec<String> {
         let metrics = &score.metrics;
-        let kind = match (&score.corruption, score.severity) {
-            (Some(name), Some(level)) => format!("{name} {level}"),
-            _ => "clean".to_owned(),
-        };
         let mut lines = vec![format!(
-            "{kind}: mIoU {:.2} ({}/{} classes), fwIoU {}, pixels {:.2}, mean accuracy {:.2}, \
+            "{}: mIoU {:.2} ({}/{} classes), fwIoU {}, pixels {:.2}, mean accuracy {:.2}, \
              ref. metric {:.2} (not an mIoU)",
+            score.condition,
             100.0 * metrics.miou,
             metrics.classes_present,
             metrics.classes_total,
@@ -77,13 +74,7 @@ impl Group<'_> {
     fn matrix(&self) -> Scores {
         let mut matrix = Scores::default();
         for score in &self.scores {
-            match (&score.corruption, score.severity) {
-                (Some(name), Some(level)) => {
-                    let levels = matrix.corrupted.entry(name.clone()).or_default();
-                    levels.insert(level, score.metrics.miou);
-                }
-                _ => matrix.clean = Some(score.metrics.miou),
-            }
+            matrix.add(&score.condition, score.metrics.miou);
         }
         matrix
     }

@@ -168,7 +168,7 @@ impl Disk {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let free = space::free_bytes(&self.folder)?;
+        let free = space::free(&self.folder)?.bytes;
         if free < FREE_BYTES_MIN.saturating_add(bytes.len() as u64) {
             let (free_mb, kept_mb) = (free >> 20, FREE_BYTES_MIN >> 20);
             let problem =

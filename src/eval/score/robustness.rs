@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::corrupt::{Corruption, Family};
+use crate::event::Condition;
 
 /// The clean and the corrupted scores of one model on one set: mIoU, 0 to 1.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -41,6 +42,18 @@ pub struct Degradation {
     pub rcd: Option<f64>,
     /// CD of each corruption.
     pub per_corruption: BTreeMap<String, f64>,
+}
+
+impl Scores {
+    /// Takes the mIoU of one condition in; a later one takes the place of an earlier one.
+    pub fn add(&mut self, condition: &Condition, miou: f64) {
+        match condition {
+            Condition::Clean => self.clean = Some(miou),
+            Condition::Corrupted { effect, severity } => {
+                self.corrupted.entry(effect.clone()).or_default().insert(*severity, miou);
+            }
+        }
+    }
 }
 
 /// `None` where nothing corrupted was scored.
@@ -128,9 +141,11 @@ mod tests {
     use super::*;
 
     fn scores(clean: f64, corrupted: &[(&str, u8, f64)]) -> Scores {
-        let mut scores = Scores { clean: Some(clean), ..Scores::default() };
-        for (name, level, miou) in corrupted {
-            scores.corrupted.entry((*name).to_owned()).or_default().insert(*level, *miou);
+        let mut scores = Scores::default();
+        scores.add(&Condition::Clean, clean);
+        for &(effect, severity, miou) in corrupted {
+            let effect = effect.to_owned();
+            scores.add(&Condition::Corrupted { effect, severity }, miou);
         }
         scores
     }

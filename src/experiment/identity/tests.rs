@@ -273,10 +273,7 @@ fn scores_are_clean_first_then_corruption_by_severity_for_each_set() {
     facts.sets.push(set("test", "voc/test", "test-1"));
     let run = run_id(&spec, &facts);
     let requests = score_requests(&spec, &facts, &run, Some(&suite()));
-    let line = |request: &ScoreRequest| match (&request.corruption, request.severity) {
-        (Some(name), Some(severity)) => format!("{} {name} {severity}", request.set),
-        _ => format!("{} clean", request.set),
-    };
+    let line = |request: &ScoreRequest| format!("{} {}", request.set, request.condition);
     let lines: Vec<_> = requests.iter().map(line).collect();
     insta::assert_snapshot!(lines.join("\n"), @"
     voc/val clean

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Refusal, SIZES, Type, size_named};
+use crate::device;
 use crate::experiment::text::problem::{nearest, quoted};
 use crate::experiment::text::tree::{label_of, shortened};
 
@@ -20,9 +21,7 @@ impl Type {
             Self::Choice(names) => quoted(names.iter().copied()),
             Self::Name => "a file name without folder, ending or white space".to_owned(),
             Self::Path => "a path".to_owned(),
-            Self::Devices => {
-                "`auto`, `cpu`, `cuda:N`, or several of them separated by commas".to_owned()
-            }
+            Self::Devices => device::ALLOWED.to_owned(),
             Self::List(item) => format!("a list, each item: {}", item.allowed()),
             Self::Range { max } => {
                 format!("[first, last], whole numbers from 0 to {max}, first not above last")
@@ -50,7 +49,7 @@ impl Type {
                     && !text.starts_with('.')
             }),
             Self::Path => self.accept_text(value, |text| !text.contains('\0')),
-            Self::Devices => self.accept_text(value, is_devices),
+            Self::Devices => self.accept_devices(value),
             Self::List(item) => self.accept_list(value, item),
             Self::Range { max } => self.accept_range(value, *max),
             Self::Interval { min, max } => self.accept_interval(value, [*min, *max]),
@@ -104,6 +103,15 @@ impl Type {
                 nearest: None,
             }),
             _ => Err(self.wrong_type(value)),
+        }
+    }
+
+    /// Refused in the words in which the command line refuses it.
+    fn accept_devices(&self, value: &Value) -> Result<Value, Refusal> {
+        let Value::String(text) = value else { return Err(self.wrong_type(value)) };
+        match text.parse::<device::Request>() {
+            Ok(_) => Ok(value.clone()),
+            Err(error) => Err(Refusal { message: error.to_string(), nearest: None }),
         }
     }
 
@@ -181,11 +189,4 @@ impl Type {
         let message = format!("`{value}` is out of range; allowed: {}", self.allowed());
         Refusal { message, nearest: None }
     }
-}
-
-fn is_devices(text: &str) -> bool {
-    text.split(',').map(str::trim).all(|device| match device.strip_prefix("cuda:") {
-        Some(index) => index.parse::<u16>().is_ok(),
-        None => matches!(device, "auto" | "cpu"),
-    })
 }

@@ -37,14 +37,14 @@ fn machine_keys_come_from_file_then_environment_then_set() {
     assert_eq!(machine.weight_dirs, [PathBuf::from("w")]);
     let experiment = dir.path().join("x.toml");
     fs_err::write(&experiment, "[schedule]\njobs = 3\nretries = 3").unwrap();
-    let set = ["machine.results=from set".to_owned(), "devices=cuda:1,cpu".to_owned()];
+    let set = ["machine.results=from set".to_owned(), "devices=cuda:1,2,cpu".to_owned()];
     let layers =
         Layers { experiment: &experiment, machine_file: Some(&file), env: &env, set: &set };
     let (experiment, machine) = load_experiment(&layers).unwrap();
     assert_eq!(machine.results, PathBuf::from("from set"));
     let schedule = experiment.schedule;
     assert_eq!((schedule.jobs, schedule.retries, schedule.threads), (2, 3, 7));
-    assert_eq!(schedule.devices, "cuda:1,cpu");
+    assert_eq!(schedule.devices.to_string(), "cuda:1,cuda:2,cpu");
 
     env.push(("XDG_CONFIG_HOME".to_owned(), dir.path().display().to_string()));
     assert_eq!(machine_file(&env).as_deref(), Some(file.as_path()));

@@ -8,7 +8,7 @@ use sha2::Sha256;
 use sha2::digest::Digest;
 
 use super::{Checksum, Error, News, Proof, RemoteFile, Size, Tell, part, shown};
-use crate::fs::space::free_bytes;
+use crate::fs::space;
 use crate::fs::{hash, write_atomic};
 
 /// Holds the file at `path` to the checksum of `target`; where none is published, to the one that
@@ -97,7 +97,7 @@ pub(super) fn check_size(
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     let missing = total.unwrap_or(size.bytes()).saturating_sub(done);
-    let (free, needed) = (free_bytes(folder)?, missing.saturating_add(file.room_bytes));
+    let (free, needed) = (space::free(folder)?.bytes, missing.saturating_add(file.room_bytes));
     if free < needed {
         return Err(Error::NoRoom { folder: folder.to_owned(), free, needed });
     }

@@ -65,7 +65,7 @@ impl<'a> Sweep<'a> {
             protocols: groups.iter().map(|group| group.protocol.as_str()).collect(),
             parts: suite::parts(&experiment.suite_corruptions),
             family: Family::of(&experiment.suite_corruptions),
-            severities: scores().filter_map(|score| score.planned.severity).collect(),
+            severities: scores().filter_map(|score| score.planned.condition.severity()).collect(),
             classes: classes.collect(),
             has_other_checkpoints: entries().any(|entry| checkpoint(entry).is_some()),
             has_replicates: groups.iter().any(|group| group.entries.len() > 1),
@@ -210,9 +210,9 @@ impl<'a> Sweep<'a> {
     ) -> Measure {
         let has_suite = !self.experiment.suite_corruptions.is_empty();
         let is_asked = |score: &CellScore| {
-            let planned = &score.planned;
-            let is_listed = |name: &String| !has_suite || part.names.contains(name);
-            planned.severity == Some(level) && planned.corruption.as_ref().is_some_and(is_listed)
+            let condition = &score.planned.condition;
+            let is_listed = |name: &str| !has_suite || part.names.iter().any(|n| n == name);
+            condition.severity() == Some(level) && condition.effect().is_some_and(is_listed)
         };
         let n_asked = |entry: &Entry<'_>| entry.scores.iter().filter(|s| is_asked(s)).count();
         let total = if has_suite {
@@ -225,7 +225,7 @@ impl<'a> Sweep<'a> {
 
     /// The sample standard deviation over the draws of a run.
     fn spread(&self, group: &Group<'_>, level: u8) -> Measure {
-        let is_draw = |score: &CellScore| score.planned.severity == Some(level);
+        let is_draw = |score: &CellScore| score.planned.condition.severity() == Some(level);
         let draws = parts(group, self.parts[0].names.len() as u32, |m| m.miou, is_draw);
         let spreads: Vec<_> = draws
             .into_iter()
@@ -303,7 +303,7 @@ fn described(group: &Group<'_>) -> Vec<String> {
 }
 
 fn clean_score(group: &Group<'_>, value: fn(&Metrics) -> f64) -> Measure {
-    measure(group, 1, value, |score| score.planned.corruption.is_none())
+    measure(group, 1, value, |score| score.planned.condition.is_clean())
 }
 
 /// A score of `group` that is the mean of `value` over the scores that `is_part` picks.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::event::{PlannedScore, Protocol};
 use crate::id::canonical_json;
 use crate::report::model::names;
 use crate::report::model::table::NOTHING;
@@ -16,7 +17,7 @@ pub(super) const SEED: &str = "seed";
 #[derive(Debug)]
 pub(in crate::report) struct Group<'a> {
     pub(super) set: &'a str,
-    /// With the input's size taken out, which has its own column.
+    /// The protocol's line without the input's size, which has its own column.
     pub(super) protocol: String,
     /// One entry a run, in the order of the grid.
     pub(super) entries: Vec<Entry<'a>>,
@@ -28,6 +29,16 @@ pub(super) struct Entry<'a> {
     pub(super) scores: Vec<&'a CellScore>,
 }
 
+/// How scores are made, as far as their plan says it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum How<'a> {
+    Parts(&'a Protocol),
+    /// The line alone, in journals older than the parts.
+    Line(&'a str),
+    /// A cell that asks for no score.
+    Nothing,
+}
+
 /// Puts cells that are equal but for the seed together, in the order of the grid.
 pub(in crate::report) fn groups(experiment: &ExperimentRows) -> Vec<Group<'_>> {
     // A cell whose run has not started has no spec yet: its labels say which cells it is like.
@@ -36,23 +47,24 @@ pub(in crate::report) fn groups(experiment: &ExperimentRows) -> Vec<Group<'_>> {
         .iter()
         .filter_map(|cell| Some((labels_but_seed(cell), spec_but_seed(cell)?)))
         .collect();
-    let inputs: BTreeMap<&str, String> = experiment
-        .cells
-        .iter()
-        .flat_map(|cell| cell.scores.iter().map(move |score| (cell, &score.planned.protocol)))
-        .filter_map(|(cell, protocol)| {
-            Some((protocol.as_str(), protocol_but_input(cell, protocol)?))
-        })
-        .collect();
-    let mut places: BTreeMap<(String, &str, &str), usize> = BTreeMap::new();
+    let old_lines = old_lines_but_input(experiment);
+    // By what the cells are and their set; each protocol with the place of its group.
+    let mut places: BTreeMap<(String, &str), Vec<(How<'_>, usize)>> = BTreeMap::new();
     let mut groups: Vec<Group> = Vec::new();
     for cell in &experiment.cells {
         let labels = labels_but_seed(cell);
         let alike = spec_but_seed(cell).or_else(|| specs.get(&labels).cloned()).unwrap_or(labels);
-        for (set, protocol, scores) in by_protocol(cell) {
-            let place = *places.entry((alike.clone(), set, protocol)).or_insert_with(|| {
-                let protocol = inputs.get(protocol).map_or(protocol, String::as_str).to_owned();
+        for (set, how, scores) in by_protocol(cell) {
+            let known = places.entry((alike.clone(), set)).or_default();
+            let place = known.iter().find(|(other, _)| *other == how).map(|(_, place)| *place);
+            let place = place.unwrap_or_else(|| {
+                let protocol = match how {
+                    How::Parts(protocol) => protocol.line_but_input(),
+                    How::Line(line) => old_lines.get(line).map_or(line, String::as_str).to_owned(),
+                    How::Nothing => String::new(),
+                };
                 groups.push(Group { set, protocol, entries: Vec::new() });
+                known.push((how, groups.len() - 1));
                 groups.len() - 1
             });
             let entries = &mut groups[place].entries;
@@ -84,19 +96,25 @@ fn in_blocks(groups: &mut [Group<'_>]) {
 }
 
 /// A cell's scores by set and protocol; one empty part where it asks for none.
-fn by_protocol(cell: &CellRow) -> Vec<(&str, &str, Vec<&CellScore>)> {
-    let mut parts: Vec<(&str, &str, Vec<&CellScore>)> = Vec::new();
+fn by_protocol(cell: &CellRow) -> Vec<(&str, How<'_>, Vec<&CellScore>)> {
+    let mut parts: Vec<(&str, How<'_>, Vec<&CellScore>)> = Vec::new();
     for score in &cell.scores {
-        let (set, protocol) = (score.planned.set.as_str(), score.planned.protocol.as_str());
-        match parts.iter_mut().find(|part| (part.0, part.1) == (set, protocol)) {
+        let (set, how) = (score.planned.set.as_str(), How::of(&score.planned));
+        match parts.iter_mut().find(|part| (part.0, part.1) == (set, how)) {
             Some(part) => part.2.push(score),
-            None => parts.push((set, protocol, vec![score])),
+            None => parts.push((set, how, vec![score])),
         }
     }
     if parts.is_empty() {
-        parts.push(("", "", Vec::new()));
+        parts.push(("", How::Nothing, Vec::new()));
     }
     parts
+}
+
+impl<'a> How<'a> {
+    fn of(planned: &'a PlannedScore) -> Self {
+        planned.protocol_parts.as_ref().map_or(Self::Line(&planned.protocol), Self::Parts)
+    }
 }
 
 /// `eval` is of the run's first experiment: what this one asks for is in its planned scores.
@@ -113,10 +131,21 @@ fn labels_but_seed(cell: &CellRow) -> String {
     serde_json::to_string(&labels).expect("plain data serialises")
 }
 
-fn protocol_but_input(cell: &CellRow, protocol: &str) -> Option<String> {
-    let [h, w] = cell.facts.as_ref()?.input_px;
-    let without = protocol.replace(&names::size([h, w]), "input");
-    Some(without.replace(&format!("{h}×{w}"), "input"))
+/// Lines of journals older than the parts, each without the size of its cells' input: all that can
+/// be done with them is to look for it in the text.
+fn old_lines_but_input(experiment: &ExperimentRows) -> BTreeMap<&str, String> {
+    let mut lines = BTreeMap::new();
+    for cell in &experiment.cells {
+        let Some(facts) = &cell.facts else { continue };
+        let [height, width] = facts.input_px;
+        for score in &cell.scores {
+            if let How::Line(line) = How::of(&score.planned) {
+                let without = line.replace(&names::size([height, width]), "input");
+                lines.insert(line, without.replace(&format!("{height}×{width}"), "input"));
+            }
+        }
+    }
+    lines
 }
 
 impl<'a> Group<'a> {

@@ -1,5 +1,4 @@
 use super::*;
-use crate::event::FailureClass;
 use crate::fs::write_atomic;
 use crate::schedule::executor::WorkerExit;
 use crate::schedule::fake::{self, FakeExecutor, FakeIndex, Script};
@@ -166,9 +165,14 @@ async fn a_broken_index_ends_the_sweep_after_its_workers() {
 
 #[tokio::test]
 async fn a_full_disk_ends_the_sweep_instead_of_failing_every_run() {
-    let message = "cannot write: No space left on device (os error 28)".to_owned();
-    let outcome = Outcome::Failed { message, class: FailureClass::Environment };
-    let full = [Script::Exit(WorkerExit::Code(1), Some(outcome))];
+    full_disk(Some(Outcome::Failed { message: "full".to_owned(), class: FailureClass::Disk }))
+        .await;
+    // Not even the journal could be written.
+    full_disk(None).await;
+}
+
+async fn full_disk(outcome: Option<Outcome>) {
+    let full = [Script::Exit(WorkerExit::Code(3), outcome)];
     let scripts: [(u8, &[Script]); 2] = [(1, &full), (2, &[Script::UntilAsked])];
     let played = Play { n_slots: 2, scripts: &scripts, ..Play::default() }.play().await;
     let error = played.result.unwrap_err();
@@ -205,7 +209,7 @@ fn only_this_attempt_speaks_of_its_end() {
             attempt,
             pid: 1,
             host: String::new(),
-            device: "cpu".to_owned(),
+            device: Device::Cpu,
             device_name: String::new(),
             threads: 1,
             version: String::new(),

@@ -6,7 +6,7 @@ use crate::event::{
     AttemptStarted, Event, Line, Metrics, ModelBuilt, Outcome, ScoreEnded, TrainStep,
 };
 use crate::id::RunId;
-use crate::store::write::{Result, int, json, name_of};
+use crate::store::write::{Result, int, json};
 
 /// Writes the lines of one attempt's journal.
 pub(in crate::store) struct AttemptWriter<'a> {
@@ -107,7 +107,7 @@ impl<'a> AttemptWriter<'a> {
         .bind(at_ms)
         .bind(started.pid)
         .bind(&started.host)
-        .bind(&started.device)
+        .bind(started.device.to_string())
         .bind(&started.device_name)
         .bind(started.threads)
         .bind(&started.version)
@@ -191,8 +191,8 @@ impl<'a> AttemptWriter<'a> {
         .bind(&score.set)
         .bind(&score.set_fingerprint)
         .bind(&score.suite)
-        .bind(&score.corruption)
-        .bind(score.severity);
+        .bind(score.condition.effect())
+        .bind(score.condition.severity());
         bind_metrics(query, &score.metrics)
             .bind(int(score.time_ms))
             .bind(at_ms)
@@ -217,7 +217,7 @@ impl<'a> AttemptWriter<'a> {
         let (name, error, class) = match outcome {
             Outcome::Done => ("done", None, None),
             Outcome::Interrupted => ("interrupted", None, None),
-            Outcome::Failed { message, class } => ("failed", Some(message), Some(name_of(class))),
+            Outcome::Failed { message, class } => ("failed", Some(message), Some(class.name())),
         };
         sqlx::query(
             "UPDATE attempts SET ended_at_ms = ?, outcome = ?, error = ?, error_class = ? \

@@ -23,7 +23,7 @@ pub(in crate::store) async fn sweep_line(
             .bind(name)
             .bind(run.as_str())
             .bind(*attempt)
-            .bind(device)
+            .bind(device.to_string())
             .bind(at_ms)
             .execute(connection)
             .await?;
@@ -101,7 +101,8 @@ async fn planned(
     sqlx::query(
         "INSERT OR REPLACE INTO cell_scores \
          SELECT ?1, c.value ->> 'index', s.key, s.value ->> 'score', s.value ->> 'set', \
-         s.value ->> 'protocol', s.value ->> 'corruption', s.value ->> 'severity' \
+         s.value ->> 'protocol', s.value ->> 'corruption', s.value ->> 'severity', \
+         s.value -> 'protocol_parts' \
          FROM json_each(?2) c, json_each(c.value, '$.scores') s",
     )
     .bind(name)

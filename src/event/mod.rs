@@ -5,9 +5,22 @@
 //! appends [`SweepLine`]s to its experiment's `journal.jsonl`. Rows of the index are keyed
 //! (run, kind, step), so a later attempt supersedes what it repeats.
 
+mod condition;
+mod metrics;
+mod outcome;
+mod protocol;
+mod score;
+
 use serde::{Deserialize, Serialize};
 
+use crate::device::Device;
 use crate::id::{RunId, ScoreId};
+
+pub use condition::{Condition, HalfCondition};
+pub use metrics::Metrics;
+pub use outcome::{FailureClass, Outcome};
+pub use protocol::{Mode, Protocol, Select, Tta};
+pub use score::{PlannedScore, ScoreEnded};
 
 /// Raised when a line's meaning changes; a reader refuses newer lines by name.
 pub const VERSION: u32 = 1;
@@ -89,8 +102,7 @@ pub struct AttemptStarted {
     pub attempt: u32,
     pub pid: u32,
     pub host: String,
-    /// `cpu` or `cuda:N`.
-    pub device: String,
+    pub device: Device,
     /// The device in words, e.g. the CPU model.
     pub device_name: String,
     pub threads: u32,
@@ -128,80 +140,6 @@ pub struct TrainStep {
     pub images_per_s: f64,
 }
 
-/// Scores of one pass over an evaluation set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Metrics {
-    /// Mean IoU over the classes present in the ground truth, 0 to 1.
-    pub miou: f64,
-    pub classes_present: u32,
-    pub classes_total: u32,
-    /// IoU of each class; `None` where the class is absent from the ground truth.
-    pub iou_per_class: Vec<Option<f64>>,
-    /// Correct pixels over labelled pixels.
-    pub pixel_accuracy: f64,
-    /// Mean over present classes of per-class recall.
-    pub accuracy_mean: f64,
-    /// The reference project's own number (bitwise and/or of class ids); **not** an mIoU.
-    pub reference_metric: f64,
-    pub n_images: u64,
-    /// Labelled (not void) pixels.
-    pub n_pixels: u64,
-    /// IoU weighted by each class's share of the ground truth; `None` in journals older than it.
-    #[serde(default)]
-    pub iou_frequency_weighted: Option<f64>,
-    /// mmseg's mean, over the classes that the ground truth or the prediction has.
-    #[serde(default)]
-    pub miou_union: Option<f64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScoreEnded {
-    pub score: ScoreId,
-    /// sha256 of the adapter file that was scored.
-    pub checkpoint_sha256: String,
-    pub checkpoint_step: u64,
-    /// The protocol in one line: mode, input, label size, reference metric's batch.
-    pub protocol: String,
-    /// Dataset and split, e.g. `voc/val`.
-    pub set: String,
-    pub set_fingerprint: String,
-    /// Suite this was asked under, e.g. `imagenet-c-first8 v1`; `None` for clean.
-    pub suite: Option<String>,
-    /// Corruption name; `None` for clean.
-    pub corruption: Option<String>,
-    /// 1 to 5; `None` for clean.
-    pub severity: Option<u8>,
-    pub metrics: Metrics,
-    pub time_ms: u64,
-}
-
-/// How an attempt ended, in the worker's own words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Outcome {
-    Done,
-    /// Stopped on request; state saved.
-    Interrupted,
-    Failed {
-        message: String,
-        class: FailureClass,
-    },
-}
-
-/// What a caller may do about a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureClass {
-    /// The data, weights or spec are wrong: trying again gives the same.
-    Input,
-    /// Disk full, device lost, out of memory: may pass.
-    Environment,
-    /// Our own bug.
-    Bug,
-}
-
 /// One line of an experiment's journal, written by the coordinator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -221,7 +159,7 @@ pub enum SweepEvent {
     AttemptStarted {
         run: RunId,
         attempt: u32,
-        device: String,
+        device: Device,
     },
     /// The worker process is gone. `error` is `None` after success.
     AttemptExited {
@@ -260,18 +198,6 @@ pub struct PlannedCell {
     pub labels: Vec<(String, String)>,
     pub run: RunId,
     pub scores: Vec<PlannedScore>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlannedScore {
-    pub score: ScoreId,
-    /// Dataset and split, e.g. `voc/val`.
-    pub set: String,
-    pub protocol: String,
-    /// `None` for clean.
-    pub corruption: Option<String>,
-    pub severity: Option<u8>,
 }
 
 /// Title of a grid cell, from its labels (axis, value): values that speak for themselves stand alone.

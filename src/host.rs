@@ -1,0 +1,53 @@
+//! Facts of this machine: its name, its CPU and how much of it may be used.
+//!
+//! Journals, the holder of a results folder and the division of threads are made with it. Nothing
+//! here changes a number of a result.
+
+use std::io;
+use std::num::NonZeroU32;
+
+/// The name of this machine, as `hostname` prints it.
+pub fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Model of the CPU as Linux names it; empty elsewhere.
+pub fn cpu_model() -> String {
+    let text = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    model_in(&text).unwrap_or_default().to_owned()
+}
+
+/// Cores that this process may use; 1 where that is unknown.
+pub fn cores() -> NonZeroU32 {
+    count_cores().unwrap_or(NonZeroU32::MIN)
+}
+
+/// Cores that this process may use, by its affinity and its control group.
+pub fn count_cores() -> io::Result<NonZeroU32> {
+    let n = std::thread::available_parallelism()?;
+    Ok(NonZeroU32::try_from(n).unwrap_or(NonZeroU32::MAX))
+}
+
+/// The first `model name` of a `/proc/cpuinfo`.
+fn model_in(cpuinfo: &str) -> Option<&str> {
+    let line = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"))?;
+    Some(line.trim_start_matches([' ', '\t', ':']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_model_name_is_that_of_the_cpu() {
+        let text = "processor\t: 0\nmodel name\t: Fast CPU: 2 GHz\nmodel name\t: Other\n";
+        assert_eq!(model_in(text), Some("Fast CPU: 2 GHz"));
+        assert_eq!(model_in("Hardware\t: BCM2835\n"), None);
+    }
+
+    #[test]
+    fn a_machine_has_a_name_and_a_core() {
+        assert!(!name().is_empty());
+        assert_eq!(count_cores().unwrap(), cores());
+    }
+}
