@@ -33,6 +33,10 @@ use crate::store::{self, RunState, Store};
 /// A worker that an earlier, killed coordinator left behind has so long to save and exit before
 /// GPUs are looked at, as it would make its GPU look taken.
 const ORPHANS_MAX: Duration = Duration::from_secs(20);
+/// Another program may keep the index locked for so long: while workers run, when the index is asked
+/// again and nothing else may wait; and when they are done.
+const LOCKED_MAX: Duration = Duration::from_millis(500);
+const LOCKED_MAX_AT_END: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -129,16 +133,33 @@ impl Invocation {
             let mut progress = Progress::new(&self.titles(&jobs, &states), detail);
             let summary = self.sweep((jobs, slots), &store, &mut journal, &mut progress).await;
             progress.finish();
-            let summary = summary?;
-            store.ingest_experiment(&self.experiment.name).await?;
-            summary
+            summary?
         };
         self.conclude(&summary, started.elapsed());
+        self.bring_up_to_date(&store).await?;
         if !summary.interrupted {
             self.show_table(&store).await?;
         }
         store.close().await;
         Ok(exit_of(&summary))
+    }
+
+    /// The index, with what it missed while it was locked. Ctrl-C ends the waiting.
+    async fn bring_up_to_date(&self, store: &Store) -> anyhow::Result<()> {
+        let mut stops = signals::stops().context("cannot listen to signals")?;
+        let ingest = async {
+            store.wait_for_locks(LOCKED_MAX_AT_END).await?;
+            store.ingest_all().await
+        };
+        tokio::select! {
+            ingested = ingest => ingested.map(|_| ()).context(
+                "the runs are as said above, but the index is not up to date; the same command \
+                 mends that and shows the table",
+            ),
+            Some(_) = stops.recv() => {
+                Err(fault(Exit::Interrupted, "interrupted before the index was up to date"))
+            }
+        }
     }
 
     async fn record_plan(&self, store: &Store) -> anyhow::Result<ExperimentJournal> {
@@ -203,6 +224,7 @@ impl Invocation {
         progress: &mut Progress,
     ) -> anyhow::Result<Summary> {
         let stops = signals::stops().context("cannot listen to signals")?;
+        store.wait_for_locks(LOCKED_MAX).await?;
         let (send_exit, exits) = mpsc::unbounded_channel();
         let executor = LocalProcesses::new(this_program()?, send_exit);
         let schedule = &self.experiment.schedule;

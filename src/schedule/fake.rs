@@ -1,10 +1,11 @@
 //! Jobs and an executor for tests: workers that only write journals and report exits.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::num::NonZeroU32;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -73,6 +74,8 @@ pub(crate) enum Script {
     Exit(WorkerExit, Option<Outcome>),
     /// Runs until it is asked to stop, then exits with 130.
     UntilAsked,
+    /// Runs until it is asked to stop, and exits with 130 so long after that.
+    Saves { ms: u64 },
     /// Runs until it is killed.
     UntilKilled,
     /// Cannot be started at all.
@@ -86,6 +89,8 @@ pub(crate) type Calls = Rc<RefCell<Vec<String>>>;
 pub(crate) struct FakeExecutor {
     pub(crate) scripts: BTreeMap<RunId, VecDeque<Script>>,
     pub(crate) calls: Calls,
+    /// Workers that were started and not forgotten.
+    pub(crate) n_kept: Rc<Cell<i64>>,
     exits: mpsc::UnboundedSender<Exited>,
     alive: BTreeMap<RunId, (u32, Script)>,
 }
@@ -94,7 +99,13 @@ impl FakeExecutor {
     pub(crate) fn new(exits: mpsc::UnboundedSender<Exited>, scripts: &[(u8, &[Script])]) -> Self {
         let scripts =
             scripts.iter().map(|(n, scripts)| (id(*n), scripts.iter().cloned().collect()));
-        Self { scripts: scripts.collect(), calls: Calls::default(), exits, alive: BTreeMap::new() }
+        Self {
+            scripts: scripts.collect(),
+            calls: Calls::default(),
+            n_kept: Rc::default(),
+            exits,
+            alive: BTreeMap::new(),
+        }
     }
 
     fn exit(&mut self, run: &RunId, exit: WorkerExit) {
@@ -118,6 +129,7 @@ impl Executor for FakeExecutor {
         if matches!(script, Script::NoSpawn) {
             return Err(io::Error::other("no more processes"));
         }
+        self.n_kept.set(self.n_kept.get() + 1);
         self.alive.insert(run.clone(), (launch.attempt, script.clone()));
         let mut log = LineLog::open(&launch.dir.events(launch.attempt))?;
         append(&mut log, Event::AttemptStarted(started(launch)))?;
@@ -132,14 +144,30 @@ impl Executor for FakeExecutor {
 
     fn ask_to_stop(&mut self, run: &RunId) {
         self.call("stop", run);
-        if let Some((_, Script::UntilAsked)) = self.alive.get(run) {
-            self.exit(run, WorkerExit::Code(130));
+        match self.alive.get(run) {
+            Some((_, Script::UntilAsked)) => self.exit(run, WorkerExit::Code(130)),
+            Some((attempt, Script::Saves { ms })) => {
+                let (ms, exits) = (*ms, self.exits.clone());
+                let exit = WorkerExit::Code(130);
+                let exited = Exited { run: run.clone(), attempt: *attempt, exit };
+                self.alive.remove(run);
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    exits.send(exited).unwrap();
+                });
+            }
+            _ => {}
         }
     }
 
     fn kill(&mut self, run: &RunId) {
         self.call("kill", run);
         self.exit(run, WorkerExit::Signal(9));
+    }
+
+    fn forget(&mut self, exited: &Exited) {
+        self.n_kept.set(self.n_kept.get() - 1);
+        assert!(!self.alive.contains_key(&exited.run), "a live worker is forgotten");
     }
 }
 
@@ -165,18 +193,21 @@ fn append(log: &mut LineLog, event: Event) -> io::Result<()> {
 #[derive(Default)]
 pub(crate) struct FakeIndex {
     pub(crate) lines_read: BTreeMap<std::path::PathBuf, usize>,
-    /// Fails on the first read after so many.
-    pub(crate) reads_left: Option<u32>,
+    /// Reads that fail, as (after so many good ones, how many).
+    pub(crate) fails: Option<(u32, u32)>,
 }
 
 impl Index for FakeIndex {
     type Error = io::Error;
 
     async fn ingest(&mut self, dir: &RunDir) -> io::Result<Vec<Line>> {
-        match &mut self.reads_left {
-            Some(0) => return Err(io::Error::from(io::ErrorKind::StorageFull)),
-            Some(n) => *n -= 1,
-            None => {}
+        match &mut self.fails {
+            Some((0, 0)) | None => {}
+            Some((0, failures)) => {
+                *failures -= 1;
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            Some((good, _)) => *good -= 1,
         }
         let mut new = Vec::new();
         for attempt in 1..=super::attempt::last_attempt(dir)? {

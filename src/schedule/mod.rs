@@ -15,7 +15,9 @@ pub mod gpu;
 pub mod journal;
 pub mod local;
 pub mod queue;
+pub mod remains;
 pub mod retry;
+pub mod stop;
 
 use std::fmt;
 use std::num::NonZeroU32;
