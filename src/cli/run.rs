@@ -19,7 +19,8 @@ use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun};
 use crate::report::{self, Columns};
-use crate::resolve::{self, Prepared};
+use crate::resolve::{self, Job, Resolved};
+use crate::schedule::Slot;
 use crate::schedule::attempt::Terms;
 use crate::schedule::coordinator::{self, Coordinator};
 use crate::schedule::devices::{self, CudaSupport, Host, Request};
@@ -27,7 +28,6 @@ use crate::schedule::event_loop::{self, Index, Ports, Summary, Sweep};
 use crate::schedule::gpu::{self, Gpus};
 use crate::schedule::journal::{ExperimentJournal, Recorded};
 use crate::schedule::local::{LocalProcesses, this_program};
-use crate::schedule::{Job, Slot};
 use crate::store::{self, RunState, Store};
 
 /// A worker that an earlier, killed coordinator left behind has so long to save and exit before
@@ -65,7 +65,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let request: Request = experiment.schedule.devices.parse().or_exit(Exit::Usage)?;
     let results = ResultsDir::new(&machine.results);
     let _coordinator = coordinate(&results, &experiment.name)?;
-    let cells = resolve::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
+    let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
     carry_out(&Invocation {
         experiment,
         request,
@@ -103,7 +103,7 @@ pub(super) struct Invocation {
     pub(super) experiment: Experiment,
     pub(super) request: Request,
     pub(super) results: ResultsDir,
-    pub(super) cells: Vec<Prepared>,
+    pub(super) cells: Vec<Resolved>,
     pub(super) quiet: bool,
     pub(super) verbose: u8,
     pub(super) output: Output,
@@ -117,8 +117,9 @@ impl Invocation {
         let states = store.run_status().await?;
         let planned = plan::plan(&resolve::wanted(&self.cells), &states);
         self.announce(&planned);
-        resolve::check_weights(&self.cells, &planned).or_exit(Exit::Environment)?;
-        let jobs = resolve::jobs(&self.cells, &planned);
+        let with_work = plan::with_work(&planned);
+        resolve::check_weights(&self.cells, &with_work).or_exit(Exit::Environment)?;
+        let jobs = resolve::jobs(&self.cells, &with_work);
         // Chosen first: a plan that cannot be worked on does not replace the one before.
         let slots = if jobs.is_empty() { Vec::new() } else { self.slots(&jobs).await? };
         let mut journal = self.record_plan(&store).await?;
@@ -196,8 +197,8 @@ impl Invocation {
 
     fn titles(&self, jobs: &[Job], states: &BTreeMap<RunId, RunState>) -> Vec<RunTitle> {
         let mut labels = BTreeMap::new();
-        for prepared in self.cells.iter().rev() {
-            labels.insert(&prepared.run, event::title(&prepared.cell.labels));
+        for resolved in self.cells.iter().rev() {
+            labels.insert(&resolved.run, event::title(&resolved.cell.labels));
         }
         let none = RunState::default();
         jobs.iter()
@@ -275,7 +276,7 @@ impl Invocation {
         let titles: BTreeMap<_, _> = self
             .cells
             .iter()
-            .map(|prepared| (&prepared.run, event::title(&prepared.cell.labels)))
+            .map(|resolved| (&resolved.run, event::title(&resolved.cell.labels)))
             .collect();
         for failure in &summary.failures {
             let title = titles.get(&failure.run).map_or("", String::as_str);

@@ -23,10 +23,11 @@ use super::queue::{Queue, Slots, Start, next_start};
 use super::remains;
 use super::retry::{self, Ending, Verdict};
 use super::stop::{self, Stop, Stopping};
-use super::{Device, Job, Slot};
+use super::{Device, Slot};
 use crate::event::{Event as RunEvent, Line, SweepEvent};
 use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
+use crate::resolve::Job;
 
 /// How often the journals of running workers are read.
 const POLL: Duration = Duration::from_millis(250);

@@ -1,4 +1,4 @@
-//! Jobs and an executor for tests: workers that only write journals and report exits.
+//! An executor for tests: its workers that only write journals and report exits.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -7,64 +7,20 @@ use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::event_loop::Index;
 use super::executor::{Executor, Exited, Launch, WorkerExit};
-use super::{Device, Job, Slot};
+use super::{Device, Slot};
 use crate::event::{self, AttemptStarted, Event, Line, Outcome};
-use crate::experiment::{self, Facts, RunFile, RunSpec};
 use crate::fs::RunDir;
 use crate::fs::atomic::LineLog;
 use crate::id::RunId;
 
-pub(crate) fn id(n: u8) -> RunId {
-    RunId::parse(&format!("{n:016x}")).unwrap()
-}
+pub(crate) use crate::resolve::fake::{id, job};
 
 pub(crate) fn cpu() -> Slot {
     Slot { device: Device::Cpu, threads: NonZeroU32::MIN }
-}
-
-pub(crate) fn job(n: u8) -> Job {
-    let input_px = [28, 28];
-    let spec: RunSpec = serde_json::from_value(json!({
-        "seed": n,
-        "model": { "dino_type": "dinov2", "size": "tiny" },
-        "weights": { "kind": "random" },
-        "tune": { "kind": "frozen" },
-        "decoder": { "kind": "linear" },
-        "data": { "kind": "shapes" },
-        "train": {
-            "recipe": "modern", "epochs": 1, "batch_size": 4, "lr": 1e-3, "lr_encoder": 1e-4,
-            "weight_decay": 0.01, "schedule": { "kind": "constant" }, "flip": 0.5,
-            "input": { "px": 28 }, "normalise": "backbone", "void_label": "ignore",
-            "dev": {}, "precision": "f32", "validate_every": 1
-        },
-        "eval": {}
-    }))
-    .unwrap();
-    let file = RunFile {
-        version: experiment::VERSION,
-        run: id(n),
-        identity: json!({ "seed": n }),
-        spec,
-        input_px,
-        n_classes: 6,
-        classes: vec![],
-    };
-    let facts = Facts {
-        frost: None,
-        data_root: "data".into(),
-        n_classes: 6,
-        classes: vec![],
-        train_fingerprint: "f".to_owned(),
-        sets: vec![],
-        weights: None,
-        input_px,
-    };
-    Job { file, facts, scores: vec![] }
 }
 
 /// What a fake worker does.

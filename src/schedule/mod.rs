@@ -22,8 +22,6 @@ pub mod stop;
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::experiment::{Facts, RunFile, ScoreRequest};
-
 pub use crate::experiment::schedule::Config;
 
 /// A place where one worker runs at a time.
@@ -43,15 +41,6 @@ pub enum Device {
         /// What the worker's `CUDA_VISIBLE_DEVICES` is set to: the GPU's UUID.
         visible: String,
     },
-}
-
-/// One run to be worked on: what goes into its directory.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Job {
-    pub file: RunFile,
-    pub facts: Facts,
-    /// Every score asked of the run, by all cells that share it.
-    pub scores: Vec<ScoreRequest>,
 }
 
 impl fmt::Display for Device {
