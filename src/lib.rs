@@ -2,7 +2,7 @@
 //! corrupted, resumed and tabulated.
 //!
 //! # The path of the data
-//! `spec (TOML) -> plan -> schedule -> worker process -> train, then score -> journal -> store
+//! `spec (TOML) -> resolve -> plan -> schedule -> worker process -> train, then score -> journal -> store
 //! (SQLite) -> report`
 //!
 //! # The map
@@ -28,9 +28,9 @@
 //! - [`viz`]: pictures for people.
 //! - [`experiment`]: the experiment file: layers, grid, checks, identity.
 //! - [`store`]: the SQLite index over the journals; the only SQL.
+//! - [`resolve`]: from an experiment and this machine to ids, score requests and jobs.
 //! - [`plan`]: what to start, resume, score or reuse; pure.
 //! - [`schedule`]: the event loop that runs workers on devices.
-//! - [`resolve`]: from an experiment and this machine to ids, score requests and jobs.
 //! - [`worker`]: one process, one run.
 //! - [`report`]: tables for the terminal, files and READMEs.
 //! - [`cli`]: one file a verb; the only module that prints.

@@ -1,17 +1,13 @@
-//! What to start, resume, score or reuse; pure.
+//! Decides about each cell of an experiment: start, resume, score, reuse, each with its reason.
+//!
+//! `sweep run` and `sweep plan` call [`plan`] with what the cells want and with how far their runs
+//! are in the index; the runs [`with_work`] become the scheduler's jobs. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{RunId, ScoreId};
+use crate::resolve::Wanted;
 use crate::store::RunState;
-
-/// A cell's run and the scores that its table needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    pub run: RunId,
-    pub cell: u32,
-    pub scores: Vec<ScoreId>,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -56,6 +52,21 @@ pub fn plan(wanted: &[Wanted], states: &BTreeMap<RunId, RunState>) -> Vec<Planne
             PlannedRun { run: cell.run.clone(), cell: cell.cell, action, reason }
         })
         .collect()
+}
+
+/// The runs that have something to do, in the order of the plan.
+pub fn with_work(planned: &[PlannedRun]) -> Vec<RunId> {
+    planned.iter().filter(|run| run.action.is_work()).map(|run| run.run.clone()).collect()
+}
+
+impl Action {
+    /// Whether a worker has to be started for it.
+    pub fn is_work(self) -> bool {
+        match self {
+            Self::Start | Self::Resume { .. } | Self::ScoreOnly { .. } => true,
+            Self::Reuse | Self::Stale => false,
+        }
+    }
 }
 
 /// The scores that any cell wants of each run, in the order of the cells.
@@ -181,6 +192,15 @@ mod tests {
         assert_eq!(actions, expect);
         assert_eq!(planned[2].reason, "the same run as cell 0");
         assert_eq!(scores_by_run(&wanted)[&run("r")], [score("clean"), score("fog")]);
+    }
+
+    #[test]
+    fn nothing_is_done_about_reused_and_stale_runs() {
+        let wanted = [want("new", 0, &[]), want("old", 1, &[]), want("done", 2, &[])];
+        let stale = RunState { stale: true, ..trained(&[]) };
+        let states = BTreeMap::from([(run("old"), stale), (run("done"), trained(&[]))]);
+        let wanted = [&wanted[..], &[want("half", 3, &["fog"]), want("half", 4, &[])]].concat();
+        assert_eq!(with_work(&plan(&wanted, &states)), [run("new"), run("half")]);
     }
 
     #[test]

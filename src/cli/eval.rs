@@ -73,8 +73,8 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         experiment.schedule.jobs = jobs.get();
     }
     let _coordinator = run::coordinate(&results, &experiment.name)?;
-    let cells = resolve::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
-    if let Some(other) = cells.iter().find(|prepared| prepared.run != run) {
+    let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
+    if let Some(other) = cells.iter().find(|resolved| resolved.run != run) {
         let changed = changes(&file.identity, &other.identity);
         return Err(fault(
             Exit::SomeFailed,

@@ -9,7 +9,7 @@ use super::grid::grid;
 use super::{Globals, index, printer, words};
 use crate::fs::ResultsDir;
 use crate::plan::{self, Action, PlannedRun};
-use crate::resolve::{self, Prepared};
+use crate::resolve::{self, Resolved};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -27,7 +27,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         printer::note(&format_args!("note: {warning}"));
     }
     let results = ResultsDir::new(&machine.results);
-    let cells = resolve::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
+    let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
     let states = super::runtime()?
         .block_on(async {
             let store = index::open(&results).await?;
@@ -37,7 +37,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         })
         .context("cannot read the index")?;
     let planned = plan::plan(&resolve::wanted(&cells), &states);
-    resolve::check_weights(&cells, &planned).or_exit(Exit::Environment)?;
+    resolve::check_weights(&cells, &plan::with_work(&planned)).or_exit(Exit::Environment)?;
     printer::data(&format!("{}\n", table(&experiment.axes, &cells, &planned)));
     printer::data(&format!("{}\n", counts(&planned)));
     Ok(Exit::Done)
@@ -79,19 +79,19 @@ fn verb(action: Action) -> &'static str {
     }
 }
 
-fn table(axes: &[String], cells: &[Prepared], planned: &[PlannedRun]) -> String {
+fn table(axes: &[String], cells: &[Resolved], planned: &[PlannedRun]) -> String {
     let head = ["cell"].into_iter().chain(axes.iter().map(String::as_str));
     let head: Vec<_> =
         head.chain(["run", "scores", "action", "reason"]).map(str::to_owned).collect();
-    let rows = cells.iter().zip(planned).map(|(prepared, planned)| {
-        let mut row = vec![prepared.cell.index.to_string()];
+    let rows = cells.iter().zip(planned).map(|(resolved, planned)| {
+        let mut row = vec![resolved.cell.index.to_string()];
         row.extend(axes.iter().map(|axis| {
-            let label = prepared.cell.labels.iter().find(|(name, _)| name == axis);
+            let label = resolved.cell.labels.iter().find(|(name, _)| name == axis);
             label.map_or_else(String::new, |(_, value)| value.clone())
         }));
         row.extend([
-            prepared.run.to_string(),
-            prepared.requests.len().to_string(),
+            resolved.run.to_string(),
+            resolved.requests.len().to_string(),
             verb(planned.action).to_owned(),
             planned.reason.clone(),
         ]);

@@ -9,10 +9,12 @@ use std::time::Instant;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{printer, words};
+use crate::error::with_sources;
 use crate::event::{Event, Line};
 use crate::id::RunId;
-use crate::schedule::event_loop::News;
-use crate::schedule::retry::{Ending, Stopping, Verdict};
+use crate::schedule::event_loop::{Error, News};
+use crate::schedule::retry::{Ending, Verdict};
+use crate::schedule::stop::Stopping;
 use view::{RunTitle, State, SweepView};
 
 /// Shows what the scheduler tells.
@@ -63,6 +65,12 @@ impl Progress {
             News::Lines { run, lines } => self.lines(run, lines),
             News::Ended { run, ending, verdict } => self.ended(run, ending, *verdict),
             News::Stopping { how, n_workers } => self.stopping(*how, *n_workers),
+            News::Failing { error, n_workers } => self.failing(error, *n_workers),
+            News::IndexFails { error } => self.print(&format!(
+                "warning: {}; the sweep goes on, and tries again: until then nothing new is shown",
+                with_sources(*error)
+            )),
+            News::IndexWorks => self.print("the index is written again"),
             News::Tick => {}
         }
         self.redraw();
@@ -154,9 +162,16 @@ impl Progress {
         match how {
             Stopping::No => {}
             Stopping::Asked => self.print(&format!(
-                "stopping: {workers} to save and exit; once more to kill without saving"
+                "stopping: {workers} to save and exit; Ctrl-C once more kills without saving"
             )),
             Stopping::Killed => self.print(&format!("killing {workers}")),
+        }
+    }
+
+    /// Without workers nobody is waited for, and the program's last words follow at once.
+    fn failing(&self, error: &Error, n_workers: usize) {
+        if n_workers > 0 {
+            self.print(&format!("error: {}", with_sources(error)));
         }
     }
 

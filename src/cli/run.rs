@@ -22,19 +22,23 @@ use crate::host;
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun};
 use crate::report::{self, Columns};
-use crate::resolve::{self, Prepared};
+use crate::resolve::{self, Job, Resolved};
+use crate::schedule::Slot;
 use crate::schedule::attempt::Terms;
 use crate::schedule::coordinator::{self, Coordinator};
 use crate::schedule::devices::{self, Host};
 use crate::schedule::event_loop::{self, Index, Ports, Summary, Sweep};
 use crate::schedule::journal::{ExperimentJournal, Recorded};
 use crate::schedule::local::{LocalProcesses, this_program};
-use crate::schedule::{Job, Slot};
 use crate::store::{self, RunState, Store};
 
 /// A worker that an earlier, killed coordinator left behind has so long to save and exit before
 /// GPUs are looked at, as it would make its GPU look taken.
 const ORPHANS_MAX: Duration = Duration::from_secs(20);
+/// Another program may keep the index locked for so long: while workers run, when the index is asked
+/// again and nothing else may wait; and when they are done.
+const LOCKED_MAX: Duration = Duration::from_millis(500);
+const LOCKED_MAX_AT_END: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -61,7 +65,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     let results = ResultsDir::new(&machine.results);
     let _coordinator = coordinate(&results, &experiment.name)?;
-    let cells = resolve::prepare(&experiment, &machine, &results).or_exit(Exit::Environment)?;
+    let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
     carry_out(&Invocation {
         experiment,
         results,
@@ -97,7 +101,7 @@ pub(super) enum Output {
 pub(super) struct Invocation {
     pub(super) experiment: Experiment,
     pub(super) results: ResultsDir,
-    pub(super) cells: Vec<Prepared>,
+    pub(super) cells: Vec<Resolved>,
     pub(super) quiet: bool,
     pub(super) verbose: u8,
     pub(super) output: Output,
@@ -111,8 +115,9 @@ impl Invocation {
         let states = store.run_status().await?;
         let planned = plan::plan(&resolve::wanted(&self.cells), &states);
         self.announce(&planned);
-        resolve::check_weights(&self.cells, &planned).or_exit(Exit::Environment)?;
-        let jobs = resolve::jobs(&self.cells, &planned);
+        let with_work = plan::with_work(&planned);
+        resolve::check_weights(&self.cells, &with_work).or_exit(Exit::Environment)?;
+        let jobs = resolve::jobs(&self.cells, &with_work);
         // Chosen first: a plan that cannot be worked on does not replace the one before.
         let slots = if jobs.is_empty() { Vec::new() } else { self.slots(&jobs).await? };
         let mut journal = self.record_plan(&store).await?;
@@ -127,16 +132,33 @@ impl Invocation {
             let mut progress = Progress::new(&self.titles(&jobs, &states), detail);
             let summary = self.sweep((jobs, slots), &store, &mut journal, &mut progress).await;
             progress.finish();
-            let summary = summary?;
-            store.ingest_experiment(&self.experiment.name).await?;
-            summary
+            summary?
         };
         self.conclude(&summary, started.elapsed());
+        self.bring_up_to_date(&store).await?;
         if !summary.interrupted {
             self.show_table(&store).await?;
         }
         store.close().await;
         Ok(exit_of(&summary))
+    }
+
+    /// The index, with what it missed while it was locked. Ctrl-C ends the waiting.
+    async fn bring_up_to_date(&self, store: &Store) -> anyhow::Result<()> {
+        let mut stops = signals::stops().context("cannot listen to signals")?;
+        let ingest = async {
+            store.wait_for_locks(LOCKED_MAX_AT_END).await?;
+            store.ingest_all().await
+        };
+        tokio::select! {
+            ingested = ingest => ingested.map(|_| ()).context(
+                "the runs are as said above, but the index is not up to date; the same command \
+                 mends that and shows the table",
+            ),
+            Some(_) = stops.recv() => {
+                Err(fault(Exit::Interrupted, "interrupted before the index was up to date"))
+            }
+        }
     }
 
     async fn record_plan(&self, store: &Store) -> anyhow::Result<ExperimentJournal> {
@@ -173,8 +195,8 @@ impl Invocation {
 
     fn titles(&self, jobs: &[Job], states: &BTreeMap<RunId, RunState>) -> Vec<RunTitle> {
         let mut labels = BTreeMap::new();
-        for prepared in self.cells.iter().rev() {
-            labels.insert(&prepared.run, event::title(&prepared.cell.labels));
+        for resolved in self.cells.iter().rev() {
+            labels.insert(&resolved.run, event::title(&resolved.cell.labels));
         }
         let none = RunState::default();
         jobs.iter()
@@ -201,6 +223,7 @@ impl Invocation {
         progress: &mut Progress,
     ) -> anyhow::Result<Summary> {
         let stops = signals::stops().context("cannot listen to signals")?;
+        store.wait_for_locks(LOCKED_MAX).await?;
         let (send_exit, exits) = mpsc::unbounded_channel();
         let executor = LocalProcesses::new(this_program()?, send_exit);
         let schedule = &self.experiment.schedule;
@@ -244,7 +267,7 @@ impl Invocation {
         let titles: BTreeMap<_, _> = self
             .cells
             .iter()
-            .map(|prepared| (&prepared.run, event::title(&prepared.cell.labels)))
+            .map(|resolved| (&resolved.run, event::title(&resolved.cell.labels)))
             .collect();
         for failure in &summary.failures {
             let title = titles.get(&failure.run).map_or("", String::as_str);

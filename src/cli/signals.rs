@@ -1,25 +1,31 @@
-//! Ctrl-C, termination and hang-up as messages.
+//! Ctrl-C, termination and hang-up as messages, for the coordinator's event loop and for workers.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::schedule::stop::Stop;
+
 /// One message for each signal that asks us to stop; called inside the runtime.
 ///
 /// A signal that was ignored when we were started stays ignored: `nohup`, and shells that start
 /// jobs in the background, mean it.
-pub fn stops() -> io::Result<mpsc::UnboundedReceiver<()>> {
+pub fn stops() -> io::Result<mpsc::UnboundedReceiver<Stop>> {
     let (send, receive) = mpsc::unbounded_channel();
     let ignored = ignored_mask(&fs_err::read_to_string("/proc/self/status").unwrap_or_default());
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+    for (kind, stop) in [
+        (SignalKind::interrupt(), Stop::Interrupt),
+        (SignalKind::terminate(), Stop::Terminate),
+        (SignalKind::hangup(), Stop::Terminate),
+    ] {
         if is_in(ignored, kind.as_raw_value()) {
             continue;
         }
         let mut signals = signal(kind)?;
         let send = send.clone();
         tokio::spawn(
-            async move { while signals.recv().await.is_some() && send.send(()).is_ok() {} },
+            async move { while signals.recv().await.is_some() && send.send(stop).is_ok() {} },
         );
     }
     Ok(receive)

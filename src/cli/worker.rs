@@ -2,8 +2,8 @@
 
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 use super::fault::Exit;
 use super::{printer, signals};
@@ -64,11 +64,15 @@ fn stop_at_end_of_stdin(stop: &Arc<AtomicBool>) {
     });
 }
 
+/// Returns once signals are listened to: one that came before would end the worker unsaved.
 fn stop_at_signals(stop: &Arc<AtomicBool>) {
     let stop = Arc::clone(stop);
+    let (ready, is_ready) = mpsc::channel();
     std::thread::spawn(move || {
         let listen = async || {
             let mut stops = signals::stops()?;
+            // The receiver waits for this message, so that it is there.
+            let _ = ready.send(());
             while stops.recv().await.is_some() {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -79,6 +83,8 @@ fn stop_at_signals(stop: &Arc<AtomicBool>) {
             tracing::warn!("signals end this worker without saving: {error:#}");
         }
     });
+    // An error where the thread could not listen, which it has said.
+    let _ = is_ready.recv();
 }
 
 #[cfg(test)]

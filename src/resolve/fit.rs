@@ -2,37 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Complaint, Missing, Prepared, complain, has_work};
+use super::{Lack, Lacking, Missing, Resolved};
 use crate::error::with_sources;
-use crate::event;
 use crate::id::RunId;
 use crate::model::Size;
 use crate::model::backbone::{self, Backbone};
-use crate::plan::PlannedRun;
+
 use crate::weights;
 
-/// Holds the headers of the weight files against the models of the runs that have something to do,
-/// each pair once. Where nothing is to be done nothing is read.
-pub fn check_weights(cells: &[Prepared], planned: &[PlannedRun]) -> Result<(), Missing> {
-    let runs: BTreeSet<&RunId> =
-        planned.iter().filter(|run| has_work(run)).map(|run| &run.run).collect();
+/// Holds the headers of the weight files against the models of `runs`, each pair once. Of other
+/// runs nothing is read.
+pub fn check_weights(cells: &[Resolved], runs: &[RunId]) -> Result<(), Missing> {
+    let runs: BTreeSet<&RunId> = runs.iter().collect();
     let mut known = BTreeMap::new();
-    let mut complaints: Vec<Complaint> = Vec::new();
-    for prepared in cells.iter().filter(|prepared| runs.contains(&prepared.run)) {
-        let Some(file) = &prepared.facts.weights else { continue };
-        let model = prepared.cell.spec.model;
+    let mut lacking = Vec::new();
+    for resolved in cells.iter().filter(|resolved| runs.contains(&resolved.run)) {
+        let Some(file) = &resolved.facts.weights else { continue };
+        let model = resolved.cell.spec.model;
         let key = (file.path.clone(), serde_json::to_string(&model).expect("plain data"));
-        let found = known.entry(key).or_insert_with(|| check(prepared));
+        let found = known.entry(key).or_insert_with(|| check(resolved));
         if let Err(message) = found {
-            let cell = (prepared.cell.index, event::title(&prepared.cell.labels));
-            complain(&mut complaints, message.clone(), cell);
+            let lacks = BTreeSet::from([Lack::from(message.clone())]);
+            lacking.push(Lacking { cell: Box::new(resolved.cell.clone()), lacks });
         }
     }
-    if complaints.is_empty() { Ok(()) } else { Err(Missing(complaints)) }
+    Missing::of(&lacking).map_or(Ok(()), Err)
 }
 
-fn check(prepared: &Prepared) -> Result<(), String> {
-    let (model, file) = (&prepared.cell.spec.model, prepared.facts.weights.as_ref());
+fn check(resolved: &Resolved) -> Result<(), String> {
+    let (model, file) = (&resolved.cell.spec.model, resolved.facts.weights.as_ref());
     let Some(file) = file else { return Ok(()) };
     let text = |error: weights::Error| with_sources(&error);
     let backbone = if model.size == Size::Custom {

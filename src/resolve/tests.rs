@@ -1,8 +1,10 @@
+use std::path::Path;
+
 use super::*;
-use crate::data::dataset::{ShapesConfig, VocConfig};
-use crate::experiment::schedule;
-use crate::plan::{Action, PlannedRun};
-use crate::schedule::fake;
+use crate::data::dataset::{self, EvalSet, ShapesConfig, VocConfig};
+use crate::experiment::{Experiment, Machine, RunSpec, schedule};
+use crate::fs::ResultsDir;
+use crate::model::{Size, WeightsConfig};
 
 fn spec() -> RunSpec {
     let mut spec = fake::job(1).file.spec;
@@ -26,18 +28,14 @@ fn experiment(specs: Vec<RunSpec>) -> Experiment {
     }
 }
 
-/// Prepares cells in a folder of their own; data and weights are looked for in it alone.
-fn prepare_in(temp: &Path, specs: Vec<RunSpec>) -> Result<Vec<Prepared>, Missing> {
+/// Resolves cells in a folder of their own; data and weights are looked for in it alone.
+fn resolve_in(temp: &Path, specs: Vec<RunSpec>) -> Result<Vec<Resolved>, Missing> {
     let machine = Machine {
         data_dirs: vec![temp.join("data")],
         weight_dirs: vec![temp.join("weights")],
         results: temp.join("results"),
     };
-    prepare(&experiment(specs), &machine, &ResultsDir::new(&machine.results))
-}
-
-fn planned_run(run: &RunId, action: Action) -> PlannedRun {
-    PlannedRun { run: run.clone(), cell: 0, action, reason: String::new() }
+    super::cells(&experiment(specs), &machine, &ResultsDir::new(&machine.results)).all()
 }
 
 #[test]
@@ -45,7 +43,7 @@ fn cells_get_facts_ids_and_score_requests() {
     let temp = tempfile::tempdir().unwrap();
     let mut other = spec();
     other.seed = 2;
-    let cells = prepare_in(temp.path(), vec![spec(), other]).unwrap();
+    let cells = resolve_in(temp.path(), vec![spec(), other]).unwrap();
     assert_ne!(cells[0].run, cells[1].run);
     assert_eq!(cells[0].facts, cells[1].facts);
     assert_eq!(cells[0].facts.input_px, [28, 28]);
@@ -62,19 +60,19 @@ fn cells_get_facts_ids_and_score_requests() {
 #[test]
 fn frost_is_procedural_without_its_textures_and_damaged_ones_are_named() {
     let temp = tempfile::tempdir().unwrap();
-    let cells = prepare_in(temp.path(), vec![spec()]).unwrap();
+    let cells = resolve_in(temp.path(), vec![spec()]).unwrap();
     assert_eq!(cells[0].facts.frost, None);
-    let has = |cells: &[Prepared], name: &str| {
+    let has = |cells: &[Resolved], name: &str| {
         cells[0].requests.iter().any(|request| request.condition.effect() == Some(name))
     };
     assert!(has(&cells, "frost*") && !has(&cells, "frost"));
     crate::fs::write_atomic(&temp.path().join("data/frost/frost4.jpg"), b"ice").unwrap();
-    let missing = prepare_in(temp.path(), vec![spec()]).unwrap_err().to_string();
+    let missing = resolve_in(temp.path(), vec![spec()]).unwrap_err().to_string();
     assert!(missing.contains("frost1.png") && missing.contains("frost4.jpg"), "{missing}");
     // A suite without frost does not look.
     let mut first8 = spec();
     first8.eval.corruption.suite = "imagenet-c-first8".to_owned();
-    assert!(prepare_in(temp.path(), vec![first8]).is_ok());
+    assert!(resolve_in(temp.path(), vec![first8]).is_ok());
 }
 
 #[test]
@@ -88,7 +86,7 @@ fn everything_missing_is_named_once_with_its_cells() {
     let mut no_weights = spec();
     no_weights.weights = WeightsConfig::File { path: temp.path().join("none.pth") };
     let specs = vec![no_data.clone(), no_weights, spec(), no_data];
-    let missing = prepare_in(temp.path(), specs).unwrap_err().to_string();
+    let missing = resolve_in(temp.path(), specs).unwrap_err().to_string();
     let lines: Vec<_> = missing.lines().collect();
     assert_eq!(lines.len(), 2, "{missing}");
     assert!(lines[0].contains("nowhere"), "{missing}");
@@ -98,11 +96,41 @@ fn everything_missing_is_named_once_with_its_cells() {
 }
 
 #[test]
+fn what_can_be_fetched_is_known_by_its_name() {
+    let temp = tempfile::tempdir().unwrap();
+    let voc = |train: &str, root: Option<&str>| {
+        let root = root.map(|root| temp.path().join(root));
+        dataset::Config::Voc(VocConfig { root, train: train.to_owned() })
+    };
+    let mut small = spec();
+    small.model.size = Size::Small;
+    small.weights = WeightsConfig::Pretrained {};
+    small.data = voc("trainaug", None);
+    let mut own = spec();
+    own.data = voc("train", Some("mine"));
+    own.weights = WeightsConfig::File { path: temp.path().join("none.pth") };
+    let mut other_set = spec();
+    let cityscapes = dataset::CityscapesConfig { root: None, train: "train".to_owned() };
+    let data = dataset::Config::Cityscapes(cityscapes);
+    other_set.eval.sets.push(EvalSet::Other { data, split: "val".to_owned() });
+    let missing = resolve_in(temp.path(), vec![small.clone(), own, other_set, small.clone()]);
+    let names = missing.unwrap_err().fetchable();
+    assert_eq!(names, ["voc", "sbd", "dinov2_vits14_reg", "cityscapes"]);
+    // VOC is there, its larger training set is not.
+    fs_err::create_dir_all(temp.path().join("data/VOCdevkit/VOC2012/JPEGImages")).unwrap();
+    fs_err::create_dir_all(temp.path().join("data/VOCdevkit/VOC2012/SegmentationClass")).unwrap();
+    let sets = temp.path().join("data/VOCdevkit/VOC2012/ImageSets/Segmentation");
+    crate::fs::write_atomic(&sets.join("val.txt"), b"").unwrap();
+    let names = resolve_in(temp.path(), vec![small]).unwrap_err().fetchable();
+    assert_eq!(names, ["sbd", "dinov2_vits14_reg"]);
+}
+
+#[test]
 fn a_missing_split_is_an_error_of_the_cells_that_score_it() {
     let temp = tempfile::tempdir().unwrap();
     let mut other = spec();
     other.eval.sets = vec!["val".into(), "test".into()];
-    let missing = prepare_in(temp.path(), vec![spec(), other]).unwrap_err().to_string();
+    let missing = resolve_in(temp.path(), vec![spec(), other]).unwrap_err().to_string();
     assert!(missing.contains("test"), "{missing}");
     assert!(missing.ends_with("needed by cell 1 (c1)"), "{missing}");
 }
@@ -118,17 +146,17 @@ fn a_set_of_another_dataset_gets_its_root_and_fingerprint() {
     let other = EvalSet::Other { data: shapes(0, 2), split: "val".to_owned() };
     // The same set, said twice.
     spec.eval.sets = vec!["val".into(), other.clone()];
-    let cells = prepare_in(temp.path(), vec![spec.clone()]).unwrap();
+    let cells = resolve_in(temp.path(), vec![spec.clone()]).unwrap();
     assert_eq!((cells[0].facts.sets.len(), cells[0].requests.len()), (1, 16));
     spec.eval.sets = vec![other.clone(), "train".into()];
-    let cells = prepare_in(temp.path(), vec![spec.clone()]).unwrap();
+    let cells = resolve_in(temp.path(), vec![spec.clone()]).unwrap();
     let names: Vec<_> = cells[0].facts.sets.iter().map(|set| set.name.as_str()).collect();
     assert_eq!(names, ["shapes/val", "shapes/train"]);
     assert_eq!((&cells[0].facts.sets[0].set, cells[0].requests.len()), (&other, 32));
     // Two sets of one name that differ.
     spec.eval.sets =
         vec!["val".into(), EvalSet::Other { data: shapes(1, 2), split: "val".to_owned() }];
-    let missing = prepare_in(temp.path(), vec![spec]).unwrap_err().to_string();
+    let missing = resolve_in(temp.path(), vec![spec]).unwrap_err().to_string();
     assert!(missing.contains("two sets to score would both be called `shapes/val`"), "{missing}");
 }
 
@@ -158,26 +186,11 @@ fn cells_that_share_a_run_are_one_job_with_the_scores_of_all() {
     other.eval.corruption.severities = vec![1, 5];
     let mut third = spec();
     third.seed = 3;
-    let cells = prepare_in(temp.path(), vec![spec(), other, third]).unwrap();
+    let cells = resolve_in(temp.path(), vec![spec(), other, third]).unwrap();
     assert_eq!(cells[0].run, cells[1].run);
-    let planned = [
-        planned_run(&cells[0].run, Action::ScoreOnly { missing: 17 }),
-        planned_run(&cells[1].run, Action::Reuse),
-        planned_run(&cells[2].run, Action::Reuse),
-    ];
-    let jobs = jobs(&cells, &planned);
+    let jobs = jobs(&cells, &[cells[1].run.clone()]);
     assert_eq!(jobs.len(), 1);
     assert_eq!(jobs[0].scores.len(), 31, "clean, and 15 corruptions at two levels");
-}
-
-#[test]
-fn nothing_is_done_about_reused_and_stale_runs() {
-    let temp = tempfile::tempdir().unwrap();
-    let cells = prepare_in(temp.path(), vec![spec()]).unwrap();
-    let run = &cells[0].run;
-    assert_eq!(jobs(&cells, &[planned_run(run, Action::Reuse)]), []);
-    assert_eq!(jobs(&cells, &[planned_run(run, Action::Stale)]), []);
-    assert_eq!(jobs(&cells, &[planned_run(run, Action::Resume { step: 1 })]).len(), 1);
 }
 
 #[test]
@@ -187,12 +200,12 @@ fn weights_are_hashed_into_the_run_and_remembered() {
     crate::fs::write_atomic(&path, b"weights").unwrap();
     let mut with_weights = spec();
     with_weights.weights = WeightsConfig::File { path: path.clone() };
-    let cells = prepare_in(temp.path(), vec![with_weights.clone(), spec()]).unwrap();
+    let cells = resolve_in(temp.path(), vec![with_weights.clone(), spec()]).unwrap();
     let weights = cells[0].facts.weights.clone().unwrap();
     assert_eq!(weights.sha256, crate::fs::hash::sha256_bytes(b"weights"));
     assert_ne!(cells[0].run, cells[1].run);
     crate::fs::write_atomic(&path, b"Weights").unwrap();
-    let changed = prepare_in(temp.path(), vec![with_weights]).unwrap();
+    let changed = resolve_in(temp.path(), vec![with_weights]).unwrap();
     assert_ne!(changed[0].run, cells[0].run);
 }
 
@@ -205,11 +218,11 @@ fn a_file_under_a_released_name_must_be_the_released_one() {
     released.model.size = Size::Small;
     released.model.registers = false;
     released.weights = WeightsConfig::Pretrained {};
-    let missing = prepare_in(temp.path(), vec![released.clone()]).unwrap_err().to_string();
+    let missing = resolve_in(temp.path(), vec![released.clone()]).unwrap_err().to_string();
     assert!(missing.contains("should begin with b938bf1b"), "{missing}");
     assert!(missing.contains("kind = \"file\""), "{missing}");
     released.weights = WeightsConfig::File { path };
-    prepare_in(temp.path(), vec![released]).unwrap();
+    resolve_in(temp.path(), vec![released]).unwrap();
 }
 
 #[test]
@@ -223,15 +236,15 @@ fn a_custom_size_is_its_whole_folder() {
     custom.model.size = Size::Custom;
     custom.model.registers = false;
     custom.weights = WeightsConfig::File { path: folder.clone() };
-    let prepared = || prepare_in(temp.path(), vec![custom.clone()]);
-    let missing = prepared().unwrap_err().to_string();
+    let resolved = || resolve_in(temp.path(), vec![custom.clone()]);
+    let missing = resolved().unwrap_err().to_string();
     assert!(missing.contains("needs a Hugging Face folder with a `config.json`"), "{missing}");
     let config = r#"{"model_type": "dinov2", "num_attention_heads": 3}"#;
     crate::fs::write_atomic(&folder.join("config.json"), config.as_bytes()).unwrap();
-    let three = prepared().unwrap()[0].run.clone();
+    let three = resolved().unwrap()[0].run.clone();
     let config = config.replace('3', "4");
     crate::fs::write_atomic(&folder.join("config.json"), config.as_bytes()).unwrap();
-    assert_ne!(prepared().unwrap()[0].run, three, "heads are part of the model");
+    assert_ne!(resolved().unwrap()[0].run, three, "heads are part of the model");
 }
 
 /// A safetensors file of one tensor.
@@ -250,15 +263,12 @@ fn weights_that_do_not_fit_are_found_before_anything_is_started() {
     file.weights = WeightsConfig::File { path };
     let mut again = file.clone();
     again.seed = 7;
-    let cells = prepare_in(temp.path(), vec![spec(), file, again]).unwrap();
-    let plan = |actions: [Action; 3]| -> Vec<PlannedRun> {
-        cells.iter().zip(actions).map(|(cell, action)| planned_run(&cell.run, action)).collect()
+    let cells = resolve_in(temp.path(), vec![spec(), file, again]).unwrap();
+    let runs = |places: &[usize]| -> Vec<RunId> {
+        places.iter().map(|place| cells[*place].run.clone()).collect()
     };
-    let done = plan([Action::Start, Action::Reuse, Action::Stale]);
-    assert_eq!(check_weights(&cells, &done), Ok(()));
-    let missing = Action::ScoreOnly { missing: 1 };
-    let planned = plan([Action::Start, Action::Start, missing]);
-    let said = check_weights(&cells, &planned).unwrap_err().to_string();
+    assert_eq!(check_weights(&cells, &runs(&[0])), Ok(()));
+    let said = check_weights(&cells, &runs(&[0, 1, 2])).unwrap_err().to_string();
     assert!(said.contains("other.safetensors` is not dinov2_"), "{said}");
     assert!(said.contains("78 missing (") && said.contains("cls_token is [1]"), "{said}");
     assert!(said.ends_with("needed by cell 1 (c1), cell 2 (c2)"), "{said}");

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{Job, Slot};
+use super::Slot;
 use crate::experiment::{self, CacheLimits, Order, RunFile};
 use crate::fs::{RunDir, write_atomic};
 use crate::id::RunId;
+use crate::resolve::Job;
 
 /// What is asked of every worker alike.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,34 +1,42 @@
-//! The loop: one `select!`, a closed event enum, one handler; it owns all state.
+//! The event loop of a sweep: starts jobs on free slots, hears of exits and of requests to stop, and
+//! keeps going until nothing is left to do.
+//!
+//! `sweep run` calls [`run`] with the jobs ([`Sweep`]) and with what it acts through ([`Ports`]):
+//! an executor, an index, the experiment's journal. It owns all state; one `select!` yields a
+//! closed [`Event`], and one handler takes it. What happens goes out as [`News`], what came of it
+//! as a [`Summary`].
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
+use super::Slot;
 use super::attempt::{self, Terms};
 use super::executor::{Executor, Exited, Launch};
 use super::journal::ExperimentJournal;
 use super::queue::{Queue, Slots, Start, next_start};
-use super::retry::{self, Ending, Stopping, Verdict};
-use super::{Job, Slot};
+use super::remains;
+use super::retry::{self, Ending, Verdict};
+use super::stop::{self, Stop, Stopping};
 use crate::device::Device;
 use crate::error::with_sources;
-use crate::event::{Event as RunEvent, FailureClass, Line, Outcome, SweepEvent};
+use crate::event::{Event as RunEvent, FailureClass, Line, SweepEvent};
 use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
+use crate::resolve::Job;
 
 /// How often the journals of running workers are read.
 const POLL: Duration = Duration::from_millis(250);
 /// A worker that says nothing for so long, while its run is locked, is said to wait.
 const WAITING_AFTER: Duration = Duration::from_secs(2);
-/// Of a worker's log, quoted in its failure.
-const LOG_TAIL_LINES: usize = 6;
-const LOG_TAIL_BYTES: u64 = 4096;
+/// An index that failed is asked again after so long: each try may block for a moment.
+const INDEX_RESTS: Duration = Duration::from_secs(5);
 
 /// What to do.
 #[derive(Debug)]
@@ -48,12 +56,15 @@ pub struct Ports<'a, E, I> {
     pub journal: &'a mut ExperimentJournal,
     /// Where the executor reports.
     pub exits: mpsc::UnboundedReceiver<Exited>,
-    /// One message for each Ctrl-C or termination signal.
-    pub stops: mpsc::UnboundedReceiver<()>,
+    /// One message for each signal that asks us to stop.
+    pub stops: mpsc::UnboundedReceiver<Stop>,
     pub tell: &'a mut dyn FnMut(&News<'_>),
 }
 
 /// What takes the workers' journal lines in; the store, or a fake.
+///
+/// The sweep does not depend on it: while it fails, nothing of the runs' progress is shown, and
+/// what it missed is offered again.
 pub trait Index {
     type Error: std::error::Error + Send + Sync + 'static;
 
@@ -62,7 +73,7 @@ pub trait Index {
 }
 
 /// What happens, for those who show it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum News<'a> {
     Started {
         run: &'a RunId,
@@ -86,6 +97,17 @@ pub enum News<'a> {
         how: Stopping,
         n_workers: usize,
     },
+    /// The sweep cannot go on; its workers are asked to save their state and exit.
+    Failing {
+        error: &'a Error,
+        n_workers: usize,
+    },
+    /// The index takes no journal lines for now.
+    IndexFails {
+        error: &'a (dyn std::error::Error + 'static),
+    },
+    /// It takes them again.
+    IndexWorks,
     Tick,
 }
 
@@ -120,13 +142,11 @@ pub enum Error {
          same command again: nothing is lost"
     )]
     Disk { run: RunId, reason: String },
-    #[error("cannot take the journal of run {run} into the index")]
-    Index { run: RunId, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 enum Event {
     Exited(Exited),
-    StopAsked,
+    Stop(Stop),
     Tick,
 }
 
@@ -141,6 +161,10 @@ struct State<'a, E, I> {
     /// Attempts of this invocation.
     attempts: BTreeMap<RunId, u32>,
     stopping: Stopping,
+    /// When the workers were asked to stop, if they were.
+    asked: Option<Instant>,
+    /// An index that failed is not asked before this time.
+    index_rests: Option<Instant>,
     summary: Summary,
     executor: E,
     index: I,
@@ -155,7 +179,6 @@ struct Running {
     blocked: bool,
     /// This attempt has journalled its start; what came before is of earlier attempts.
     heard: bool,
-    outcome: Option<Outcome>,
 }
 
 /// Works until every job is done or given up, or until a stop; workers never outlive it, unless
@@ -177,6 +200,8 @@ pub async fn run<E: Executor, I: Index>(
         running: BTreeMap::new(),
         attempts: BTreeMap::new(),
         stopping: Stopping::No,
+        asked: None,
+        index_rests: None,
         summary: Summary::default(),
         executor,
         index,
@@ -184,7 +209,7 @@ pub async fn run<E: Executor, I: Index>(
         tell,
     };
     if let Err(error) = work(&mut state, &mut exits, &mut stops).await {
-        abandon(&mut state, &mut exits, &mut stops).await;
+        abandon(&mut state, &error, &mut exits, &mut stops).await;
         return Err(error);
     }
     state.finish()
@@ -193,7 +218,7 @@ pub async fn run<E: Executor, I: Index>(
 async fn work<E: Executor, I: Index>(
     state: &mut State<'_, E, I>,
     exits: &mut mpsc::UnboundedReceiver<Exited>,
-    stops: &mut mpsc::UnboundedReceiver<()>,
+    stops: &mut mpsc::UnboundedReceiver<Stop>,
 ) -> Result<(), Error> {
     let mut poll = tokio::time::interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -205,7 +230,7 @@ async fn work<E: Executor, I: Index>(
         // A stop is seen before an exit, so that Ctrl-C never starts one more worker.
         let event = tokio::select! {
             biased;
-            Some(()) = stops.recv() => Event::StopAsked,
+            Some(stop) = stops.recv() => Event::Stop(stop),
             Some(exited) = exits.recv() => Event::Exited(exited),
             _ = poll.tick() => Event::Tick,
         };
@@ -213,18 +238,24 @@ async fn work<E: Executor, I: Index>(
     }
 }
 
-/// After an error of our own: lets the workers save their state; a stop kills them.
+/// After an error of our own: says it at once, lets the workers save their state, and waits for
+/// them; a stop that kills does so here too.
 async fn abandon<E: Executor, I: Index>(
     state: &mut State<'_, E, I>,
+    error: &Error,
     exits: &mut mpsc::UnboundedReceiver<Exited>,
-    stops: &mut mpsc::UnboundedReceiver<()>,
+    stops: &mut mpsc::UnboundedReceiver<Stop>,
 ) {
-    state.ask_all_to_stop();
+    let n_workers = state.running.len();
+    (state.tell)(&News::Failing { error, n_workers });
+    if state.stopping == Stopping::No {
+        state.ask_all_to_stop();
+    }
     while !state.running.is_empty() {
         tokio::select! {
-            Some(()) = stops.recv() => state.kill_all(),
+            Some(stop) = stops.recv() => state.on_stop(stop),
             exited = exits.recv() => match exited {
-                Some(exited) => drop(state.running.remove(&exited.run)),
+                Some(exited) => drop(state.take_out(&exited)),
                 None => return,
             },
         }
@@ -235,15 +266,23 @@ impl<E: Executor, I: Index> State<'_, E, I> {
     async fn handle(&mut self, event: Event) -> Result<(), Error> {
         match event {
             Event::Exited(exited) => self.on_exited(&exited).await,
-            Event::StopAsked => {
-                match self.stopping {
-                    Stopping::No => self.ask_all_to_stop(),
-                    Stopping::Asked => self.kill_all(),
-                    Stopping::Killed => {}
-                }
+            Event::Stop(stop) => {
+                self.on_stop(stop);
                 Ok(())
             }
-            Event::Tick => self.on_tick().await,
+            Event::Tick => {
+                self.on_tick().await;
+                Ok(())
+            }
+        }
+    }
+
+    fn on_stop(&mut self, stop: Stop) {
+        let since = self.asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+        match stop::on_stop(self.stopping, stop, since) {
+            Some(Stopping::Asked) => self.ask_all_to_stop(),
+            Some(Stopping::Killed) => self.kill_all(),
+            Some(Stopping::No) | None => {}
         }
     }
 
@@ -283,7 +322,7 @@ impl<E: Executor, I: Index> State<'_, E, I> {
         *self.attempts.entry(run.clone()).or_default() += 1;
         self.slots.occupy(start);
         let since = Instant::now();
-        self.running.insert(run, Running { attempt, since, blocked, heard: false, outcome: None });
+        self.running.insert(run, Running { attempt, since, blocked, heard: false });
         Ok(())
     }
 
@@ -294,13 +333,14 @@ impl<E: Executor, I: Index> State<'_, E, I> {
         self.summary.failures.push(Failure { run: run.clone(), reason, log: None });
     }
 
-    async fn on_tick(&mut self) -> Result<(), Error> {
+    async fn on_tick(&mut self) {
         let runs: Vec<_> = self.running.keys().cloned().collect();
         for run in &runs {
-            self.take_in(run).await?;
+            self.take_in(run).await;
             if let Some(running) = self.running.get_mut(run)
                 && running.blocked
                 && !running.heard
+                && self.index_rests.is_none()
                 && running.since.elapsed() > WAITING_AFTER
             {
                 running.blocked = false;
@@ -308,34 +348,56 @@ impl<E: Executor, I: Index> State<'_, E, I> {
             }
         }
         (self.tell)(&News::Tick);
-        Ok(())
     }
 
-    async fn take_in(&mut self, run: &RunId) -> Result<(), Error> {
-        let lines = self
-            .index
-            .ingest(&self.results.run(run))
-            .await
-            .map_err(|source| Error::Index { run: run.clone(), source: Box::new(source) })?;
-        if let Some(running) = self.running.get_mut(run) {
-            running.hear(&lines);
+    /// Shows what is new in the run's journals, once the index has it.
+    async fn take_in(&mut self, run: &RunId) {
+        if self.index_rests.is_some_and(|until| Instant::now() < until) {
+            return;
         }
-        if !lines.is_empty() {
-            (self.tell)(&News::Lines { run, lines: &lines });
+        match self.index.ingest(&self.results.run(run)).await {
+            Ok(lines) => {
+                if self.index_rests.take().is_some() {
+                    (self.tell)(&News::IndexWorks);
+                }
+                if let Some(running) = self.running.get_mut(run) {
+                    running.hear(&lines);
+                }
+                if !lines.is_empty() {
+                    (self.tell)(&News::Lines { run, lines: &lines });
+                }
+            }
+            Err(error) => {
+                if self.index_rests.is_none() {
+                    (self.tell)(&News::IndexFails { error: &error });
+                }
+                self.index_rests = Some(Instant::now() + INDEX_RESTS);
+            }
         }
-        Ok(())
+    }
+
+    /// Lets go of a run whose worker is gone.
+    fn take_out(&mut self, exited: &Exited) -> Option<Running> {
+        self.executor.forget(exited);
+        self.slots.release(&exited.run);
+        self.running.remove(&exited.run)
     }
 
     async fn on_exited(&mut self, exited: &Exited) -> Result<(), Error> {
         let run = &exited.run;
-        self.take_in(run).await?;
-        let Some(running) = self.running.remove(run) else {
+        // First of all: whatever fails below, nobody waits for this exit again.
+        let Some(running) = self.take_out(exited) else {
             return Ok(());
         };
-        self.slots.release(run);
-        let log = self.results.run(run).log(exited.attempt);
-        let ending =
-            retry::ending(exited.exit, running.outcome.as_ref(), &log_tail(&log), self.stopping);
+        self.take_in(run).await;
+        let dir = self.results.run(run);
+        let outcome = remains::outcome(&dir, exited.attempt).unwrap_or_else(|error| {
+            tracing::warn!(%run, %error, "cannot read the worker's journal");
+            None
+        });
+        let log = dir.log(exited.attempt);
+        let log_tail = remains::log_tail(&log);
+        let ending = retry::ending(exited.exit, outcome.as_ref(), &log_tail, self.stopping);
         let attempts = self.attempts.get(run).copied().unwrap_or(0);
         let verdict = retry::on_exit(&ending, attempts, self.retries, self.stopping);
         self.record(SweepEvent::AttemptExited {
@@ -363,6 +425,7 @@ impl<E: Executor, I: Index> State<'_, E, I> {
 
     fn ask_all_to_stop(&mut self) {
         self.stopping = Stopping::Asked;
+        self.asked = Some(Instant::now());
         for run in self.running.keys() {
             self.executor.ask_to_stop(run);
         }
@@ -401,39 +464,13 @@ impl<E: Executor, I: Index> State<'_, E, I> {
 }
 
 impl Running {
-    /// Notes what this attempt says of its own end; lines of an earlier worker come first.
+    /// Notes whether this attempt has begun; lines of an earlier worker come first.
     fn hear(&mut self, lines: &[Line]) {
-        for line in lines {
-            match &line.event {
-                RunEvent::AttemptStarted(started) if started.attempt == self.attempt => {
-                    self.heard = true;
-                }
-                RunEvent::AttemptEnded { outcome } if self.heard => {
-                    self.outcome = Some(outcome.clone());
-                }
-                _ => {}
-            }
-        }
+        self.heard |= lines.iter().any(|line| {
+            let attempt = self.attempt;
+            matches!(&line.event, RunEvent::AttemptStarted(started) if started.attempt == attempt)
+        });
     }
-}
-
-/// The last lines of a log, as one line; empty if it cannot be read, as it only explains.
-fn log_tail(path: &Path) -> String {
-    use std::io::{Read, Seek, SeekFrom};
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = fs_err::File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    // Backtraces bury the message that precedes them.
-    let text = text.split("\nstack backtrace:").next().unwrap_or_default();
-    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join(" | ")
 }
 
 #[cfg(test)]

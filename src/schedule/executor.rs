@@ -40,4 +40,7 @@ pub trait Executor {
 
     /// Ends the run's worker and its children at once; nothing if there is none.
     fn kill(&mut self, run: &RunId);
+
+    /// Lets go of what was kept of a worker whose exit was heard.
+    fn forget(&mut self, exited: &Exited);
 }

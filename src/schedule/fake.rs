@@ -1,70 +1,27 @@
-//! Jobs and an executor for tests: workers that only write journals and report exits.
+//! An executor for tests: its workers that only write journals and report exits.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::num::NonZeroU32;
 use std::rc::Rc;
+use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::Slot;
 use super::event_loop::Index;
 use super::executor::{Executor, Exited, Launch, WorkerExit};
-use super::{Job, Slot};
 use crate::device::Device;
 use crate::event::{self, AttemptStarted, Event, Line, Outcome};
-use crate::experiment::{self, Facts, RunFile, RunSpec};
 use crate::fs::RunDir;
 use crate::fs::atomic::LineLog;
 use crate::id::RunId;
 
-pub(crate) fn id(n: u8) -> RunId {
-    RunId::parse(&format!("{n:016x}")).unwrap()
-}
+pub(crate) use crate::resolve::fake::{id, job};
 
 pub(crate) fn cpu() -> Slot {
     Slot { device: Device::Cpu, visible: None, threads: NonZeroU32::MIN }
-}
-
-pub(crate) fn job(n: u8) -> Job {
-    let input_px = [28, 28];
-    let spec: RunSpec = serde_json::from_value(json!({
-        "seed": n,
-        "model": { "dino_type": "dinov2", "size": "tiny" },
-        "weights": { "kind": "random" },
-        "tune": { "kind": "frozen" },
-        "decoder": { "kind": "linear" },
-        "data": { "kind": "shapes" },
-        "train": {
-            "recipe": "modern", "epochs": 1, "batch_size": 4, "lr": 1e-3, "lr_encoder": 1e-4,
-            "weight_decay": 0.01, "schedule": { "kind": "constant" }, "flip": 0.5,
-            "input": { "px": 28 }, "normalise": "backbone", "void_label": "ignore",
-            "dev": {}, "precision": "f32", "validate_every": 1
-        },
-        "eval": {}
-    }))
-    .unwrap();
-    let file = RunFile {
-        version: experiment::VERSION,
-        run: id(n),
-        identity: json!({ "seed": n }),
-        spec,
-        input_px,
-        n_classes: 6,
-        classes: vec![],
-    };
-    let facts = Facts {
-        frost: None,
-        data_root: "data".into(),
-        n_classes: 6,
-        classes: vec![],
-        train_fingerprint: "f".to_owned(),
-        sets: vec![],
-        weights: None,
-        input_px,
-    };
-    Job { file, facts, scores: vec![] }
 }
 
 /// What a fake worker does.
@@ -74,6 +31,8 @@ pub(crate) enum Script {
     Exit(WorkerExit, Option<Outcome>),
     /// Runs until it is asked to stop, then exits with 130.
     UntilAsked,
+    /// Runs until it is asked to stop, and exits with 130 so long after that.
+    Saves { ms: u64 },
     /// Runs until it is killed.
     UntilKilled,
     /// Cannot be started at all.
@@ -87,6 +46,8 @@ pub(crate) type Calls = Rc<RefCell<Vec<String>>>;
 pub(crate) struct FakeExecutor {
     pub(crate) scripts: BTreeMap<RunId, VecDeque<Script>>,
     pub(crate) calls: Calls,
+    /// Workers that were started and not forgotten.
+    pub(crate) n_kept: Rc<Cell<i64>>,
     exits: mpsc::UnboundedSender<Exited>,
     alive: BTreeMap<RunId, (u32, Script)>,
 }
@@ -95,7 +56,13 @@ impl FakeExecutor {
     pub(crate) fn new(exits: mpsc::UnboundedSender<Exited>, scripts: &[(u8, &[Script])]) -> Self {
         let scripts =
             scripts.iter().map(|(n, scripts)| (id(*n), scripts.iter().cloned().collect()));
-        Self { scripts: scripts.collect(), calls: Calls::default(), exits, alive: BTreeMap::new() }
+        Self {
+            scripts: scripts.collect(),
+            calls: Calls::default(),
+            n_kept: Rc::default(),
+            exits,
+            alive: BTreeMap::new(),
+        }
     }
 
     fn exit(&mut self, run: &RunId, exit: WorkerExit) {
@@ -119,6 +86,7 @@ impl Executor for FakeExecutor {
         if matches!(script, Script::NoSpawn) {
             return Err(io::Error::other("no more processes"));
         }
+        self.n_kept.set(self.n_kept.get() + 1);
         self.alive.insert(run.clone(), (launch.attempt, script.clone()));
         let mut log = LineLog::open(&launch.dir.events(launch.attempt))?;
         append(&mut log, Event::AttemptStarted(started(launch)))?;
@@ -133,14 +101,30 @@ impl Executor for FakeExecutor {
 
     fn ask_to_stop(&mut self, run: &RunId) {
         self.call("stop", run);
-        if let Some((_, Script::UntilAsked)) = self.alive.get(run) {
-            self.exit(run, WorkerExit::Code(130));
+        match self.alive.get(run) {
+            Some((_, Script::UntilAsked)) => self.exit(run, WorkerExit::Code(130)),
+            Some((attempt, Script::Saves { ms })) => {
+                let (ms, exits) = (*ms, self.exits.clone());
+                let exit = WorkerExit::Code(130);
+                let exited = Exited { run: run.clone(), attempt: *attempt, exit };
+                self.alive.remove(run);
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    exits.send(exited).unwrap();
+                });
+            }
+            _ => {}
         }
     }
 
     fn kill(&mut self, run: &RunId) {
         self.call("kill", run);
         self.exit(run, WorkerExit::Signal(9));
+    }
+
+    fn forget(&mut self, exited: &Exited) {
+        self.n_kept.set(self.n_kept.get() - 1);
+        assert!(!self.alive.contains_key(&exited.run), "a live worker is forgotten");
     }
 }
 
@@ -166,18 +150,21 @@ fn append(log: &mut LineLog, event: Event) -> io::Result<()> {
 #[derive(Default)]
 pub(crate) struct FakeIndex {
     pub(crate) lines_read: BTreeMap<std::path::PathBuf, usize>,
-    /// Fails on the first read after so many.
-    pub(crate) reads_left: Option<u32>,
+    /// Reads that fail, as (after so many good ones, how many).
+    pub(crate) fails: Option<(u32, u32)>,
 }
 
 impl Index for FakeIndex {
     type Error = io::Error;
 
     async fn ingest(&mut self, dir: &RunDir) -> io::Result<Vec<Line>> {
-        match &mut self.reads_left {
-            Some(0) => return Err(io::Error::from(io::ErrorKind::StorageFull)),
-            Some(n) => *n -= 1,
-            None => {}
+        match &mut self.fails {
+            Some((0, 0)) | None => {}
+            Some((0, failures)) => {
+                *failures -= 1;
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            Some((good, _)) => *good -= 1,
         }
         let mut new = Vec::new();
         for attempt in 1..=super::attempt::last_attempt(dir)? {

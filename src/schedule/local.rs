@@ -78,6 +78,10 @@ impl Executor for LocalProcesses {
             tracing::debug!(%run, %error, "cannot kill the worker's process group");
         }
     }
+
+    fn forget(&mut self, exited: &Exited) {
+        self.workers.remove(&exited.run);
+    }
 }
 
 async fn report_exit(
@@ -207,6 +211,25 @@ mod tests {
     async fn killing_ends_the_whole_group_though_stdin_is_open() {
         let (exited, _) = exit_of("sleep 100 & wait", Executor::kill).await;
         assert_eq!(exited.exit, WorkerExit::Signal(9));
+    }
+
+    /// A sweep of more runs than a process may open files.
+    #[tokio::test]
+    async fn workers_that_are_gone_keep_no_file_open() {
+        let temp = tempfile::tempdir().unwrap();
+        let (send, mut exits) = mpsc::unbounded_channel();
+        let mut executor = LocalProcesses::new("/bin/true".into(), send);
+        let dir = RunDir::new(temp.path());
+        let n_open = || fs_err::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        let before = n_open();
+        for n in 0..200 {
+            let launch =
+                Launch { run: fake::id(n), attempt: 1, dir: dir.clone(), slot: fake::cpu() };
+            executor.spawn(&launch).unwrap();
+            executor.forget(&exits.recv().await.unwrap());
+        }
+        // Other tests of this process open files meanwhile, but not hundreds.
+        assert!(n_open() < before + 100, "{before} before, {} now", n_open());
     }
 
     #[tokio::test]

@@ -14,12 +14,13 @@ pub(crate) mod fake;
 pub mod journal;
 pub mod local;
 pub mod queue;
+pub mod remains;
 pub mod retry;
+pub mod stop;
 
 use std::num::NonZeroU32;
 
 use crate::device::Device;
-use crate::experiment::{Facts, RunFile, ScoreRequest};
 
 pub use crate::experiment::schedule::Config;
 
@@ -31,13 +32,4 @@ pub struct Slot {
     pub visible: Option<String>,
     /// CPU threads of the worker.
     pub threads: NonZeroU32,
-}
-
-/// One run to be worked on: what goes into its directory.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Job {
-    pub file: RunFile,
-    pub facts: Facts,
-    /// Every score asked of the run, by all cells that share it.
-    pub scores: Vec<ScoreRequest>,
 }

@@ -1,7 +1,10 @@
-//! What an exit means, and what is done about it.
+//! Decides what a worker's exit means and what becomes of its run: finished, tried again, given up.
+//! The event loop calls [`ending`] and [`on_exit`] with what the system and the worker's journal
+//! say; pure.
 
+use super::executor::WorkerExit;
+use super::stop::Stopping;
 use crate::event::{FailureClass, Outcome};
-use crate::schedule::executor::WorkerExit;
 
 /// Exit code of a worker that stopped on request with its state saved.
 pub const CODE_INTERRUPTED: i32 = 130;
@@ -32,21 +35,12 @@ pub enum Verdict {
     Leave,
 }
 
-/// Whether this coordinator is on its way out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopping {
-    No,
-    /// Workers were asked to save their state and exit.
-    Asked,
-    /// Workers were killed.
-    Killed,
-}
-
 /// Joins what the system says (`exit`) and what the worker wrote (`outcome`).
 ///
 /// A signal says more than the journal: a worker that is killed after its last line is retried,
-/// finds everything done and exits. After a second stop it was us. `log_tail` explains exits that
-/// nothing else explains; nothing is decided by it.
+/// finds everything done and exits. After a second stop it was us. Success needs both: a worker
+/// whose folder was deleted exits well, and nothing of its run is there. `log_tail` explains exits
+/// that nothing else explains.
 pub fn ending(
     exit: WorkerExit,
     outcome: Option<&Outcome>,
@@ -56,7 +50,13 @@ pub fn ending(
     use FailureClass::{Bug, Disk, Environment};
     let failed = |reason: String, class| Ending::Failed { reason, class };
     match (exit, outcome) {
-        (WorkerExit::Code(0), _) => Ending::Done,
+        (WorkerExit::Code(0), Some(Outcome::Done)) => Ending::Done,
+        (WorkerExit::Code(0), _) => failed(
+            "the worker exited with success, but the journal in the run's folder does not end with \
+             it: was the folder moved or deleted meanwhile?"
+                .to_owned(),
+            Environment,
+        ),
         (WorkerExit::Code(CODE_INTERRUPTED), _) => Ending::Interrupted,
         (WorkerExit::Signal(9), _) if stopping == Stopping::Killed => {
             failed("killed on request".to_owned(), Environment)
@@ -114,12 +114,16 @@ impl Ending {
 
 fn signal_words(signal: i32) -> String {
     let hint = match signal {
-        4 => " (illegal instruction: built for another CPU?)",
-        6 => " (aborted)",
-        7 => " (bus error)",
-        9 => " (killed, perhaps for want of memory)",
+        4 => " (illegal instruction): was this program built for another CPU?",
+        6 => " (it aborted)",
+        7 => " (bus error): a file that it had mapped was cut short, or the disk is full",
+        9 => {
+            return "the worker was killed by the system (signal 9), often because memory ran out: \
+                    a smaller `train.batch_size` or fewer `--jobs` take less"
+                .to_owned();
+        }
         11 => " (segmentation fault)",
-        15 => " (terminated)",
+        15 => " (terminated from outside)",
         _ => "",
     };
     format!("the worker was ended by signal {signal}{hint}")
@@ -153,8 +157,19 @@ mod tests {
             ending(WorkerExit::Code(0), Some(&Outcome::Done), "", Stopping::No),
             Ending::Done
         );
-        assert_eq!(ending(WorkerExit::Code(0), None, "", Stopping::No), Ending::Done);
         assert_eq!(ending(WorkerExit::Code(130), None, "", Stopping::No), Ending::Interrupted);
+    }
+
+    #[test]
+    fn success_without_a_journal_that_says_so_is_a_failure() {
+        let unsaid = ending(WorkerExit::Code(0), None, "", Stopping::No);
+        assert!(unsaid.error().unwrap().contains("deleted"), "{unsaid:?}");
+        let interrupted = Some(&Outcome::Interrupted);
+        let unsaid = ending(WorkerExit::Code(0), interrupted, "", Stopping::No);
+        assert!(
+            matches!(unsaid, Ending::Failed { class: FailureClass::Environment, .. }),
+            "{unsaid:?}"
+        );
     }
 
     #[test]
@@ -192,11 +207,11 @@ mod tests {
             reason(WorkerExit::Code(101), None, "thread 'main' panicked: index\n"),
             "the worker panicked; its log ends: thread 'main' panicked: index"
         );
-        assert!(reason(WorkerExit::Signal(9), None, "").contains("memory"));
+        assert!(reason(WorkerExit::Signal(9), None, "").contains("because memory ran out"));
     }
 
     #[test]
-    fn our_own_kill_is_no_want_of_memory() {
+    fn our_own_kill_is_not_taken_for_exhausted_memory() {
         let ending = ending(WorkerExit::Signal(9), None, "", Stopping::Killed);
         assert_eq!(ending.error(), Some("killed on request"));
     }

@@ -111,6 +111,14 @@ impl Store {
         Ok(store)
     }
 
+    /// From now on waits so long at most for another program that keeps the index locked.
+    pub async fn wait_for_locks(&self, at_most: Duration) -> Result<(), Error> {
+        // The one connection of the pool keeps the setting.
+        let pragma = format!("PRAGMA busy_timeout = {}", at_most.as_millis());
+        let set = sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&self.pool).await;
+        set.map(|_| ()).map_err(|error| self.error(error))
+    }
+
     /// Closes the index; what is not committed is lost.
     pub async fn close(&self) {
         self.pool.close().await;

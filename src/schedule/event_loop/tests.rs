@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::{FailureClass, Outcome};
 use crate::fs::write_atomic;
 use crate::schedule::executor::WorkerExit;
 use crate::schedule::fake::{self, FakeExecutor, FakeIndex, Script};
@@ -17,6 +18,8 @@ struct Played {
     /// Kinds of the coordinator's journal lines.
     journal: Vec<String>,
     news: Vec<String>,
+    /// Workers that the executor still keeps something of.
+    n_kept: i64,
     _results: tempfile::TempDir,
 }
 
@@ -24,15 +27,18 @@ struct Play<'a> {
     n_jobs: u8,
     n_slots: usize,
     scripts: &'a [(u8, &'a [Script])],
-    /// The sweep is stopped when this call to the executor has been seen, once for each time.
-    stops_after: &'a [&'a str],
+    /// Each stops the sweep so long after its call to the executor was seen.
+    stops: &'a [(&'a str, u64, Stop)],
     index: FakeIndex,
 }
+
+/// Longer than a stop takes to settle, in milliseconds.
+const LATER: u64 = 1200;
 
 impl Default for Play<'_> {
     fn default() -> Self {
         let index = FakeIndex::default();
-        Self { n_jobs: 3, n_slots: 1, scripts: &[], stops_after: &[], index }
+        Self { n_jobs: 3, n_slots: 1, scripts: &[], stops: &[], index }
     }
 }
 
@@ -48,19 +54,29 @@ impl Play<'_> {
         let (send_exit, exits) = mpsc::unbounded_channel();
         let (send_stop, stops) = mpsc::unbounded_channel();
         let executor = FakeExecutor::new(send_exit, self.scripts);
-        let calls = executor.calls.clone();
+        let (calls, n_kept) = (executor.calls.clone(), executor.n_kept.clone());
         let mut news = Vec::new();
-        let mut waited_for: Vec<_> = self.stops_after.to_vec();
+        let mut waited_for: Vec<_> = self.stops.to_vec();
         let mut tell = |heard: &News<'_>| {
             match heard {
                 News::Ended { verdict, .. } => news.push(format!("{verdict:?}")),
                 News::Stopping { how, n_workers } => news.push(format!("{how:?} {n_workers}")),
+                News::Failing { n_workers, .. } => news.push(format!("Failing {n_workers}")),
+                News::IndexFails { .. } => news.push("IndexFails".to_owned()),
+                News::IndexWorks => news.push("IndexWorks".to_owned()),
                 _ => {}
             }
             let calls = calls.borrow();
-            if waited_for.first().is_some_and(|call| calls.iter().any(|made| made == call)) {
+            while let Some((call, after_ms, stop)) = waited_for.first().copied()
+                && calls.iter().any(|made| made == call)
+            {
                 waited_for.remove(0);
-                send_stop.send(()).unwrap();
+                let send_stop = send_stop.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                    // A sweep that is over hears no more of it.
+                    let _ = send_stop.send(stop);
+                });
             }
         };
         let sweep = Sweep {
@@ -80,11 +96,11 @@ impl Play<'_> {
         });
         let journal = kinds.collect();
         let calls = calls.borrow().clone();
-        Played { result, calls, journal, news, _results: temp }
+        Played { result, calls, journal, news, n_kept: n_kept.get(), _results: temp }
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_job_runs_once_in_order() {
     let played = Play::default().play().await;
     assert_eq!(played.result.unwrap(), Summary { done: 3, ..Summary::default() });
@@ -93,16 +109,21 @@ async fn every_job_runs_once_in_order() {
     assert_eq!(played.journal, [&attempt[..], &attempt, &attempt, &["sweep_ended"]].concat());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn slots_bound_the_workers_at_once() {
     let until = [Script::UntilAsked];
     let scripts: [(u8, &[Script]); 3] = [(1, &until), (2, &until), (3, &until)];
-    let play = Play { n_slots: 2, scripts: &scripts, stops_after: &["spawn 2"], ..Play::default() };
+    let play = Play {
+        n_slots: 2,
+        scripts: &scripts,
+        stops: &[("spawn 2", 0, Stop::Interrupt)],
+        ..Play::default()
+    };
     let played = play.play().await;
     assert_eq!(played.calls, ["spawn 1", "spawn 2", "stop 1", "stop 2"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_failing_run_does_not_stop_the_others() {
     let scripts: [(u8, &[Script]); 1] = [(2, &[failing(FailureClass::Input)])];
     let played = Play { scripts: &scripts, ..Play::default() }.play().await;
@@ -116,7 +137,7 @@ async fn a_failing_run_does_not_stop_the_others() {
     assert_eq!(played.news, ["Finished", "GiveUp", "Finished"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_crash_is_retried_behind_the_others_and_then_given_up() {
     let passing = Play { scripts: &[(1, &[CRASH])], ..Play::default() }.play().await;
     assert_eq!(passing.result.unwrap().done, 3);
@@ -129,10 +150,11 @@ async fn a_crash_is_retried_behind_the_others_and_then_given_up() {
     assert_eq!(failing.news, ["Retry", "GiveUp"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn one_stop_lets_workers_save_and_leaves_the_rest() {
     let scripts: [(u8, &[Script]); 1] = [(1, &[Script::UntilAsked])];
-    let play = Play { scripts: &scripts, stops_after: &["spawn 1"], ..Play::default() };
+    let play =
+        Play { scripts: &scripts, stops: &[("spawn 1", 0, Stop::Terminate)], ..Play::default() };
     let played = play.play().await;
     let expect = Summary { left: 3, interrupted: true, ..Summary::default() };
     assert_eq!(played.result.unwrap(), expect);
@@ -141,29 +163,87 @@ async fn one_stop_lets_workers_save_and_leaves_the_rest() {
     assert_eq!(played.journal, ["attempt_started", "attempt_exited", "sweep_ended"]);
 }
 
-#[tokio::test]
-async fn a_second_stop_kills() {
+#[tokio::test(start_paused = true)]
+async fn a_later_interrupt_kills() {
     let scripts: [(u8, &[Script]); 1] = [(1, &[Script::UntilKilled])];
-    let stops_after = ["spawn 1", "stop 1"];
-    let played =
-        Play { scripts: &scripts, stops_after: &stops_after, ..Play::default() }.play().await;
+    let stops = [("spawn 1", 0, Stop::Terminate), ("stop 1", LATER, Stop::Interrupt)];
+    let played = Play { scripts: &scripts, stops: &stops, ..Play::default() }.play().await;
     let expect = Summary { left: 3, interrupted: true, ..Summary::default() };
     assert_eq!(played.result.unwrap(), expect);
     assert_eq!(played.calls, ["spawn 1", "stop 1", "kill 1"]);
     assert_eq!(played.news, ["Asked 1", "Killed 1", "Leave"]);
 }
 
-#[tokio::test]
-async fn a_broken_index_ends_the_sweep_after_its_workers() {
-    let scripts: [(u8, &[Script]); 2] = [(1, &[Script::UntilAsked]), (2, &[Script::UntilAsked])];
-    let index = FakeIndex { reads_left: Some(0), ..FakeIndex::default() };
-    let played = Play { n_slots: 2, scripts: &scripts, index, ..Play::default() }.play().await;
-    let error = played.result.unwrap_err();
-    assert!(matches!(error, Error::Index { .. }), "{error}");
-    assert_eq!(played.calls, ["spawn 1", "spawn 2", "stop 1", "stop 2"]);
+#[tokio::test(start_paused = true)]
+async fn however_many_terminations_come_nothing_is_killed() {
+    // Saves for a while after it was asked.
+    let scripts: [(u8, &[Script]); 1] = [(1, &[Script::Saves { ms: 10_000 }])];
+    let stops = [
+        ("spawn 1", 0, Stop::Terminate),
+        ("spawn 1", 0, Stop::Terminate),
+        ("spawn 1", 0, Stop::Interrupt),
+        ("stop 1", LATER, Stop::Terminate),
+        ("stop 1", 3 * LATER, Stop::Terminate),
+    ];
+    let played = Play { scripts: &scripts, stops: &stops, ..Play::default() }.play().await;
+    let expect = Summary { left: 3, interrupted: true, ..Summary::default() };
+    assert_eq!(played.result.unwrap(), expect);
+    assert_eq!(played.calls, ["spawn 1", "stop 1"]);
+    assert_eq!(played.news, ["Asked 1", "Leave"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_workers_that_are_gone() {
+    let played = Play { n_jobs: 9, n_slots: 2, ..Play::default() }.play().await;
+    assert_eq!((played.result.unwrap().done, played.n_kept), (9, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_index_is_said_once_and_ends_nothing() {
+    let index = FakeIndex { fails: Some((0, u32::MAX)), ..FakeIndex::default() };
+    let scripts: [(u8, &[Script]); 2] = [(1, &[failing(FailureClass::Input)]), (2, &[CRASH])];
+    let played = Play { scripts: &scripts, index, ..Play::default() }.play().await;
+    let summary = played.result.unwrap();
+    // The decisions rest on the journals themselves.
+    assert_eq!((summary.done, summary.failures.len()), (2, 1));
+    assert_eq!(summary.failures[0].reason, "bad mask");
+    assert_eq!(played.news, ["IndexFails", "GiveUp", "Retry", "Finished", "Finished"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_was_locked_gets_all_that_it_missed() {
+    let index = FakeIndex { fails: Some((1, 2)), ..FakeIndex::default() };
+    let scripts: [(u8, &[Script]); 1] = [(1, &[Script::UntilAsked])];
+    let stops = [("spawn 1", 30_000, Stop::Interrupt)];
+    let play = Play { scripts: &scripts, stops: &stops, index, ..Play::default() };
+    let played = play.play().await;
+    assert!(played.result.unwrap().interrupted);
+    assert_eq!(played.news, ["IndexFails", "IndexWorks", "Asked 1", "Leave"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn success_that_the_journal_does_not_tell_of_is_a_failure() {
+    let unsaid = Script::Exit(WorkerExit::Code(0), None);
+    let scripts: [(u8, &[Script]); 1] = [(1, &[unsaid.clone(), unsaid])];
+    let played = Play { n_jobs: 1, scripts: &scripts, ..Play::default() }.play().await;
+    let summary = played.result.unwrap();
+    assert_eq!((summary.done, summary.failures.len()), (0, 1));
+    assert!(summary.failures[0].reason.contains("moved or deleted"), "{:?}", summary.failures);
+    assert_eq!(played.news, ["Retry", "GiveUp"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_error_of_our_own_only_an_interrupt_kills() {
+    let scripts: [(u8, &[Script]); 2] = [(1, &[Script::UntilKilled]), (2, &[Script::NoSpawn])];
+    let stops = [("stop 1", LATER, Stop::Terminate), ("stop 1", 2 * LATER, Stop::Interrupt)];
+    let play = Play { n_slots: 2, scripts: &scripts, stops: &stops, ..Play::default() };
+    let played = play.play().await;
+    assert!(matches!(played.result, Err(Error::Spawn(_))), "{:?}", played.result);
+    assert_eq!(played.calls, ["spawn 1", "spawn 2", "stop 1", "kill 1"]);
+    assert_eq!(played.news, ["Failing 1", "Asked 1", "Killed 1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_disk_ends_the_sweep_instead_of_failing_every_run() {
     full_disk(Some(Outcome::Failed { message: "full".to_owned(), class: FailureClass::Disk }))
         .await;
@@ -178,9 +258,14 @@ async fn full_disk(outcome: Option<Outcome>) {
     let error = played.result.unwrap_err();
     assert!(matches!(error, Error::Disk { .. }), "{error}");
     assert_eq!(played.calls, ["spawn 1", "spawn 2", "stop 2"]);
+    // Said before the workers have saved; and the one that is gone is not waited for.
+    assert_eq!(
+        (played.news.as_slice(), played.n_kept),
+        (&["Failing 1", "Asked 1"].map(String::from)[..], 0)
+    );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_cannot_start_ends_the_sweep() {
     let scripts: [(u8, &[Script]); 2] = [(1, &[Script::UntilAsked]), (2, &[Script::NoSpawn])];
     let played = Play { n_slots: 2, scripts: &scripts, ..Play::default() }.play().await;
@@ -189,7 +274,7 @@ async fn a_worker_that_cannot_start_ends_the_sweep() {
     assert_eq!(played.calls, ["spawn 1", "spawn 2", "stop 1"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_directory_of_another_run_fails_that_run_only() {
     let temp = tempfile::tempdir().unwrap();
     write_atomic(&ResultsDir::new(temp.path()).run(fake::id(2)).spec(), b"{}").unwrap();
@@ -201,9 +286,8 @@ async fn a_directory_of_another_run_fails_that_run_only() {
 }
 
 #[test]
-fn only_this_attempt_speaks_of_its_end() {
+fn only_this_attempt_says_that_it_has_begun() {
     let line = |event| Line { v: 1, at_ms: 0, event };
-    let ended = |outcome| line(RunEvent::AttemptEnded { outcome });
     let started = |attempt| {
         line(RunEvent::AttemptStarted(crate::event::AttemptStarted {
             attempt,
@@ -216,30 +300,10 @@ fn only_this_attempt_speaks_of_its_end() {
             git: String::new(),
         }))
     };
-    let new = || Running {
-        attempt: 2,
-        since: Instant::now(),
-        blocked: true,
-        heard: false,
-        outcome: None,
-    };
-    let mut orphan_only = new();
-    orphan_only.hear(&[started(1), ended(Outcome::Interrupted)]);
-    assert_eq!((orphan_only.heard, orphan_only.outcome), (false, None));
-    let mut both = new();
-    both.hear(&[ended(Outcome::Interrupted), started(2), ended(Outcome::Done)]);
-    assert_eq!((both.heard, both.outcome), (true, Some(Outcome::Done)));
-}
-
-#[test]
-fn the_tail_of_a_log_stops_before_the_backtrace() {
-    let temp = tempfile::tempdir().unwrap();
-    let path = temp.path().join("log");
-    let long = format!(
-        "{}\n\nthread 'main' panicked:\nindex 7\nstack backtrace:\n  0: x\n",
-        "x\n".repeat(9000)
-    );
-    write_atomic(&path, long.as_bytes()).unwrap();
-    assert_eq!(log_tail(&path), "x | x | x | x | thread 'main' panicked: | index 7");
-    assert_eq!(log_tail(&temp.path().join("none")), "");
+    let mut running = Running { attempt: 2, since: Instant::now(), blocked: true, heard: false };
+    let ended = line(RunEvent::AttemptEnded { outcome: Outcome::Interrupted });
+    running.hear(&[started(1), ended]);
+    assert!(!running.heard, "an orphan's");
+    running.hear(&[started(2)]);
+    assert!(running.heard);
 }

@@ -1,0 +1,65 @@
+//! What was looked up already on this machine, so that cells that share a dataset or a weight file
+//! find it known.
+
+use std::collections::BTreeSet;
+
+use super::Lack;
+use super::sets::{self, Sets};
+use super::weights::Weights;
+use crate::experiment::{self, Facts, Machine, RunSpec};
+use crate::fs::ResultsDir;
+
+pub(super) struct World<'a> {
+    sets: Sets<'a>,
+    weights: Weights<'a>,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(machine: &'a Machine, results: &ResultsDir) -> Self {
+        Self { sets: Sets::new(machine, results), weights: Weights::new(machine, results) }
+    }
+
+    /// What identity needs to know of `spec`, or all that is missing of it.
+    pub(super) fn facts(&mut self, spec: &RunSpec) -> Result<Facts, BTreeSet<Lack>> {
+        let mut lacks = BTreeSet::new();
+        let weights = keep(self.weights.find(spec), &mut lacks).flatten();
+        let frost = keep(self.sets.frost(spec), &mut lacks).flatten();
+        let dataset = keep(self.sets.dataset(&spec.data), &mut lacks);
+        let Some(dataset) = dataset else { return Err(lacks) };
+        let train = self.sets.fingerprint(&spec.data, &dataset, &dataset.train);
+        let train = keep(train, &mut lacks);
+        let mut found = Vec::new();
+        for set in &spec.eval.sets {
+            found.extend(keep(self.sets.set(spec, &dataset, set), &mut lacks));
+        }
+        let sets = keep(sets::distinct(found).map_err(Lack::from), &mut lacks);
+        match (train, sets) {
+            (Some(train_fingerprint), Some(sets)) if lacks.is_empty() => Ok(Facts {
+                data_root: dataset.root.clone(),
+                n_classes: dataset.n_classes(),
+                classes: dataset.classes.clone(),
+                train_fingerprint,
+                sets,
+                weights,
+                input_px: experiment::input_px(spec),
+                frost,
+            }),
+            _ => Err(lacks),
+        }
+    }
+
+    /// Keeps the hashes for another time.
+    pub(super) fn save(&mut self) {
+        self.weights.save();
+    }
+}
+
+fn keep<T>(result: Result<T, Lack>, lacks: &mut BTreeSet<Lack>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(lack) => {
+            lacks.insert(lack);
+            None
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One attempt from its lock to its outcome: reads spec and order, trains what is not trained, makes
+//! the scores that are missing.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::inputs::Work;
+use super::journal::{Earlier, Journal};
+use super::{Error, Exit};
+use crate::device::Device;
+use crate::error::with_sources;
+use crate::event::{AttemptStarted, Event, FailureClass, Outcome};
+use crate::experiment::{Order, RunFile};
+use crate::fs::{FileLock, RunDir};
+use crate::host;
+use crate::train::checkpoint;
+use crate::train::run::{End, Sink};
+
+/// Trains and scores the run in `dir` as `order.<attempt>.json` asks; blocks while an earlier
+/// worker holds the run. Sets nothing outside `dir`. `stop` asks for a checkpoint and the end.
+pub fn run(dir: &RunDir, attempt: u32, stop: &Arc<AtomicBool>) -> Exit {
+    let lock = match FileLock::acquire(&dir.lock()) {
+        Ok(lock) => lock,
+        Err(error) => {
+            let class = FailureClass::of_environment(&error);
+            return Exit::Failed { message: format!("cannot lock the run: {error}"), class };
+        }
+    };
+    let result = work(dir, attempt, stop);
+    drop(lock);
+    match result {
+        Ok(End::Finished) => Exit::Done,
+        Ok(End::Interrupted) => Exit::Interrupted,
+        Err(error) => Exit::Failed { message: with_sources(&error), class: error.class() },
+    }
+}
+
+fn work(dir: &RunDir, attempt: u32, stop: &AtomicBool) -> Result<End, Error> {
+    let file: RunFile = read_json(&dir.spec())?;
+    let order: Order = read_json(&dir.order(attempt))?;
+    let mut journal = Journal::open(dir, attempt)?;
+    journal.emit(Event::AttemptStarted(started(&order)))?;
+    let result = Work::new(dir, &file, &order).and_then(|work| work.run(&mut journal, stop));
+    let outcome = match &result {
+        Ok(End::Finished) => Outcome::Done,
+        Ok(End::Interrupted) => Outcome::Interrupted,
+        Err(error) => Outcome::Failed { message: with_sources(error), class: error.class() },
+    };
+    journal.emit(Event::AttemptEnded { outcome })?;
+    journal.sync()?;
+    result
+}
+
+impl Work<'_> {
+    fn run(&self, journal: &mut Journal, stop: &AtomicBool) -> Result<End, Error> {
+        let earlier = Earlier::read(self.dir)?;
+        let mut network = self.network()?;
+        let adapter = self.dir.adapter();
+        let trained = match checkpoint::load_adapter(&adapter, &self.file.run, &mut network) {
+            Ok(_) => true,
+            Err(error) => {
+                if adapter.exists() {
+                    journal.emit(Event::CheckpointRejected {
+                        checkpoint: "adapter.safetensors".to_owned(),
+                        reason: with_sources(&error),
+                    })?;
+                }
+                false
+            }
+        };
+        if (!trained || !earlier.trained)
+            && self.train(network.clone(), journal, stop)? == End::Interrupted
+        {
+            return Ok(End::Interrupted);
+        }
+        self.score_missing(network, &earlier, journal, stop)
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T, Error> {
+    let failed = |reason: String| Error::RunFile { path: path.to_owned(), reason };
+    let bytes = fs_err::read(path).map_err(|error| failed(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
+}
+
+fn started(order: &Order) -> AttemptStarted {
+    AttemptStarted {
+        attempt: order.attempt,
+        pid: std::process::id(),
+        host: host::name(),
+        device: order.device,
+        device_name: match order.device {
+            Device::Cpu => host::cpu_model(),
+            Device::Cuda(_) => order.device.to_string(),
+        },
+        threads: order.threads,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        git: env!("BUILT_FROM_COMMIT").to_owned(),
+    }
+}

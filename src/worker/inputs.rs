@@ -1,0 +1,92 @@
+//! What an attempt works with, opened: the run's dataset, backbone and device.
+
+use super::Error;
+use crate::data::dataset::{self, Dataset, EvalSet};
+use crate::data::split::Split;
+use crate::device;
+use crate::eval;
+use crate::eval::score::pass::Protocol;
+use crate::eval::score::reference_metric::VoidIs;
+use crate::experiment::{Facts, Order, RunFile, RunSpec, SetFacts};
+use crate::fs::RunDir;
+use crate::model::Size;
+use crate::model::backbone::{self, Backbone};
+use crate::train::{Normalise, VoidLabel};
+use crate::weights;
+
+/// One attempt's inputs, opened.
+pub(super) struct Work<'a> {
+    pub(super) dir: &'a RunDir,
+    pub(super) file: &'a RunFile,
+    pub(super) order: &'a Order,
+    pub(super) dataset: Dataset,
+    pub(super) backbone: Backbone,
+    pub(super) device: burn::tensor::Device,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(dir: &'a RunDir, file: &'a RunFile, order: &'a Order) -> Result<Self, Error> {
+        let dataset = dataset::open_at(&file.spec.data, &order.facts.data_root)?;
+        let backbone = backbone(&file.spec, &order.facts)?;
+        let device = device::open(order.device.seen_alone())?;
+        Ok(Self { dir, file, order, dataset, backbone, device })
+    }
+
+    pub(super) fn spec(&self) -> &RunSpec {
+        &self.file.spec
+    }
+
+    pub(super) fn input_px(&self) -> [usize; 2] {
+        self.file.input_px.map(|px| px as usize)
+    }
+
+    pub(super) fn mean_std(&self) -> ([f32; 3], [f32; 3]) {
+        match self.spec().train.normalise {
+            Normalise::Backbone => (self.backbone.mean, self.backbone.std),
+            Normalise::None => ([0.0; 3], [1.0; 3]),
+        }
+    }
+
+    pub(super) fn set(&self, facts: &SetFacts) -> Result<Split, Error> {
+        Ok(match &facts.set {
+            EvalSet::Own(split) => self.dataset.split(split)?,
+            EvalSet::Other { data, split } => dataset::open_at(data, &facts.root)?.split(split)?,
+        })
+    }
+
+    /// How predictions are made, for scores as asked and for validation while training.
+    pub(super) fn protocol(&self, mode: eval::Mode, tta: eval::Tta) -> Protocol {
+        let (mean, std) = self.mean_std();
+        let config = &self.spec().train;
+        Protocol {
+            mode,
+            tta,
+            patch_px: self.backbone.arch.patch as u32,
+            input_px: self.file.input_px,
+            mean,
+            std,
+            reference_batch: config.batch_size,
+            reference_void: match config.void_label {
+                VoidLabel::Ignore => VoidIs::LeftOut,
+                VoidLabel::Background => VoidIs::Background,
+            },
+            threads: self.load_threads(),
+        }
+    }
+
+    /// As many as compute. They sleep once a few batches are ready, so that they take no more from
+    /// computing than loading needs; and where computing waits for them, every core is theirs.
+    pub(super) fn load_threads(&self) -> usize {
+        self.order.threads.max(1) as usize
+    }
+}
+
+/// The encoder that a spec names; `custom` ones are read off their folder.
+fn backbone(spec: &RunSpec, facts: &Facts) -> Result<Backbone, Error> {
+    let unchecked = || Error::Unknown("no such backbone: the spec was not checked".into());
+    if spec.model.size == Size::Custom {
+        let folder = facts.weights.as_ref().ok_or_else(unchecked)?;
+        return Ok(weights::custom(&spec.model, &folder.path)?);
+    }
+    backbone::find(&spec.model).map(Backbone::from).ok_or_else(unchecked)
+}

@@ -1,0 +1,192 @@
+//! Training of a run: its network, its splits, its loader, and the adapter that is left at the end.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::Error;
+use super::inputs::Work;
+use super::journal::Journal;
+use crate::adapter::{self, About, EncoderInfo};
+use crate::data::dataset::EvalSet;
+use crate::data::loader::{self, Budget, TrainLoader, TrainLoaderConfig};
+use crate::data::split::Split;
+use crate::eval;
+use crate::eval::score::pass;
+use crate::event::{Event, ModelBuilt};
+use crate::experiment::SetFacts;
+use crate::model::network::Parts;
+use crate::model::vit::Encoder;
+use crate::model::{Network, TuneConfig, init};
+use crate::train::checkpoint;
+use crate::train::run::{End, Job, Sink, Validate};
+use crate::train::{Normalise, VoidLabel};
+use crate::weights;
+
+/// A split and what it is called.
+type Named = (String, Arc<Split>);
+
+impl Work<'_> {
+    /// The network that the spec describes, with the encoder's weights and an untrained rest.
+    pub(super) fn network(&self) -> Result<Network, Error> {
+        let spec = self.spec();
+        let encoder = if let Some(file) = &self.order.facts.weights {
+            let wanted = (self.backbone.name.as_str(), self.backbone.arch);
+            weights::load(&file.path, wanted, &self.device)?
+        } else {
+            let mut encoder = Encoder::zeros(self.backbone.arch, &self.device);
+            init::encoder(&mut encoder, spec.seed);
+            encoder
+        };
+        if let TuneConfig::Lora(lora) = &spec.tune {
+            lora.check((&self.backbone.name, &self.backbone.arch)).map_err(Error::Unknown)?;
+        }
+        let parts = Parts {
+            tune: &spec.tune,
+            decoder: &spec.decoder,
+            n_classes: self.dataset.n_classes() as usize,
+            input_px: self.input_px(),
+            seed: spec.seed,
+        };
+        Ok(Network::new(encoder, &parts))
+    }
+
+    /// What the network is made of, for adapter files.
+    fn about(&self) -> About {
+        let spec = self.spec();
+        let weights = self.order.facts.weights.as_ref();
+        let weights_sha256 = weights.map(|file| file.sha256.clone());
+        About {
+            sweep: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            encoder: EncoderInfo {
+                weights_sha256,
+                ..EncoderInfo::of(&self.backbone.name, &self.backbone.arch)
+            },
+            tune: spec.tune.clone(),
+            decoder: Some(spec.decoder.clone()),
+            n_classes: Some(self.dataset.n_classes() as usize),
+            class_names: Some(self.dataset.classes.clone()),
+            input_px: Some(self.input_px()),
+            normalise: match (spec.train.normalise, self.mean_std()) {
+                (Normalise::None, _) => adapter::Normalise::None {},
+                (Normalise::Backbone, (mean, std)) => adapter::Normalise::MeanStd { mean, std },
+            },
+        }
+    }
+
+    /// The splits to train and to validate on; the latter with its name.
+    fn splits(&self) -> Result<(Arc<Split>, Option<Named>), Error> {
+        let train = self.dataset.train_split()?;
+        let dev = self.spec().train.dev;
+        if dev.fraction > 0.0 {
+            let (train, dev) = train.hold_out(dev.fraction, dev.seed);
+            return Ok((Arc::new(train), Some(("dev".to_owned(), Arc::new(dev)))));
+        }
+        let validated = match self.spec().eval.sets.first() {
+            None => None,
+            Some(EvalSet::Own(name)) => Some((name.clone(), self.dataset.split(name)?)),
+            Some(set) => {
+                let found = self.order.facts.sets.iter().find(|facts| facts.set == *set);
+                let named =
+                    |facts: &SetFacts| Ok::<_, Error>((facts.name.clone(), self.set(facts)?));
+                found.map(named).transpose()?
+            }
+        };
+        let validated = validated.map(|(name, split)| (name, Arc::new(split)));
+        Ok((Arc::new(train), validated))
+    }
+
+    /// Trains to the last step, from the newest sound checkpoint on, and writes the adapter.
+    pub(super) fn train(
+        &self,
+        mut network: Network,
+        journal: &mut Journal,
+        stop: &AtomicBool,
+    ) -> Result<End, Error> {
+        let (train, validate) = self.splits()?;
+        let loader = self.loader(&train);
+        let config = &self.spec().train;
+        let steps_total = match (config.steps, config.epochs) {
+            (Some(steps), _) => steps,
+            (None, epochs) => u64::from(epochs.unwrap_or(1)) * loader.batches_per_epoch() as u64,
+        };
+        let (params_total, params_trained) = network.count();
+        let patch = self.backbone.arch.patch as u32;
+        journal.emit(Event::ModelBuilt(ModelBuilt {
+            params_total,
+            params_trained,
+            input_px: self.file.input_px,
+            tokens: self.file.input_px.map(|px| px / patch),
+            n_classes: self.dataset.n_classes(),
+            n_train_images: train.len() as u64,
+            steps_total,
+        }))?;
+        // Validation while training is one plain view, whatever the scores are made with.
+        let protocol = self.protocol(eval::Mode::Whole {}, eval::Tta::default());
+        let validate = validate.map(|(name, split)| Validate {
+            split: name,
+            score: Box::new(move |network| {
+                let silent = &mut |_, _| Ok(());
+                let scored = pass::score(network, (&split, None), &protocol, silent, stop)?;
+                Ok(scored.map(|scored| scored.metrics))
+            }),
+        });
+        // Kept wherever there is a `dev` to choose on: scores of it may be asked for later.
+        let best = config.dev.fraction > 0.0;
+        let mut job = Job {
+            run: self.file.run.clone(),
+            about: self.about(),
+            seed: self.spec().seed,
+            config,
+            network,
+            loader,
+            steps_total,
+            input_px: self.input_px(),
+            checkpoints: self.dir.checkpoints(),
+            checkpoint_every: Duration::from_secs(u64::from(self.order.checkpoint_every_s)),
+            best: best.then(|| self.dir.adapter_best()),
+            validate,
+        };
+        if job.run(journal, stop)? == End::Interrupted {
+            return Ok(End::Interrupted);
+        }
+        let saved = {
+            let named = (&job.run, steps_total);
+            checkpoint::save_adapter(&self.dir.adapter(), named, &job.about, &mut job.network)?
+        };
+        let epoch = steps_total.div_ceil(job.loader.batches_per_epoch() as u64) as u32;
+        journal.emit(Event::TrainingEnded {
+            step: steps_total,
+            epoch,
+            adapter_sha256: saved.sha256,
+        })?;
+        journal.sync()?;
+        Ok(End::Finished)
+    }
+
+    fn loader(&self, train: &Arc<Split>) -> TrainLoader {
+        let (mean, std) = self.mean_std();
+        let config = &self.spec().train;
+        let (threads, batch_size) = (self.load_threads(), config.batch_size as usize);
+        let cache = self.order.cache;
+        TrainLoader::new(TrainLoaderConfig {
+            split: Arc::clone(train),
+            input_px: self.file.input_px,
+            transform: config.transform,
+            photometric: config.photometric,
+            batch_size,
+            seed: self.spec().seed,
+            flip: config.flip,
+            mean,
+            std,
+            void_as_background: config.void_label == VoidLabel::Background,
+            threads,
+            depth: loader::depth(threads, batch_size),
+            cache: Budget {
+                memory_bytes: cache.memory_mb << 20,
+                disk_bytes: cache.disk_mb << 20,
+                folder: self.dir.root().to_owned(),
+            },
+        })
+    }
+}
