@@ -17,7 +17,7 @@ use crate::event::Line;
 use crate::experiment::{CacheLimits, Experiment};
 use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
-use crate::plan::{self, Action, PlannedRun};
+use crate::plan::{self, PlannedRun};
 use crate::report::{self, Columns};
 use crate::resolve::{self, Prepared};
 use crate::schedule::attempt::Terms;
@@ -112,7 +112,7 @@ impl Invocation {
         store.ingest_all().await?;
         let states = store.run_status().await?;
         let planned = plan::plan(&resolve::wanted(&self.cells), &states);
-        self.announce(&planned);
+        self.announce(&planned, &states);
         resolve::check_weights(&self.cells, &planned).or_exit(Exit::Environment)?;
         let jobs = resolve::jobs(&self.cells, &planned);
         // Chosen first: a plan that cannot be worked on does not replace the one before.
@@ -154,23 +154,16 @@ impl Invocation {
         Ok(journal)
     }
 
-    fn announce(&self, planned: &[PlannedRun]) {
-        if !self.quiet {
-            for warning in &self.experiment.warnings {
-                printer::note(&format_args!("note: {warning}"));
-            }
-            printer::note(&format_args!(
-                "{}: {}",
-                self.experiment.name,
-                plan_verb::counts(planned)
-            ));
+    fn announce(&self, planned: &[PlannedRun], states: &BTreeMap<RunId, RunState>) {
+        if self.quiet {
+            return;
         }
-        if planned.iter().any(|run| run.action == Action::Stale) {
-            printer::note(
-                "warning: stale cells were made by an older version whose numbers differ; they \
-                 are left as they are",
-            );
+        let older = plan_verb::older_note(&self.cells, planned, states);
+        for note in self.experiment.warnings.iter().chain(&older) {
+            printer::note(&format_args!("note: {note}"));
         }
+        let counts = plan_verb::counts(planned);
+        printer::note(&format_args!("{}: {counts}", self.experiment.name));
     }
 
     fn titles(&self, jobs: &[Job], states: &BTreeMap<RunId, RunState>) -> Vec<RunTitle> {

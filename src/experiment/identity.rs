@@ -40,6 +40,13 @@ pub fn run_id(spec: &RunSpec, facts: &Facts) -> RunId {
     RunId::of(&run_identity(spec, facts))
 }
 
+/// The identity that a run had while `TRAIN_NUMERICS` was `numerics`.
+pub fn with_numerics(identity: &Value, numerics: u32) -> Value {
+    let mut identity = identity.clone();
+    identity["numerics"] = json!(numerics);
+    identity
+}
+
 /// What a spec alone says of a run's results: cells with equal values come out the same.
 pub(super) fn effective(spec: &RunSpec) -> Value {
     let plain = |value: serde_json::Result<Value>| value.expect("a spec is plain data");

@@ -19,7 +19,7 @@ use crate::{data::dataset, eval, model, train};
 pub use check::{check, input_px};
 pub use grid::expand::CELLS_MAX;
 pub use grid::settings::recipe_rows;
-pub use identity::{protocol_line, run_id, run_identity, score_requests};
+pub use identity::{protocol_line, run_id, run_identity, score_requests, with_numerics};
 pub use load::{Layers, load as load_experiment, load_data, load_machine, machine_file};
 pub use text::problem::{Problem, nearest};
 

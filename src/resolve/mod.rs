@@ -307,10 +307,20 @@ pub fn wanted(cells: &[Prepared]) -> Vec<Wanted> {
         .collect()
 }
 
+/// Identities of the runs that start, in the order of the plan.
+pub fn starting<'a>(
+    cells: &'a [Prepared],
+    planned: &'a [plan::PlannedRun],
+) -> impl Iterator<Item = &'a Value> {
+    let pairs = cells.iter().zip(planned);
+    let starts = pairs.filter(|(_, planned)| planned.action == plan::Action::Start);
+    starts.map(|(prepared, _)| &prepared.identity)
+}
+
 fn has_work(run: &plan::PlannedRun) -> bool {
     match run.action {
         plan::Action::Start | plan::Action::Resume { .. } | plan::Action::ScoreOnly { .. } => true,
-        plan::Action::Reuse | plan::Action::Stale => false,
+        plan::Action::Reuse => false,
     }
 }
 

@@ -168,12 +168,11 @@ fn cells_that_share_a_run_are_one_job_with_the_scores_of_all() {
 }
 
 #[test]
-fn nothing_is_done_about_reused_and_stale_runs() {
+fn nothing_is_done_about_reused_runs() {
     let temp = tempfile::tempdir().unwrap();
     let cells = prepare_in(temp.path(), vec![spec()]).unwrap();
     let run = &cells[0].run;
     assert_eq!(jobs(&cells, &[planned_run(run, Action::Reuse)]), []);
-    assert_eq!(jobs(&cells, &[planned_run(run, Action::Stale)]), []);
     assert_eq!(jobs(&cells, &[planned_run(run, Action::Resume { step: 1 })]).len(), 1);
 }
 
@@ -251,7 +250,7 @@ fn weights_that_do_not_fit_are_found_before_anything_is_started() {
     let plan = |actions: [Action; 3]| -> Vec<PlannedRun> {
         cells.iter().zip(actions).map(|(cell, action)| planned_run(&cell.run, action)).collect()
     };
-    let done = plan([Action::Start, Action::Reuse, Action::Stale]);
+    let done = plan([Action::Start, Action::Reuse, Action::Reuse]);
     assert_eq!(check_weights(&cells, &done), Ok(()));
     let missing = Action::ScoreOnly { missing: 1 };
     let planned = plan([Action::Start, Action::Start, missing]);
