@@ -69,6 +69,12 @@ pub(in crate::experiment) fn read(
     problems: &mut Problems,
 ) -> Draft {
     let mut draft = Draft::default();
+    if entries.is_empty() {
+        let message = "holds nothing; allowed: at least one key, such as `size = \"small\"`, or a \
+                       name, such as `name = \"defaults\"`";
+        let file = Some(path.to_path_buf());
+        problems.push(Problem { file, message: message.to_owned(), ..Problem::default() });
+    }
     let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into());
     let mut name = (stem, Problem { file: Some(path.to_path_buf()), ..Problem::default() });
     let mut values = Vec::new();
@@ -135,13 +141,18 @@ fn read_text(entry: &Entry, problems: &mut Problems) -> Option<String> {
 /// Names are folders and parts of file names, so they are plain.
 fn checked_name((name, place): (String, Problem), problems: &mut Problems) -> String {
     let plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-');
-    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
+    let is_flag = name.starts_with('-');
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) || is_flag {
         let from = if place.key.is_none() { ", the file's name," } else { "" };
+        let (why, first) = match is_flag {
+            true => (": commands would take it for a flag", ", not beginning with -"),
+            false => ("", ""),
+        };
         problems.push(Problem {
             key: Some("name".to_owned()),
             message: format!(
-                "`{name}`{from} cannot name an experiment; allowed: 1 to {NAME_MAX} of a-z, 0-9, \
-                 _ and -"
+                "`{name}`{from} cannot name an experiment{why}; allowed: 1 to {NAME_MAX} of a-z, \
+                 0-9, _ and -{first}"
             ),
             value: Some(name.clone()),
             ..place

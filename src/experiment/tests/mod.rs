@@ -8,7 +8,8 @@ use std::path::Path;
 
 use super::*;
 
-/// Loads `toml` as `x.toml`, with an environment and `--set`s.
+/// Loads `toml` as `x.toml`, with an environment and `--set`s; without any text, a file that only
+/// has a name.
 pub(in crate::experiment) fn load_with(
     toml: &str,
     env: &[(&str, &str)],
@@ -16,7 +17,7 @@ pub(in crate::experiment) fn load_with(
 ) -> Result<(Experiment, Machine), Vec<Problem>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.toml");
-    fs_err::write(&path, toml).unwrap();
+    fs_err::write(&path, if toml.is_empty() { "name = 'x'" } else { toml }).unwrap();
     let env: Vec<_> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let set: Vec<_> = set.iter().map(|s| (*s).to_owned()).collect();
     let layers = Layers { experiment: &path, machine_file: None, env: &env, set: &set };

@@ -62,6 +62,7 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
     insta::assert_snapshot!(refused("schedule.devices = 'gpu'"), @"x.toml:1: schedule.devices: `gpu` does not fit; allowed: `auto`, `cpu`, `cuda:N`, or several of them separated by commas");
     insta::assert_snapshot!(refused("name = 3"), @"x.toml:1: name: found a whole number; allowed: text");
     insta::assert_snapshot!(refused("name = 'My Grid'"), @"x.toml:1: name: `My Grid` cannot name an experiment; allowed: 1 to 64 of a-z, 0-9, _ and -");
+    insta::assert_snapshot!(refused("name = '-grid'"), @"x.toml:1: name: `-grid` cannot name an experiment: commands would take it for a flag; allowed: 1 to 64 of a-z, 0-9, _ and -, not beginning with -");
     insta::assert_snapshot!(refused("grid = 3"), @"x.toml:1: grid: found a whole number; allowed: a table of axes");
     insta::assert_snapshot!(refused("exclude = { size = 'small' }"), @"x.toml:1: exclude: found a table; allowed: tables, each under [[exclude]]");
 }
@@ -190,6 +191,20 @@ fn files_that_are_no_specs_are_refused() {
     insta::assert_snapshot!(refused("[grid\nsize = 3"), @"x.toml:1: not valid TOML: unclosed table, expected `]`");
     insta::assert_snapshot!(refused("seed = 1\nseed = 2"), @"x.toml:2: not valid TOML: duplicate key");
     insta::assert_snapshot!(refused("x"), @"x.toml:1: not valid TOML: key with no value, expected `=`");
+    for nothing in ["", "\n", "# seed = 1\n"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("-x.toml");
+        fs_err::write(&path, nothing).unwrap();
+        let set = ["seed=1".to_owned()];
+        let layers = Layers { experiment: &path, machine_file: None, env: &[], set: &set };
+        let problems = load_experiment(&layers).unwrap_err();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(lines(&in_place(problems, dir.path())), @r#"
+            -x.toml: holds nothing; allowed: at least one key, such as `size = "small"`, or a name, such as `name = "defaults"`
+            -x.toml: name: `-x`, the file's name, cannot name an experiment: commands would take it for a flag; allowed: 1 to 64 of a-z, 0-9, _ and -, not beginning with -
+            "#);
+        }
+    }
     let path = Path::new("no/such.toml");
     let missing =
         load_experiment(&Layers { experiment: path, machine_file: None, env: &[], set: &[] });
