@@ -14,13 +14,12 @@ use super::progress::{Detail, Progress};
 use super::{Globals, now_ms, plan as plan_verb, printer, signals, table, words};
 use crate::event;
 use crate::event::Line;
-use crate::experiment::{CacheLimits, Experiment};
+use crate::experiment::Experiment;
 use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
 use crate::plan::{self, PlannedRun};
 use crate::report::{self, Columns};
 use crate::resolve::{self, Prepared};
-use crate::schedule::attempt::Terms;
 use crate::schedule::coordinator::{self, Coordinator};
 use crate::schedule::devices::{self, CudaSupport, Host, Request};
 use crate::schedule::event_loop::{self, Index, Ports, Summary, Sweep};
@@ -204,13 +203,7 @@ impl Invocation {
             jobs,
             slots,
             retries: schedule.retries,
-            terms: Terms {
-                checkpoint_every_s: schedule.checkpoint_every_s,
-                cache: CacheLimits {
-                    memory_mb: schedule.cache_mb,
-                    disk_mb: schedule.cache_disk_mb,
-                },
-            },
+            terms: schedule.terms,
         };
         let mut tell = |news: &event_loop::News<'_>| progress.tell(news);
         let index = StoreIndex(store);

@@ -3,22 +3,22 @@
 mod text;
 pub mod keys;
 mod grid;
-pub mod check;
-pub mod identity;
+mod check;
+mod identity;
 pub mod schedule;
 pub mod load;
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use crate::id::{RunId, ScoreId};
 use crate::{data::dataset, eval, model, train};
 
-pub use check::{check, input_px};
+pub use check::input_px;
 pub use grid::expand::CELLS_MAX;
-pub use grid::settings::recipe_rows;
 pub use identity::{protocol_line, run_id, run_identity, score_requests, with_numerics};
 pub use load::{Layers, load as load_experiment, load_data, load_machine, machine_file};
 pub use text::problem::{Problem, nearest};
@@ -64,7 +64,7 @@ pub struct Experiment {
 
 /// Keys of this machine; none changes a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Machine {
     /// Where datasets are looked for; the first is where `shapes` is written.
     pub data_dirs: Vec<PathBuf>,
@@ -75,11 +75,7 @@ pub struct Machine {
 
 impl Default for Machine {
     fn default() -> Self {
-        Self {
-            data_dirs: vec![PathBuf::from("data")],
-            weight_dirs: vec![PathBuf::from("data/weights")],
-            results: PathBuf::from("results"),
-        }
+        keys::defaults("machine")
     }
 }
 
@@ -144,9 +140,9 @@ pub struct RunFile {
 /// `order.<attempt>.json`: what the coordinator asks of one attempt.
 ///
 /// The worker trains unless `adapter.safetensors` is there, then makes each score that no earlier
-/// attempt has journalled.
+/// attempt has journalled. Orders of before [`schedule::Terms`] are read too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Order {
     pub version: u32,
     pub attempt: u32,
@@ -154,20 +150,25 @@ pub struct Order {
     pub device: String,
     /// CPU threads of the worker.
     pub threads: u32,
-    pub checkpoint_every_s: u32,
-    /// Absent in orders older than the cache.
-    #[serde(default)]
-    pub cache: CacheLimits,
+    #[serde(deserialize_with = "schedule::read_terms")]
+    pub terms: schedule::Terms,
     pub facts: Facts,
     pub scores: Vec<ScoreRequest>,
 }
 
-/// What a worker may keep of decoded training samples, in MiB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CacheLimits {
-    pub memory_mb: u64,
-    pub disk_mb: u64,
+impl Serialize for Order {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // What is derived above.
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Order {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Map::deserialize(deserializer)?;
+        schedule::with_terms(&mut fields);
+        Self::deserialize(Value::from(fields)).map_err(D::Error::custom)
+    }
 }
 
 /// One score to make.

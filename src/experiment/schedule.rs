@@ -1,9 +1,16 @@
-//! Key `schedule` of a spec; nothing in it changes numbers or ids.
+//! Key `schedule` of a spec: how an experiment is carried out. Nothing in it changes numbers or ids.
+//!
+//! `cli` makes slots and retries of it; what every worker is told alike is one struct, [`Terms`],
+//! which goes into each order as it is.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::keys;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// `auto`, `cpu`, `cuda:N`, or several separated by commas.
     pub devices: String,
@@ -13,6 +20,14 @@ pub struct Config {
     pub threads: u32,
     /// Tries again after a failure that may pass.
     pub retries: u32,
+    /// Of the keys that workers need.
+    pub terms: Terms,
+}
+
+/// What every worker of an experiment is told alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
     /// Seconds between checkpoints within an epoch; one is written after each epoch anyway.
     pub checkpoint_every_s: u32,
     /// MiB of memory in which a worker keeps decoded training samples.
@@ -23,14 +38,38 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            devices: "auto".to_owned(),
-            jobs: 1,
-            threads: 0,
-            retries: 1,
-            checkpoint_every_s: 60,
-            cache_mb: 0,
-            cache_disk_mb: 0,
-        }
+        keys::defaults("schedule")
     }
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Config::default().terms
+    }
+}
+
+/// Terms of an order that may be older than some of their keys, which then have their defaults.
+pub(super) fn read_terms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Terms, D::Error> {
+    let given = Map::deserialize(deserializer)?;
+    let mut terms = serde_json::to_value(Terms::default()).map_err(D::Error::custom)?;
+    for (name, value) in given {
+        terms[name] = value;
+    }
+    serde_json::from_value::<Terms>(terms).map_err(D::Error::custom)
+}
+
+/// Brings the JSON of an order to today's form: orders of before [`Terms`] have their values beside
+/// other fields.
+pub(super) fn with_terms(order: &mut Map<String, Value>) {
+    if order.contains_key("terms") {
+        return;
+    }
+    let cache = order.remove("cache").unwrap_or_default();
+    let old = [
+        ("checkpoint_every_s", order.remove("checkpoint_every_s")),
+        ("cache_mb", cache.get("memory_mb").cloned()),
+        ("cache_disk_mb", cache.get("disk_mb").cloned()),
+    ];
+    let given = old.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    order.insert("terms".to_owned(), given.collect());
 }

@@ -7,16 +7,11 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::{Job, Slot};
-use crate::experiment::{self, CacheLimits, Order, RunFile};
+use crate::experiment::{self, Order, RunFile};
 use crate::fs::{RunDir, write_atomic};
 use crate::id::RunId;
 
-/// What is asked of every worker alike.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Terms {
-    pub checkpoint_every_s: u32,
-    pub cache: CacheLimits,
-}
+pub use crate::experiment::schedule::Terms;
 
 #[derive(Debug, Error)]
 pub enum Error {
@@ -39,8 +34,7 @@ pub fn prepare(dir: &RunDir, job: &Job, slot: &Slot, terms: Terms) -> Result<u32
         attempt,
         device: slot.device.to_string(),
         threads: slot.threads.get(),
-        checkpoint_every_s: terms.checkpoint_every_s,
-        cache: terms.cache,
+        terms,
         facts: job.facts.clone(),
         scores: job.scores.clone(),
     };

@@ -2,6 +2,7 @@
 
 mod any;
 mod cells;
+mod files;
 mod nonsense;
 
 use std::path::Path;
@@ -56,6 +57,17 @@ pub(super) fn refused_with(toml: &str, env: &[(&str, &str)], set: &[&str]) -> St
         Ok((experiment, _)) => panic!("accepted {toml}: {} cells", experiment.cells.len()),
         Err(problems) => lines(&problems),
     }
+}
+
+/// What is wrong with a spec: values that their keys do not take, and combinations.
+pub(super) fn faults(spec: &RunSpec) -> String {
+    let json = serde_json::to_value(spec).unwrap();
+    let values = keys::all().filter_map(|key| {
+        let value = text::table::field(&json, key.field())?;
+        Some(format!("{}: {:?}\n", key.name, key.ty.accept(value).err()?))
+    });
+    let combinations = check::combinations(spec);
+    values.chain(combinations.into_iter().map(|found| format!("{found:?}\n"))).collect()
 }
 
 /// The cells' labels, one line each.
