@@ -1,4 +1,5 @@
-//! What is wrong with a run although each of its keys is allowed.
+//! Combinations of keys that do not work though each value is allowed, found for every cell of a
+//! grid; and the size of the network's input.
 
 use serde_json::Value;
 

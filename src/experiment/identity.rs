@@ -1,11 +1,11 @@
 //! What a run and a score *are*: the JSON behind their ids, made for [`crate::resolve`].
 //!
 //! Each key puts its own part there ([`super::keys::Effect`]); what the keys name is there by its
-//! content, as [`Facts`] has it. Two rules keep ids stable. A value is resolved before it is written
-//! down (`auto` is `f32`, sizes are pixels, alpha is a number), and what has no effect is left out
-//! (the encoder's rate of a frozen encoder). And a key that did not exist when ids were first given
-//! is left out while it has the value that it had before it existed. The golden ids in the tests
-//! hold this.
+//! content, as [`Facts`] has it. Two rules keep ids stable. A value is resolved before it is
+//! written down (`auto` is `f32`, sizes are pixels, alpha is a number), and what has no effect is
+//! left out (the encoder's rate of a frozen encoder). And a key that did not exist when ids were
+//! first given is left out while it has the value that it had before it existed. The golden ids in
+//! the tests hold this.
 
 use serde_json::{Map, Value, json};
 
@@ -130,7 +130,8 @@ pub fn score_requests(
     requests
 }
 
-/// Everything that changes one score, as the JSON whose hash is its id. A suite's name is not in it: suites share scores.
+/// Everything that changes one score, as the JSON whose hash is its id. A suite's name is not in
+/// it: suites share scores.
 fn score_identity(
     resolved: &Resolved<'_>,
     run: &RunId,
@@ -174,7 +175,5 @@ fn plain_json(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).expect("a spec is plain data")
 }
 
-#[cfg(test)]
-mod old;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,7 @@
-//! The experiment file: layers, grid, checks and identity.
+//! The experiment file: from its text and the layers around it to cells, each a [`RunSpec`], and
+//! from those, with what [`crate::resolve`] finds on this machine, to the ids of runs and scores.
+//!
+//! Modules use those before them: [`text`], [`keys`], `check`, `identity`, `grid`, [`load`].
 
 mod text;
 pub mod keys;
@@ -6,13 +9,13 @@ mod grid;
 mod check;
 mod identity;
 pub mod schedule;
+mod order;
 pub mod load;
 
 use std::path::PathBuf;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::id::{RunId, ScoreId};
 use crate::{data::dataset, eval, model, train};
@@ -154,21 +157,6 @@ pub struct Order {
     pub terms: schedule::Terms,
     pub facts: Facts,
     pub scores: Vec<ScoreRequest>,
-}
-
-impl Serialize for Order {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // What is derived above.
-        Self::serialize(self, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Order {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut fields = Map::deserialize(deserializer)?;
-        schedule::with_terms(&mut fields);
-        Self::deserialize(Value::from(fields)).map_err(D::Error::custom)
-    }
 }
 
 /// One score to make.

@@ -1,11 +1,12 @@
-//! Key `schedule` of a spec: how an experiment is carried out. Nothing in it changes numbers or ids.
+//! Key `schedule` of a spec: how an experiment is carried out. Nothing in it changes numbers or
+//! ids.
 //!
 //! `cli` makes slots and retries of it; what every worker is told alike is one struct, [`Terms`],
 //! which goes into each order as it is.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::keys;
 
@@ -56,20 +57,4 @@ pub(super) fn read_terms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<T
         terms[name] = value;
     }
     serde_json::from_value::<Terms>(terms).map_err(D::Error::custom)
-}
-
-/// Brings the JSON of an order to today's form: orders of before [`Terms`] have their values beside
-/// other fields.
-pub(super) fn with_terms(order: &mut Map<String, Value>) {
-    if order.contains_key("terms") {
-        return;
-    }
-    let cache = order.remove("cache").unwrap_or_default();
-    let old = [
-        ("checkpoint_every_s", order.remove("checkpoint_every_s")),
-        ("cache_mb", cache.get("memory_mb").cloned()),
-        ("cache_disk_mb", cache.get("disk_mb").cloned()),
-    ];
-    let given = old.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    order.insert("terms".to_owned(), given.collect());
 }

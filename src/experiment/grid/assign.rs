@@ -1,4 +1,5 @@
-//! From written values to assignments of keys: aliases, `kind` strings, nested tables.
+//! Reads written values into assignments of keys, for files, `--set` and the environment: short
+//! names, `kind` strings and nested tables go in, one [`Assign`] a key comes out.
 
 use serde_json::Value;
 

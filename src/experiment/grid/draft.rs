@@ -1,4 +1,4 @@
-//! An experiment file as written: axes, rules and values, read but not yet multiplied out.
+//! Reads an experiment file into axes, rules and values, for [`super::expand`] to multiply out.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! From a draft to cells: axes multiplied out in order, rules applied, equal cells merged.
+//! Makes the cells of a draft, for the loader: axes are multiplied out in order, rules applied,
+//! cells checked, equal ones merged.
 
 use std::collections::{BTreeMap, BTreeSet};
 

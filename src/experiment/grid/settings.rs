@@ -1,4 +1,5 @@
-//! One cell's values: layers of assignments, laid over each other, and the [`RunSpec`] they make.
+//! Lays layers of assignments over each other, for [`super::expand`]: out come one cell's values
+//! and the [`RunSpec`] that they make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

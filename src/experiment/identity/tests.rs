@@ -14,13 +14,7 @@ fn spec_with(toml: &str, set: &[&str]) -> RunSpec {
     experiment.cells[0].spec.clone()
 }
 
-/// The spec of a file that makes one cell; `None` where it is refused.
-pub(super) fn spec_of(toml: &str) -> Option<RunSpec> {
-    let (experiment, _) = load_with(toml, &[], &[]).ok()?;
-    experiment.cells.first().map(|cell| cell.spec.clone())
-}
-
-pub(super) fn facts_of(spec: &RunSpec) -> Facts {
+fn facts_of(spec: &RunSpec) -> Facts {
     let weights = !matches!(spec.weights, WeightsConfig::Random {});
     Facts {
         data_root: PathBuf::from("/data/VOC2012"),

@@ -29,14 +29,18 @@ const WITH_FRACTIONS: &str = "data.kind = 'folder'\ndata.root = 'd'\n\
     data.fractions = { train = 0.5 }";
 const WITH_SHAPES: &str = "data.kind = 'shapes'";
 
-pub(super) const KIND: Key = Key::new("data.kind", choice(kinds::<dataset::Config>), "Dataset.")
-    .default("voc")
-    .run(PLAIN)
-    .examples(["voc", "ade20k"]);
+pub(super) const KIND: Key = Key::new(
+    "data.kind",
+    choice(kinds::<dataset::Config>),
+    "Dataset that is trained on, and scored unless `eval.sets` names others.",
+)
+.default("voc")
+.run(PLAIN)
+.examples(["voc", "ade20k"]);
 
 pub(super) static GROUP: Group = Group {
     name: "data",
-    doc: "The dataset.",
+    doc: "The dataset that is trained on; tables of `eval.sets` take the same keys.",
     tables: &[("dataset", "data")],
     compounds: &[],
     keys: &[

@@ -71,22 +71,34 @@ pub(super) static GROUP: Group = Group {
             .default("[1.0]")
             .score(resolved(|run| tta(run).map(|tta| json!(tta.scales))).at("tta.scales"))
             .examples(["[1.0]", "[0.5, 1.0, 2.0]"]),
-        Key::new("eval.corruption.suite", choice(suites), "Corruptions to score.")
-            .alias(&["suite"])
-            .default("imagenet-c-15")
-            .asks()
-            .examples(["imagenet-c-15", "none"]),
-        Key::new("eval.corruption.severities", Type::List(&SEVERITY), "Levels of each corruption.")
-            .alias(&["severities"])
-            .default("[5]")
-            .asks()
-            .examples(["[5]", "[1, 3, 5]"]),
-        Key::new("eval.select", choice(names::<Select>), "Which checkpoint is scored.")
-            .alias(&["select"])
-            .default("last")
-            .score(PLAIN.at("select"))
-            .examples(["last", "best"])
-            .with("train.dev.fraction = 0.25"),
+        Key::new(
+            "eval.corruption.suite",
+            choice(suites),
+            "Suite of corruptions to score; `none`: clean images only.",
+        )
+        .alias(&["suite"])
+        .default("imagenet-c-15")
+        .asks()
+        .examples(["imagenet-c-15", "none"]),
+        Key::new(
+            "eval.corruption.severities",
+            Type::List(&SEVERITY),
+            "Severities at which each corruption is scored.",
+        )
+        .alias(&["severities"])
+        .default("[5]")
+        .asks()
+        .examples(["[5]", "[1, 3, 5]"]),
+        Key::new(
+            "eval.select",
+            choice(names::<Select>),
+            "Checkpoint that is scored: the last, or the best on the held-out part.",
+        )
+        .alias(&["select"])
+        .default("last")
+        .score(PLAIN.at("select"))
+        .examples(["last", "best"])
+        .with("train.dev.fraction = 0.25"),
     ],
 };
 

@@ -91,8 +91,8 @@ pub(in crate::experiment) struct Resolved<'a> {
 pub struct Examples {
     /// Written as after `--set key=`; those of a `kind` may be whole tables.
     pub values: [&'static str; 2],
-    /// Lines of an experiment file that give the key a meaning; one that sets it, or what it excludes,
-    /// is left out.
+    /// Lines of an experiment file that give the key a meaning; one that sets it, or what it
+    /// excludes, is left out.
     pub with: &'static str,
 }
 
@@ -304,7 +304,8 @@ impl Key {
         self.of.is_none_or(|of| kind.is_some_and(|kind| of.kinds.contains(&kind)))
     }
 
-    /// A value given as text, as after `--set key=`: where the key takes text it need not be quoted.
+    /// A value given as text, as after `--set key=`: where the key takes text it need not be
+    /// quoted.
     pub(in crate::experiment) fn parse(&self, text: &str, at: &Origin) -> Node {
         let is_plain = !text.starts_with(['"', '\'', '[', '{']);
         if self.ty.takes_text() && is_plain {

@@ -19,7 +19,8 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "model.size",
             SIZE,
-            "Size of the encoder; `custom`: what the Hugging Face folder of `weights.path` says.",
+            "Size of the encoder; `custom`: what the Hugging Face folder of `weights.path` \
+             says.",
         )
         .alias(&["size"])
         .default("small")

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::choices::names;
 use super::key::{Compound, Group, Key, Unset};
-use super::{all, groups};
-use crate::experiment::text::problem::quoted;
+use super::lookup::{aliases, all, compounds, excluded_by, full_name, groups};
+use crate::experiment::text::problem::{nearest, quoted};
 use crate::train::Recipe;
 
 /// A key, or a short name for several, with all that is known of it.
@@ -27,8 +27,8 @@ pub struct Row {
     pub default: Option<String>,
     /// The same in words, where it is no fixed value.
     pub unset: Option<&'static str>,
-    /// (recipe, value that it sets)
-    pub recipes: Vec<(&'static str, String)>,
+    /// What recipes set.
+    pub recipes: Vec<Given>,
     /// The key that takes its place.
     pub excludes: Option<&'static str>,
     /// The keys that a short name sets.
@@ -37,14 +37,38 @@ pub struct Row {
     pub effect: String,
 }
 
+/// A recipe's value, as in an experiment file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Given {
+    pub recipe: &'static str,
+    pub value: String,
+}
+
 /// The entries of a group, short names for several keys first.
 pub fn rows(group: &Group) -> Vec<Row> {
     let compounds = group.compounds.iter().map(compound_row);
     compounds.chain(group.keys.iter().map(row)).collect()
 }
 
+/// The entries of that name: a key or what sets several, by full or short name, or all of a table.
+pub fn named(name: &str) -> Vec<Row> {
+    let full = full_name(name);
+    let below = |name: &str| name.strip_prefix(full.as_str()).is_some_and(|s| s.starts_with('.'));
+    let compounds = compounds().filter(|one| one.name == full || one.group == full);
+    let keys = all().filter(|key| key.name == full || below(key.name));
+    compounds.map(compound_row).chain(keys.map(row)).collect()
+}
+
+/// The name that `name` is most likely a slip of.
+pub fn nearest_name(name: &str) -> Option<String> {
+    let keys = groups().into_iter().flat_map(rows).map(|row| row.key);
+    let tables = groups().into_iter().map(|group| group.name);
+    let short = aliases().map(|(alias, _)| alias);
+    nearest(name, short.chain(tables).chain(keys))
+}
+
 /// Every key, group by group, as Markdown.
-pub fn markdown() -> String {
+pub fn reference() -> String {
     let mut text = String::new();
     for group in groups() {
         let name = group.name;
@@ -100,8 +124,9 @@ fn all_recipes() -> Vec<(&'static str, Recipe)> {
 }
 
 fn row(key: &Key) -> Row {
-    let recipes = all_recipes().into_iter();
-    let recipes = recipes.filter_map(|(name, of)| Some((name, toml(&key.recipe_value(of)?))));
+    let recipes = all_recipes()
+        .into_iter()
+        .filter_map(|(recipe, of)| Some(Given { recipe, value: toml(&key.recipe_value(of)?) }));
     Row {
         key: key.name,
         aliases: key.aliases.to_vec(),
@@ -115,7 +140,7 @@ fn row(key: &Key) -> Row {
             Unset::Nothing | Unset::Value(_) => None,
         },
         recipes: recipes.collect(),
-        excludes: super::excluded_by(key.name),
+        excludes: excluded_by(key.name),
         sets: Vec::new(),
         effect: key.effect.words().to_owned(),
     }
@@ -140,7 +165,7 @@ fn compound_row(compound: &Compound) -> Row {
 
 impl Row {
     /// The key, and its short names in brackets.
-    fn names(&self) -> String {
+    pub fn names(&self) -> String {
         let key = format!("`{}`", self.key);
         match self.aliases.as_slice() {
             [] => key,
@@ -151,7 +176,8 @@ impl Row {
     /// The default and what recipes set.
     pub fn defaults(&self) -> String {
         let recipes = self.recipes.iter();
-        let recipes: Vec<_> = recipes.map(|(name, value)| format!("{name}: `{value}`")).collect();
+        let recipes: Vec<_> =
+            recipes.map(|Given { recipe, value }| format!("{recipe}: `{value}`")).collect();
         match (&self.default, self.unset) {
             (Some(default), _) => format!("`{default}`"),
             (None, Some(words)) => words.to_owned(),

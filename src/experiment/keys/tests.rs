@@ -8,6 +8,7 @@ use super::reference::toml;
 use super::*;
 use crate::experiment::identity::effective;
 use crate::experiment::tests::{load_with, refused_with};
+use crate::experiment::text::table;
 use crate::experiment::{
     Facts, Machine, RunSpec, SetFacts, WeightsFile, input_px, run_id, schedule, score_requests,
 };
@@ -313,7 +314,7 @@ fn short_names_for_several_keys_set_them_and_are_read_back() {
 
 #[test]
 fn the_reference_names_every_key_once_in_a_table() {
-    let text = markdown();
+    let text = reference();
     for name in all().map(|key| key.name).chain(compounds().map(|compound| compound.name)) {
         let rows = text.lines().filter(|line| {
             line.strip_prefix(&format!("| `{name}`")).is_some_and(|rest| rest.starts_with(' '))

@@ -1,10 +1,10 @@
 //! Keys of `train`, and the recipes that fill them.
 //!
-//! `modern` follows DINOv3's linear protocol where this program has the parts (warm-up, cosine to 0,
-//! batch 16, head rate 1e-3, the backbone's own mean and standard deviation) and the usual rate for
-//! LoRA. `reference` is the reference project's own (`RobvanGastel/dinov2-finetune`, `main.py`: AdamW
-//! 3e-4 on everything, PyTorch's weight decay, batch 12, 100 epochs, 490 px, pixels in 0 to 1, VOC's
-//! void trained as background, every 5th epoch validated).
+//! `modern` follows DINOv3's linear protocol where this program has the parts (warm-up, cosine to
+//! 0, batch 16, head rate 1e-3, the backbone's own mean and standard deviation) and the usual rate
+//! for LoRA. `reference` is the reference project's own (`RobvanGastel/dinov2-finetune`, `main.py`:
+//! AdamW 3e-4 on everything, PyTorch's weight decay, batch 12, 100 epochs, 490 px, pixels in 0 to
+//! 1, VOC's void trained as background, every 5th epoch validated).
 
 use serde_json::{Value, json};
 
@@ -36,18 +36,22 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.recipe",
             choice(names::<Recipe>),
-            "Where the values of `train` come from that are not given.",
+            "Named set of values for the keys of `train` that are not given.",
         )
         .alias(&["recipe"])
         .default("modern")
         .content("no part of ids itself; what it sets is")
         .examples(["modern", "reference"]),
-        Key::new("train.epochs", Type::Int { min: 1, max: 100_000 }, "Passes over the train split.")
-            .alias(&["epochs"])
-            .excludes("train.steps")
-            .recipes(&[(Modern, "50"), (Reference, "100")])
-            .run(PLAIN)
-            .examples(["50", "51"]),
+        Key::new(
+            "train.epochs",
+            Type::Int { min: 1, max: 100_000 },
+            "Passes over the train split.",
+        )
+        .alias(&["epochs"])
+        .excludes("train.steps")
+        .recipes(&[(Modern, "50"), (Reference, "100")])
+        .run(PLAIN)
+        .examples(["50", "51"]),
         Key::new(
             "train.steps",
             Type::Int { min: 1, max: 100_000_000 },
@@ -77,7 +81,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.weight_decay",
             Type::Float { min: 0.0, max: 10.0 },
-            "Decoupled, as AdamW.",
+            "Weight decay, decoupled as in AdamW.",
         )
         .alias(&["weight_decay"])
         .recipes(&[(Modern, "0.05"), (Reference, "0.01")])
@@ -167,8 +171,8 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.input.px",
             Type::Px { min: 14, max: 8192 },
-            "Side of the input, or height and width, in pixels, instead of `tokens`; lowered to whole \
-             patches.",
+            "Side of the input, or height and width, in pixels, instead of `tokens`; lowered to \
+             whole patches.",
         )
         .alias(&["px"])
         .recipes(&[(Reference, "490")])
@@ -178,7 +182,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.normalise",
             choice(names::<Normalise>),
-            "Mean and standard deviation taken off the image.",
+            "Mean and standard deviation taken off the image: the encoder's own, or none.",
         )
         .recipes(&[(Modern, "backbone"), (Reference, "none")])
         .run(PLAIN)
@@ -186,7 +190,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.void_label",
             choice(names::<VoidLabel>),
-            "What void pixels are in the loss.",
+            "What void pixels are in the loss: left out, or class 0.",
         )
         .recipes(&[(Modern, "ignore"), (Reference, "background")])
         .run(PLAIN)
@@ -199,20 +203,20 @@ pub(super) static GROUP: Group = Group {
         .recipes(&[(Modern, "0"), (Reference, "0")])
         .run(resolved(|run| has_dev(run).then(|| json!(run.spec.train.dev.fraction))))
         .examples(["0", "0.25"]),
-        Key::new("train.dev.seed", SEED, "Seed of that part.")
-            .recipes(&[(Modern, "0"), (Reference, "0")])
-            .run(resolved(|run| has_dev(run).then(|| json!(run.spec.train.dev.seed))))
-            .examples(["0", "1"])
-            .with(WITH_DEV),
         Key::new(
-            "train.precision",
-            choice(names::<Precision>),
-            "Number format; `auto` is f32.",
+            "train.dev.seed",
+            SEED,
+            "Seed that draws the part held out by `train.dev.fraction`.",
         )
-        .alias(&["precision"])
-        .recipes(&[(Modern, "auto"), (Reference, "auto")])
-        .run(resolved(|run| Some(json!(precision(run.spec.train.precision)))))
-        .examples(["auto", "f32"]),
+        .recipes(&[(Modern, "0"), (Reference, "0")])
+        .run(resolved(|run| has_dev(run).then(|| json!(run.spec.train.dev.seed))))
+        .examples(["0", "1"])
+        .with(WITH_DEV),
+        Key::new("train.precision", choice(names::<Precision>), "Number format; `auto` is f32.")
+            .alias(&["precision"])
+            .recipes(&[(Modern, "auto"), (Reference, "auto")])
+            .run(resolved(|run| Some(json!(precision(run.spec.train.precision)))))
+            .examples(["auto", "f32"]),
         Key::new(
             "train.validate_every",
             Type::Int { min: 0, max: 100_000 },

@@ -39,7 +39,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "tune.alpha",
             Type::Positive { max: 1e6 },
-            "The update is scaled by alpha / rank, or alpha / √rank (`tune.scaling`).",
+            "Numerator of the scale of the update; see `tune.scaling`.",
         )
         .alias(&["lora_alpha"])
         .of(LORA)
@@ -57,7 +57,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "tune.scaling",
             choice(names::<model::Scaling>),
-            "alpha / rank, or alpha / √rank.",
+            "Scale of the update: `standard` is alpha / rank, `rslora` is alpha / √rank.",
         )
         .alias(&["lora_scaling"])
         .of(LORA)
@@ -65,13 +65,17 @@ pub(super) static GROUP: Group = Group {
         .run(PLAIN.since("standard"))
         .examples(["standard", "rslora"])
         .with(WITH_LORA),
-        Key::new("tune.dropout", Type::Float { min: 0.0, max: 0.9 }, "Dropout of LoRA's input.")
-            .alias(&["lora_dropout"])
-            .of(LORA)
-            .default("0")
-            .run(PLAIN.since("0"))
-            .examples(["0", "0.1"])
-            .with(WITH_LORA),
+        Key::new(
+            "tune.dropout",
+            Type::Float { min: 0.0, max: 0.9 },
+            "Probability with which an input of the update is dropped in training.",
+        )
+        .alias(&["lora_dropout"])
+        .of(LORA)
+        .default("0")
+        .run(PLAIN.since("0"))
+        .examples(["0", "0.1"])
+        .with(WITH_LORA),
         Key::new(
             "tune.blocks",
             Type::Range { max: 1023 },

@@ -42,12 +42,12 @@ fn any_value() -> impl Strategy<Value = String> {
 
 /// Any name that may stand at the top or in the grid.
 fn any_name() -> impl Strategy<Value = String> {
-    let groups = ["model", "tune", "decoder", "data", "train", "train.input", "eval", "schedule"];
-    let others = ["name", "grid", "exclude", "include", "override", "backbone", "lora_rank", "zip"];
+    let others = ["name", "grid", "exclude", "include", "override", "zip", "train.input"];
     let names: Vec<String> = keys::all()
         .map(|key| key.name)
         .chain(keys::aliases().map(|(alias, _)| alias))
-        .chain(groups)
+        .chain(keys::groups().map(|group| group.name))
+        .chain(keys::compounds().map(|compound| compound.name))
         .chain(others)
         .map(|name| format!("'{name}'"))
         .collect();
