@@ -5,8 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
+use crate::experiment;
 use crate::id::{RunId, ScoreId};
-use crate::resolve::Wanted;
+use crate::resolve::{Resolved, Wanted};
 use crate::store::RunState;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +25,6 @@ pub enum Action {
     },
     /// Nothing to do, or done under an earlier cell with the same run.
     Reuse,
-    /// Made by an older version; left alone, and shown as such.
-    Stale,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +65,19 @@ impl Action {
     pub fn is_work(self) -> bool {
         match self {
             Self::Start | Self::Resume { .. } | Self::ScoreOnly { .. } => true,
-            Self::Reuse | Self::Stale => false,
+            Self::Reuse => false,
         }
     }
+}
+
+/// Identities of the runs that start, in the order of the plan.
+pub fn starting<'a>(
+    cells: &'a [Resolved],
+    planned: &'a [PlannedRun],
+) -> impl Iterator<Item = &'a Value> {
+    let pairs = cells.iter().zip(planned);
+    let starts = pairs.filter(|(_, planned)| planned.action == Action::Start);
+    starts.map(|(resolved, _)| &resolved.identity)
 }
 
 /// The scores that any cell wants of each run, in the order of the cells.
@@ -80,11 +91,24 @@ pub fn scores_by_run(wanted: &[Wanted]) -> BTreeMap<RunId, Vec<ScoreId>> {
     scores
 }
 
+/// Finished runs that are what one of `starting` (identities of runs that start) was under an
+/// older version of the numbers, from 1 to before `current` ([`crate::train::TRAIN_NUMERICS`]).
+///
+/// They are other runs than those that start, and their scores are never mixed with theirs.
+pub fn finished_under_older_numerics<'a>(
+    starting: impl IntoIterator<Item = &'a Value>,
+    current: u32,
+    states: &BTreeMap<RunId, RunState>,
+) -> BTreeSet<RunId> {
+    let is_finished = |run: &RunId| states.get(run).is_some_and(|state| state.trained);
+    let older = |identity: &'a Value| {
+        (1..current).map(|numerics| RunId::of(&experiment::with_numerics(identity, numerics)))
+    };
+    starting.into_iter().flat_map(older).filter(is_finished).collect()
+}
+
 fn decide(scores: &[ScoreId], state: Option<&RunState>) -> (Action, String) {
     let Some(state) = state else { return (Action::Start, "new".to_owned()) };
-    if state.stale {
-        return (Action::Stale, "made by an older version whose numbers differ".to_owned());
-    }
     let missing = scores.iter().filter(|id| !state.scores.contains(id)).count();
     let again = again(state);
     if state.trained {
@@ -149,7 +173,7 @@ mod tests {
 
     #[test]
     fn each_state_has_its_action_and_reason() {
-        use Action::{Resume, Reuse, ScoreOnly, Stale, Start};
+        use Action::{Resume, Reuse, ScoreOnly, Start};
         let failed = |state: RunState| RunState { failed: Some("disk full".into()), ..state };
         check(None, Start, "new");
         check(Some(RunState::default()), Start, "new");
@@ -173,11 +197,6 @@ mod tests {
         );
         check(Some(trained(&["fog", "clean"])), Reuse, "trained, all 2 scores made");
         check(Some(trained(&["fog", "clean", "snow"])), Reuse, "trained, all 2 scores made");
-        check(
-            Some(RunState { stale: true, ..trained(&["fog", "clean"]) }),
-            Stale,
-            "made by an older version whose numbers differ",
-        );
     }
 
     #[test]
@@ -195,12 +214,34 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_done_about_reused_and_stale_runs() {
-        let wanted = [want("new", 0, &[]), want("old", 1, &[]), want("done", 2, &[])];
-        let stale = RunState { stale: true, ..trained(&[]) };
-        let states = BTreeMap::from([(run("old"), stale), (run("done"), trained(&[]))]);
-        let wanted = [&wanted[..], &[want("half", 3, &["fog"]), want("half", 4, &[])]].concat();
+    fn nothing_is_done_about_reused_runs() {
+        let wanted = [
+            want("new", 0, &[]),
+            want("done", 1, &[]),
+            want("half", 2, &["fog"]),
+            want("half", 3, &[]),
+        ];
+        let states = BTreeMap::from([(run("done"), trained(&[]))]);
         assert_eq!(with_work(&plan(&wanted, &states)), [run("new"), run("half")]);
+    }
+
+    #[test]
+    fn finished_runs_of_older_numerics_are_found_and_no_others() {
+        let identity = |seed: u32, numerics: u32| json!({ "seed": seed, "numerics": numerics });
+        let id = |seed, numerics| RunId::of(&identity(seed, numerics));
+        let states = BTreeMap::from([
+            (id(0, 1), trained(&[])),
+            (id(0, 2), stopped(Some(7))),
+            (id(1, 2), trained(&["clean"])),
+            (id(0, 3), trained(&[])),
+            (id(2, 1), trained(&[])),
+        ]);
+        let starting = [identity(0, 3), identity(1, 3)];
+        let found = |current| finished_under_older_numerics(&starting, current, &states);
+        assert_eq!(found(3), BTreeSet::from([id(0, 1), id(1, 2)]));
+        assert_eq!(found(2), BTreeSet::from([id(0, 1)]));
+        assert_eq!(found(1), BTreeSet::new());
+        assert_eq!(finished_under_older_numerics(&[], 3, &states), BTreeSet::new());
     }
 
     #[test]

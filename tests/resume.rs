@@ -10,7 +10,8 @@ use std::sync::atomic::AtomicBool;
 use dino_sweep::data::dataset;
 use dino_sweep::data::transform::{Config as Transform, crop};
 use dino_sweep::event::{Event, Line, Metrics};
-use dino_sweep::experiment::{CacheLimits, Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
+use dino_sweep::experiment::schedule::Terms;
+use dino_sweep::experiment::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
 use dino_sweep::fs::{RunDir, write_atomic};
 use dino_sweep::id::RunId;
 use dino_sweep::train::checkpoint;
@@ -102,11 +103,11 @@ impl Bench {
             attempt,
             device: dino_sweep::device::Device::Cpu,
             threads: 2,
-            checkpoint_every_s: 3600,
-            // Of the first attempt none: no number depends on it.
-            cache: CacheLimits {
-                memory_mb: u64::from(attempt.is_multiple_of(3)),
-                disk_mb: u64::from(attempt.is_multiple_of(2)),
+            terms: Terms {
+                checkpoint_every_s: 3600,
+                // Of the first attempt none: no number depends on it.
+                cache_mb: u64::from(attempt.is_multiple_of(3)),
+                cache_disk_mb: u64::from(attempt.is_multiple_of(2)),
             },
             facts: self.facts.clone(),
             scores,

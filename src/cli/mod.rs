@@ -13,6 +13,7 @@ pub mod features;
 pub mod fetch;
 pub mod grid;
 pub mod index;
+pub mod keys;
 pub mod logs;
 pub mod plan;
 pub mod printer;
@@ -92,6 +93,8 @@ enum Verb {
     Doctor,
     /// List the training recipes key by key
     Recipes,
+    #[command(hide = true)]
+    Keys(keys::Args),
     /// One run in one process; started by `run`
     #[command(hide = true)]
     Worker(worker::Args),
@@ -134,6 +137,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Corrupt(args) => corrupt::run(args, &machine()?)?,
         Verb::Doctor => doctor::run(&machine()?)?,
         Verb::Recipes => recipes::run(),
+        Verb::Keys(args) => keys::run(args)?,
         Verb::Worker(args) => worker::run(args),
     };
     Ok(exit.into())

@@ -1,5 +1,6 @@
 //! `sweep plan EXPERIMENT`: what `run` would do, and why.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -8,8 +9,14 @@ use super::fault::{Exit, OrExit};
 use super::grid::grid;
 use super::{Globals, index, printer, words};
 use crate::fs::ResultsDir;
+use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun};
 use crate::resolve::{self, Resolved};
+use crate::store::RunState;
+use crate::train::TRAIN_NUMERICS;
+
+/// Older runs that a note names; the others are counted.
+const OLDER_NAMED: usize = 3;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -38,18 +45,49 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         .context("cannot read the index")?;
     let planned = plan::plan(&resolve::wanted(&cells), &states);
     resolve::check_weights(&cells, &plan::with_work(&planned)).or_exit(Exit::Environment)?;
+    if let Some(note) = older_note(&cells, &planned, &states).filter(|_| !globals.quiet) {
+        printer::note(&format_args!("note: {note}"));
+    }
     printer::data(&format!("{}\n", table(&experiment.axes, &cells, &planned)));
     printer::data(&format!("{}\n", counts(&planned)));
     Ok(Exit::Done)
 }
 
+/// What is said of finished runs that cells which start would have been in an older version of
+/// `sweep`, if there are any.
+pub(super) fn older_note(
+    cells: &[Resolved],
+    planned: &[PlannedRun],
+    states: &BTreeMap<RunId, RunState>,
+) -> Option<String> {
+    let starting = plan::starting(cells, planned);
+    older_words(&plan::finished_under_older_numerics(starting, TRAIN_NUMERICS, states))
+}
+
+fn older_words(runs: &BTreeSet<RunId>) -> Option<String> {
+    let named: Vec<_> = runs.iter().take(OLDER_NAMED).map(RunId::as_str).collect();
+    let more = match runs.len().saturating_sub(OLDER_NAMED) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let (matches, are) = if runs.len() == 1 { ("matches", "it is") } else { ("match", "they are") };
+    (!runs.is_empty()).then(|| {
+        format!(
+            "{} of an older numerics version {matches} these cells: {}{more}; {are} kept and not \
+             mixed in (`sweep show ID`)",
+            words::count(runs.len(), "finished run"),
+            named.join(", ")
+        )
+    })
+}
+
 /// `8 cells: 5 to start, 1 to resume, 2 done`.
 pub fn counts(planned: &[PlannedRun]) -> String {
-    let mut counts = [0_usize; 5];
+    let mut counts = [0_usize; 4];
     for run in planned {
         counts[rank(run.action)] += 1;
     }
-    let words = ["to start", "to resume", "to score", "stale", "done"];
+    let words = ["to start", "to resume", "to score", "done"];
     let parts: Vec<_> = counts
         .iter()
         .zip(words)
@@ -64,8 +102,7 @@ fn rank(action: Action) -> usize {
         Action::Start => 0,
         Action::Resume { .. } => 1,
         Action::ScoreOnly { .. } => 2,
-        Action::Stale => 3,
-        Action::Reuse => 4,
+        Action::Reuse => 3,
     }
 }
 
@@ -74,7 +111,6 @@ fn verb(action: Action) -> &'static str {
         Action::Start => "start",
         Action::Resume { .. } => "resume",
         Action::ScoreOnly { .. } => "score",
-        Action::Stale => "stale",
         Action::Reuse => "reuse",
     }
 }
@@ -103,7 +139,15 @@ fn table(axes: &[String], cells: &[Resolved], planned: &[PlannedRun]) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::RunId;
+
+    #[test]
+    fn older_runs_are_named_and_counted() {
+        let run = |i: usize| RunId::parse(&format!("{i:016x}")).unwrap();
+        let words = |n: usize| older_words(&(1..=n).map(run).collect());
+        assert_eq!(words(0), None);
+        insta::assert_snapshot!(words(1).unwrap(), @"1 finished run of an older numerics version matches these cells: 0000000000000001; it is kept and not mixed in (`sweep show ID`)");
+        insta::assert_snapshot!(words(5).unwrap(), @"5 finished runs of an older numerics version match these cells: 0000000000000001, 0000000000000002, 0000000000000003 and 2 more; they are kept and not mixed in (`sweep show ID`)");
+    }
 
     #[test]
     fn counts_name_only_what_there_is() {

@@ -3,12 +3,15 @@
 use super::fault::Exit;
 use super::grid::grid;
 use super::printer;
-use crate::experiment;
+use crate::experiment::keys;
 
 pub fn run() -> Exit {
-    let head = ["key", "modern", "reference"].map(str::to_owned);
-    let rows = experiment::recipe_rows();
-    let rows = rows.into_iter().map(|(key, modern, reference)| vec![key, modern, reference]);
+    let recipes = keys::recipes();
+    let head: Vec<_> = ["key"].into_iter().chain(recipes.names).map(str::to_owned).collect();
+    let rows = recipes.rows.into_iter().map(|row| {
+        let values = row.values.into_iter().map(|value| value.unwrap_or_else(|| "-".to_owned()));
+        std::iter::once(row.key.to_owned()).chain(values).collect()
+    });
     printer::data(&format!("{}\n", grid(&head, rows)));
     Exit::Done
 }

@@ -16,15 +16,14 @@ use crate::device::nvml::Gpu;
 use crate::device::{self, CudaSupport};
 use crate::event;
 use crate::event::Line;
-use crate::experiment::{CacheLimits, Experiment};
+use crate::experiment::Experiment;
 use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::host;
 use crate::id::RunId;
-use crate::plan::{self, Action, PlannedRun};
+use crate::plan::{self, PlannedRun};
 use crate::report::{self, Columns};
 use crate::resolve::{self, Job, Resolved};
 use crate::schedule::Slot;
-use crate::schedule::attempt::Terms;
 use crate::schedule::coordinator::{self, Coordinator};
 use crate::schedule::devices::{self, Host};
 use crate::schedule::event_loop::{self, Index, Ports, Summary, Sweep};
@@ -114,7 +113,7 @@ impl Invocation {
         store.ingest_all().await?;
         let states = store.run_status().await?;
         let planned = plan::plan(&resolve::wanted(&self.cells), &states);
-        self.announce(&planned);
+        self.announce(&planned, &states);
         let with_work = plan::with_work(&planned);
         resolve::check_weights(&self.cells, &with_work).or_exit(Exit::Environment)?;
         let jobs = resolve::jobs(&self.cells, &with_work);
@@ -174,23 +173,16 @@ impl Invocation {
         Ok(journal)
     }
 
-    fn announce(&self, planned: &[PlannedRun]) {
-        if !self.quiet {
-            for warning in &self.experiment.warnings {
-                printer::note(&format_args!("note: {warning}"));
-            }
-            printer::note(&format_args!(
-                "{}: {}",
-                self.experiment.name,
-                plan_verb::counts(planned)
-            ));
+    fn announce(&self, planned: &[PlannedRun], states: &BTreeMap<RunId, RunState>) {
+        if self.quiet {
+            return;
         }
-        if planned.iter().any(|run| run.action == Action::Stale) {
-            printer::note(
-                "warning: stale cells were made by an older version whose numbers differ; they \
-                 are left as they are",
-            );
+        let older = plan_verb::older_note(&self.cells, planned, states);
+        for note in self.experiment.warnings.iter().chain(&older) {
+            printer::note(&format_args!("note: {note}"));
         }
+        let counts = plan_verb::counts(planned);
+        printer::note(&format_args!("{}: {counts}", self.experiment.name));
     }
 
     fn titles(&self, jobs: &[Job], states: &BTreeMap<RunId, RunState>) -> Vec<RunTitle> {
@@ -232,13 +224,7 @@ impl Invocation {
             jobs,
             slots,
             retries: schedule.retries,
-            terms: Terms {
-                checkpoint_every_s: schedule.checkpoint_every_s,
-                cache: CacheLimits {
-                    memory_mb: schedule.cache_mb,
-                    disk_mb: schedule.cache_disk_mb,
-                },
-            },
+            terms: schedule.terms,
         };
         let mut tell = |news: &event_loop::News<'_>| progress.tell(news);
         let index = StoreIndex(store);

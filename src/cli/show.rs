@@ -83,7 +83,7 @@ fn text(details: &RunDetails, dir: &str, all: bool) -> String {
 
 fn status(details: &RunDetails) -> String {
     let state = &details.state;
-    let status = match (&state.last_outcome, state.trained, state.last_checkpoint_step) {
+    match (&state.last_outcome, state.trained, state.last_checkpoint_step) {
         (Some(Outcome::Failed { message, .. }), ..) => format!("failed: {message}"),
         (_, true, _) => format!("trained, {} scores", state.scores.len()),
         (_, false, Some(step)) => match details.steps_total {
@@ -92,9 +92,7 @@ fn status(details: &RunDetails) -> String {
         },
         (_, false, None) if state.attempts == 0 => "not started".to_owned(),
         (_, false, None) => "no checkpoint yet".to_owned(),
-    };
-    let stale = " (stale: of a sweep whose numbers were other ones)";
-    status + if state.stale { stale } else { "" }
+    }
 }
 
 fn attempt(row: &AttemptRow) -> String {

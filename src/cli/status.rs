@@ -65,7 +65,6 @@ enum State {
     Stopped,
     Queued,
     Failed,
-    Stale,
 }
 
 pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
@@ -175,9 +174,6 @@ fn state_of(
     scores_made: usize,
     is_running: &dyn Fn(&RunId) -> bool,
 ) -> State {
-    if row.stale {
-        return State::Stale;
-    }
     if row.trained_step.is_some() && scores_made == row.scores.len() {
         return State::Done;
     }
@@ -209,7 +205,6 @@ fn word(state: State) -> &'static str {
         State::Stopped => "stopped",
         State::Queued => "queued",
         State::Failed => "failed",
-        State::Stale => "stale",
     }
 }
 
@@ -245,7 +240,6 @@ mod tests {
             run: run(),
             facts: None,
             state,
-            stale: false,
             trained_step,
             scores: vec![],
         }
@@ -271,7 +265,6 @@ mod tests {
         check(row(CellState::Failed("x".to_owned()), None), 1, false, State::Failed);
         check(row(CellState::Failed("x".to_owned()), None), 2, true, State::Running);
         check(row(CellState::Done, Some(9)), 1, false, State::Done);
-        check(CellRow { stale: true, ..row(CellState::Done, Some(9)) }, 1, false, State::Stale);
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! What is wrong with a run although each of its keys is allowed.
+//! Combinations of keys that do not work though each value is allowed, found for every cell of a
+//! grid; and the size of the network's input.
 
 use serde_json::Value;
 
 use super::RunSpec;
-use super::keys::{self, KEYS, Owner};
+use super::keys;
 use crate::data::dataset::{self, EvalSet};
 use crate::eval::{Mode, Select};
-use crate::experiment::text::problem::{Problem, quoted};
+use crate::experiment::text::problem::quoted;
 use crate::model::backbone::{self, Variant};
 use crate::model::decoder;
 use crate::model::{DinoType, LoraConfig, Pretraining, Size, TuneConfig, WeightsConfig};
@@ -19,40 +20,6 @@ pub(super) struct Finding {
     pub(super) keys: &'static [&'static str],
     pub(super) value: String,
     pub(super) message: String,
-}
-
-/// All that is wrong with a run: values out of range and combinations that do not work.
-///
-/// For specs that did not come through [`super::load_experiment`]: flags, files of older versions.
-pub fn check(spec: &RunSpec) -> Vec<Problem> {
-    let json = serde_json::to_value(spec).expect("a spec is plain data");
-    let mut problems: Vec<_> = ranges(&json).collect();
-    problems.extend(combinations(spec).into_iter().map(|finding| Problem {
-        key: Some(finding.keys[0].to_owned()),
-        value: Some(finding.value),
-        message: finding.message,
-        ..Problem::default()
-    }));
-    problems
-}
-
-fn ranges(spec: &Value) -> impl Iterator<Item = Problem> {
-    KEYS.iter().filter(|key| key.owner() == Owner::Run).filter_map(|key| {
-        let value = spec.pointer(&format!("/{}", key.name.replace('.', "/")))?;
-        // JSON has no NaN: it is null here. So are keys that are not set, but no rate is optional.
-        let is_rate = matches!(key.ty, keys::Type::Float { .. } | keys::Type::Positive { .. });
-        if value.is_null() && !(is_rate && key.of.is_none()) {
-            return None;
-        }
-        let refusal = key.ty.accept(value).err()?;
-        Some(Problem {
-            key: Some(key.name.to_owned()),
-            value: Some(value.to_string()),
-            message: refusal.message,
-            nearest: refusal.nearest,
-            ..Problem::default()
-        })
-    })
 }
 
 /// What is wrong with the keys of a run taken together.
@@ -97,15 +64,14 @@ fn folders_are_whole(spec: &RunSpec) -> Vec<Finding> {
 
 fn size_exists(spec: &RunSpec) -> Option<Finding> {
     let sizes = keys::sizes(spec.model.dino_type);
-    if sizes.contains(&spec.model.size) {
+    let (dino_type, size) = (name_of(spec.model.dino_type), name_of(spec.model.size));
+    if sizes.contains(&size.as_str()) {
         return None;
     }
-    let (dino_type, size) = (name_of(spec.model.dino_type), name_of(spec.model.size));
-    let names: Vec<_> = sizes.iter().map(|size| name_of(*size)).collect();
     let message = format!(
         "there is no `{size}` of {dino_type}; allowed: {} (in a grid, leave the cell out with \
          [[exclude]])",
-        quoted(names.iter().map(String::as_str))
+        quoted(sizes)
     );
     Some(Finding { keys: &["model.size", "model.dino_type"], value: size, message })
 }
@@ -184,7 +150,7 @@ fn length_is_one(spec: &RunSpec) -> Option<Finding> {
 }
 
 fn input_holds_a_patch(spec: &RunSpec) -> Option<Finding> {
-    let patch = keys::patch_px(spec.model.dino_type);
+    let patch = backbone::patch_px(spec.model.dino_type);
     let Input::Px([height, width]) = spec.train.input else { return None };
     (height < patch || width < patch).then(|| Finding {
         keys: &["train.input.px", "model.dino_type"],
@@ -209,7 +175,7 @@ fn windows_touch(spec: &RunSpec) -> Option<Finding> {
 }
 
 fn input_holds_the_decoder(spec: &RunSpec) -> Option<Finding> {
-    let patch = keys::patch_px(spec.model.dino_type);
+    let patch = backbone::patch_px(spec.model.dino_type);
     let needed = decoder::grid_min(&spec.decoder) as u32;
     let [rows, columns] = input_px(spec).map(|side| side / patch);
     // An input of less than one patch has its own message.
@@ -242,7 +208,7 @@ fn best_needs_dev(spec: &RunSpec) -> Option<Finding> {
 
 /// Network input in pixels, height and width: lowered to whole patches.
 pub fn input_px(spec: &RunSpec) -> [u32; 2] {
-    let patch = keys::patch_px(spec.model.dino_type);
+    let patch = backbone::patch_px(spec.model.dino_type);
     match spec.train.input {
         Input::Tokens(side) => [side.saturating_mul(patch); 2],
         Input::Px(sides) => sides.map(|side| side / patch * patch),
@@ -253,7 +219,7 @@ pub fn input_px(spec: &RunSpec) -> [u32; 2] {
 pub(super) fn lowered(spec: &RunSpec) -> Option<String> {
     let Input::Px(asked) = spec.train.input else { return None };
     let used = input_px(spec);
-    let patch = keys::patch_px(spec.model.dino_type);
+    let patch = backbone::patch_px(spec.model.dino_type);
     (used != asked).then(|| {
         format!(
             "train.input.px: {}x{} is lowered to {}x{} for {}, whose patches are {patch} pixels",
@@ -264,11 +230,6 @@ pub(super) fn lowered(spec: &RunSpec) -> Option<String> {
             name_of(spec.model.dino_type)
         )
     })
-}
-
-/// Whether the encoder learns nothing, so that its rate means nothing.
-pub(super) fn is_frozen(spec: &RunSpec) -> bool {
-    matches!(spec.tune, TuneConfig::Frozen {})
 }
 
 /// How a choice is written in a spec.

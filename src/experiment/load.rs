@@ -15,13 +15,12 @@ use figment::providers::Serialized;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::keys::{self, ALIASES, KEYS, Owner, Type};
+use super::keys::{self, Owner};
 use super::{Experiment, Machine, schedule};
 use crate::data::dataset;
 use crate::experiment::grid::assign::{self, Assign, CELL, MACHINE, SET, Scope, Target, resolve};
 use crate::experiment::grid::draft::{self, Draft};
 use crate::experiment::grid::expand::expand;
-use crate::experiment::keys::data::Form;
 use crate::experiment::text::problem::{Problem, Problems, nearest};
 use crate::experiment::text::tree::{self, Node, Origin, Tree};
 
@@ -185,7 +184,8 @@ fn merged<'a, T: Default + Serialize + DeserializeOwned>(
 ) -> Option<T> {
     let mut figment = Figment::from(Serialized::defaults(T::default()));
     for assign in layers.into_iter().flatten() {
-        if let Some(name) = assign.key.name.strip_prefix(group).and_then(|n| n.strip_prefix('.')) {
+        if let Some(name) = assign.key.field().strip_prefix(group).and_then(|n| n.strip_prefix('.'))
+        {
             figment = figment.merge(Serialized::default(name, &assign.value));
         }
     }
@@ -219,21 +219,10 @@ fn read_set(text: &str, scope: Scope, problems: &mut Problems) -> Vec<Assign> {
 
 /// A value given as text: where the key takes text it need not be quoted.
 fn value_of(path: &str, text: &str, at: &Origin) -> Node {
-    let is_plain = !text.starts_with(['"', '\'', '[', '{']);
-    let takes_text = match resolve(path) {
-        Target::Key(name) => keys::find(name).is_some_and(|key| {
-            matches!(
-                key.ty,
-                Type::Name
-                    | Type::Path
-                    | Type::Devices
-                    | Type::Choice(_)
-                    | Type::Data(Form::Template | Form::Classes | Form::Raw)
-            )
-        }),
-        _ => false,
-    };
-    if takes_text && is_plain { tree::text_node(text, at) } else { tree::parse_value(text, at) }
+    match resolve(path) {
+        Target::Key(key) => key.parse(text, at),
+        _ => tree::parse_value(text, at),
+    }
 }
 
 fn read_env(env: &[(String, String)], problems: &mut Problems) -> Vec<Assign> {
@@ -244,21 +233,20 @@ fn read_env(env: &[(String, String)], problems: &mut Problems) -> Vec<Assign> {
 
 fn read_variable(name: &str, value: &str, problems: &mut Problems) -> Vec<Assign> {
     let at = Origin::env(name);
-    let key = KEYS.iter().find(|key| variable_of(key.name, key.owner()) == name);
+    let key = keys::all().find(|key| variable_of(key.name, key.owner()) == name);
     let Some(key) = key else {
-        let is_alias = ALIASES.iter().any(|(alias, _)| variable_of(alias, Owner::Run) == name);
-        let is_compound =
-            assign::COMPOUND.iter().any(|compound| variable_of(compound, Owner::Run) == name);
-        problems.push(unknown_variable(name, is_alias || is_compound));
+        let aliases = keys::aliases().map(|(alias, _)| alias);
+        let mut short = aliases.chain(keys::compounds().map(|compound| compound.name));
+        let is_short = short.any(|short| variable_of(short, Owner::Run) == name);
+        problems.push(unknown_variable(name, is_short));
         return Vec::new();
     };
-    let node = match key.ty {
-        Type::List(_) => {
-            let paths = value.split(':').filter(|path| !path.is_empty());
-            let items = paths.map(|path| tree::text_node(path, &at)).collect();
-            Node { tree: Tree::List(items), at }
-        }
-        _ => value_of(key.name, value, &at),
+    let node = if key.ty.is_list() {
+        let paths = value.split(':').filter(|path| !path.is_empty());
+        let items = paths.map(|path| tree::text_node(path, &at)).collect();
+        Node { tree: Tree::List(items), at }
+    } else {
+        key.parse(value, &at)
     };
     assign::assigns(key.name, &node, MACHINE, problems)
 }
@@ -273,8 +261,7 @@ fn variable_of(key: &str, owner: Owner) -> String {
 }
 
 fn unknown_variable(name: &str, changes_numbers: bool) -> Problem {
-    let mut known: Vec<String> = KEYS
-        .iter()
+    let mut known: Vec<String> = keys::all()
         .filter(|key| key.owner() != Owner::Run)
         .map(|key| variable_of(key.name, key.owner()))
         .collect();

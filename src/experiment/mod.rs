@@ -1,11 +1,15 @@
-//! The experiment file: layers, grid, checks and identity.
+//! The experiment file: from its text and the layers around it to cells, each a [`RunSpec`], and
+//! from those, with what [`crate::resolve`] finds on this machine, to the ids of runs and scores.
+//!
+//! Modules use those before them: [`text`], [`keys`], `check`, `identity`, `grid`, [`load`].
 
 mod text;
 pub mod keys;
 mod grid;
-pub mod check;
-pub mod identity;
+mod check;
+mod identity;
 pub mod schedule;
+mod order;
 pub mod load;
 mod request;
 
@@ -18,10 +22,9 @@ use crate::device::Device;
 use crate::id::RunId;
 use crate::{data::dataset, eval, model, train};
 
-pub use check::{check, input_px};
+pub use check::input_px;
 pub use grid::expand::CELLS_MAX;
-pub use grid::settings::recipe_rows;
-pub use identity::{protocol, run_id, run_identity, score_requests};
+pub use identity::{protocol, run_id, run_identity, score_requests, with_numerics};
 pub use load::{Layers, load as load_experiment, load_data, load_machine, machine_file};
 pub use request::ScoreRequest;
 pub use text::problem::{Problem, nearest};
@@ -67,7 +70,7 @@ pub struct Experiment {
 
 /// Keys of this machine; none changes a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Machine {
     /// Where datasets are looked for; the first is where `shapes` is written.
     pub data_dirs: Vec<PathBuf>,
@@ -78,11 +81,7 @@ pub struct Machine {
 
 impl Default for Machine {
     fn default() -> Self {
-        Self {
-            data_dirs: vec![PathBuf::from("data")],
-            weight_dirs: vec![PathBuf::from("data/weights")],
-            results: PathBuf::from("results"),
-        }
+        keys::defaults("machine")
     }
 }
 
@@ -147,29 +146,19 @@ pub struct RunFile {
 /// `order.<attempt>.json`: what the coordinator asks of one attempt.
 ///
 /// The worker trains unless `adapter.safetensors` is there, then makes each score that no earlier
-/// attempt has journalled.
+/// attempt has journalled. Orders of before [`schedule::Terms`] are read too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Order {
     pub version: u32,
     pub attempt: u32,
     pub device: Device,
     /// CPU threads of the worker.
     pub threads: u32,
-    pub checkpoint_every_s: u32,
-    /// Absent in orders older than the cache.
-    #[serde(default)]
-    pub cache: CacheLimits,
+    #[serde(deserialize_with = "schedule::read_terms")]
+    pub terms: schedule::Terms,
     pub facts: Facts,
     pub scores: Vec<ScoreRequest>,
-}
-
-/// What a worker may keep of decoded training samples, in MiB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CacheLimits {
-    pub memory_mb: u64,
-    pub disk_mb: u64,
 }
 
 /// A corruption suite, as far as scores need it.

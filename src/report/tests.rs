@@ -49,7 +49,6 @@ fn cell(labels: &[(&str, &str)], spec: &RunSpec, scores: Scores<'_>) -> CellRow 
             params_trained: Some(21_525),
         }),
         state: CellState::Done,
-        stale: false,
         trained_step: Some(3),
         scores: scores.collect(),
         run,
@@ -368,10 +367,9 @@ fn draws_of_the_reference_have_columns_of_their_own() {
 }
 
 #[test]
-fn other_checkpoints_other_classes_and_stale_runs_are_marked() {
+fn other_checkpoints_and_other_classes_are_marked() {
     let mut best = cell(&[("size", "tiny")], &spec_with(&json!({})), &[0.5, 0.5, 0.5, 0.5]);
     best.trained_step = Some(9);
-    best.stale = true;
     let mut spec = spec_with(&json!({}));
     spec.model.size = crate::model::Size::Small;
     let mut last = cell(&[("size", "small")], &spec, &[0.5]);
@@ -379,7 +377,6 @@ fn other_checkpoints_other_classes_and_stale_runs_are_marked() {
     let table = Table::new(&experiment(&["size"], vec![best, last]));
     assert_eq!(column(&table, "checkpoint"), ["step 3", "last"]);
     assert_eq!(column(&table, "classes"), ["2/3", "3/3"]);
-    assert!(column(&table, "directory")[0].ends_with(" (stale)"));
 }
 
 #[test]

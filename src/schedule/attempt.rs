@@ -7,17 +7,12 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::Slot;
-use crate::experiment::{self, CacheLimits, Order, RunFile};
+use crate::experiment::{self, Order, RunFile};
 use crate::fs::{RunDir, write_atomic};
 use crate::id::RunId;
 use crate::resolve::Job;
 
-/// What is asked of every worker alike.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Terms {
-    pub checkpoint_every_s: u32,
-    pub cache: CacheLimits,
-}
+pub use crate::experiment::schedule::Terms;
 
 #[derive(Debug, Error)]
 pub enum Error {
@@ -40,8 +35,7 @@ pub fn prepare(dir: &RunDir, job: &Job, slot: &Slot, terms: Terms) -> Result<u32
         attempt,
         device: slot.device,
         threads: slot.threads.get(),
-        checkpoint_every_s: terms.checkpoint_every_s,
-        cache: terms.cache,
+        terms,
         facts: job.facts.clone(),
         scores: job.scores.clone(),
     };

@@ -154,8 +154,7 @@ pub(crate) fn seeded(seed: u64) -> RunSpec {
 }
 
 fn run_file(spec: &RunSpec) -> RunFile {
-    let mut identity = serde_json::to_value(spec).unwrap();
-    identity["train_numerics"] = json!(crate::train::TRAIN_NUMERICS);
+    let identity = serde_json::to_value(spec).unwrap();
     RunFile {
         version: experiment::VERSION,
         run: RunId::of(&identity),

@@ -13,7 +13,6 @@ use crate::store::{
     CellRow, CellScore, CellState, Error, ExperimentRows, ExperimentSummary, MadeScore, RunFacts,
     RunState, Store,
 };
-use crate::train::TRAIN_NUMERICS;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
@@ -96,7 +95,6 @@ impl Store {
                     labels: json(row, "labels")?,
                     facts: facts(row)?,
                     state: cell_state(state),
-                    stale: state.is_some_and(|state| state.stale),
                     trained_step: optional_count(row, "trained_step")?,
                     scores: scores.remove(&index).unwrap_or_default(),
                     run,
@@ -148,7 +146,7 @@ impl Store {
     /// Each run that is indexed, or that a coordinator tried to start.
     pub(super) async fn states(&self) -> Result<BTreeMap<RunId, RunState>> {
         let rows = sqlx::query(
-            "SELECT r.run, r.train_numerics, t.run IS NOT NULL AS trained, \
+            "SELECT r.run, t.run IS NOT NULL AS trained, \
              (SELECT max(step) FROM checkpoints k WHERE k.run = r.run) AS checkpoint, \
              (SELECT group_concat(score, ' ') FROM scores s WHERE s.run = r.run) AS scores \
              FROM runs r LEFT JOIN trainings t ON t.run = r.run",
@@ -157,13 +155,11 @@ impl Store {
         .await?;
         let mut states = BTreeMap::new();
         for row in &rows {
-            let numerics: Option<u32> = row.try_get("train_numerics")?;
             let scores: Option<String> = row.try_get("scores")?;
             let state = RunState {
                 trained: row.try_get("trained")?,
                 last_checkpoint_step: optional_count(row, "checkpoint")?,
                 scores: scores.map_or_else(|| Ok(BTreeSet::new()), |ids| score_ids(&ids))?,
-                stale: numerics.is_some_and(|numerics| numerics < TRAIN_NUMERICS),
                 ..RunState::default()
             };
             states.insert(run_id(row)?, state);

@@ -16,8 +16,6 @@ pub struct RunState {
     pub scores: BTreeSet<ScoreId>,
     /// Why the latest attempt failed.
     pub failed: Option<String>,
-    /// Trained by a sweep whose numbers were other ones (`TRAIN_NUMERICS`).
-    pub stale: bool,
     /// The highest attempt so far; 0: none.
     pub attempts: u32,
     /// How the latest attempt ended; `None` where it runs or was killed unseen.
@@ -54,7 +52,6 @@ pub struct CellRow {
     /// `None` until the run's `spec.json` is there.
     pub facts: Option<RunFacts>,
     pub state: CellState,
-    pub stale: bool,
     /// Step after which training ended.
     pub trained_step: Option<u64>,
     pub scores: Vec<CellScore>,

@@ -427,19 +427,6 @@ async fn runs_are_found_by_the_start_of_their_ids() {
 }
 
 #[tokio::test]
-async fn numbers_of_another_sweep_make_a_run_stale() {
-    let fake = Fake::new();
-    let run = fake.run(&seeded(0));
-    let text = fs_err::read_to_string(fake.dir(&run).spec()).unwrap();
-    let old = text.replace("\"train_numerics\": 1", "\"train_numerics\": 0");
-    assert_ne!(old, text);
-    crate::fs::write_atomic(&fake.dir(&run).spec(), old.as_bytes()).unwrap();
-    let store = Store::open(&fake.results).await.unwrap();
-    store.ingest_all().await.unwrap();
-    assert!(store.run_status().await.unwrap()[&run].stale);
-}
-
-#[tokio::test]
 async fn catching_up_with_a_thousand_finished_runs_is_quick() {
     let fake = Fake::new();
     let runs: Vec<_> = (0..1000).map(|seed| fake.finished(&seeded(seed), 0.5, 3)).collect();

@@ -1,4 +1,4 @@
-//! Key `train` of a spec, and the recipes that fill it.
+//! Key `train` of a spec.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 

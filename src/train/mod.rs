@@ -1,7 +1,6 @@
 //! Training: the loop, the loss, learning rates, the optimiser, checkpoints.
 
 pub mod config;
-pub mod recipe;
 pub mod rate;
 pub mod optimizer;
 pub mod step;

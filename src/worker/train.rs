@@ -143,7 +143,7 @@ impl Work<'_> {
             steps_total,
             input_px: self.input_px(),
             checkpoints: self.dir.checkpoints(),
-            checkpoint_every: Duration::from_secs(u64::from(self.order.checkpoint_every_s)),
+            checkpoint_every: Duration::from_secs(u64::from(self.order.terms.checkpoint_every_s)),
             best: best.then(|| self.dir.adapter_best()),
             validate,
         };
@@ -168,7 +168,7 @@ impl Work<'_> {
         let (mean, std) = self.mean_std();
         let config = &self.spec().train;
         let (threads, batch_size) = (self.load_threads(), config.batch_size as usize);
-        let cache = self.order.cache;
+        let terms = self.order.terms;
         TrainLoader::new(TrainLoaderConfig {
             split: Arc::clone(train),
             input_px: self.file.input_px,
@@ -183,8 +183,8 @@ impl Work<'_> {
             threads,
             depth: loader::depth(threads, batch_size),
             cache: Budget {
-                memory_bytes: cache.memory_mb << 20,
-                disk_bytes: cache.disk_mb << 20,
+                memory_bytes: terms.cache_mb << 20,
+                disk_bytes: terms.cache_disk_mb << 20,
                 folder: self.dir.root().to_owned(),
             },
         })

@@ -1,8 +1,9 @@
-//! From written values to assignments of keys: aliases, `kind` strings, nested tables.
+//! Reads written values into assignments of keys, for files, `--set` and the environment: short
+//! names, `kind` strings and nested tables go in, one [`Assign`] a key comes out.
 
 use serde_json::Value;
 
-use crate::experiment::keys::{self, ALIASES, KEYS, Key, Owner};
+use crate::experiment::keys::{self, Compound, Key, Owner};
 use crate::experiment::text::problem::{Problems, nearest, quoted};
 use crate::experiment::text::tree::{Entry, Node, Origin, Source, Tree};
 
@@ -41,48 +42,44 @@ pub(in crate::experiment) const MACHINE: Scope =
 pub(in crate::experiment) const SET: Scope =
     Scope { run: true, schedule: true, machine: true, others: &[] };
 
-/// Names that set several keys at once.
-pub(in crate::experiment) const COMPOUND: &[&str] = &["backbone", "lora_rank"];
-
 /// What a written name stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(in crate::experiment) enum Target {
-    Key(&'static str),
+    Key(&'static Key),
     /// A table of keys, by its dotted name.
-    Group(String),
-    /// Encoder by its official name, e.g. `dinov2_vitl14_reg`: all of `model`.
-    Backbone,
-    /// 0: frozen; else LoRA of this rank.
-    LoraRank,
+    Table(String),
+    /// Several keys at once.
+    Compound(&'static Compound),
     Unknown,
 }
 
-/// The dotted name behind an alias.
-fn canonical(path: &str) -> String {
-    let (first, rest) = path.split_once('.').map_or((path, None), |(a, b)| (a, Some(b)));
-    let Some((_, full)) = ALIASES.iter().find(|(alias, _)| *alias == first) else {
-        return path.to_owned();
-    };
-    rest.map_or_else(|| (*full).to_owned(), |rest| format!("{full}.{rest}"))
-}
-
 pub(in crate::experiment) fn resolve(path: &str) -> Target {
-    match path {
-        "backbone" => return Target::Backbone,
-        "lora_rank" => return Target::LoraRank,
-        _ => {}
+    if let Some(compound) = keys::compounds().find(|compound| compound.name == path) {
+        return Target::Compound(compound);
     }
-    let name = canonical(path);
+    let name = keys::full_name(path);
     match keys::find(&name) {
-        Some(key) => Target::Key(key.name),
-        None if keys::is_group(&name) => Target::Group(name),
+        Some(key) => Target::Key(key),
+        None if keys::is_table(&name) => Target::Table(name),
         None => Target::Unknown,
     }
 }
 
-/// The `kind` key of a group that has one.
-pub(in crate::experiment) fn kind_key(group: &str) -> Option<&'static Key> {
-    keys::find(&format!("{group}.kind"))
+impl Target {
+    /// The full name of what is set; `None` where nothing is known of it.
+    pub(in crate::experiment) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Key(key) => Some(key.name),
+            Self::Table(name) => Some(name),
+            Self::Compound(compound) => Some(compound.name),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// The `kind` key of a table that has one.
+pub(in crate::experiment) fn kind_key(table: &str) -> Option<&'static Key> {
+    keys::find(&format!("{table}.kind"))
 }
 
 /// Reads `node`, written under the name `path`, into assignments.
@@ -145,37 +142,28 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn refuse(&mut self, path: &str, node: &Node, refusal: keys::Refusal) {
-        let mut problem = node.at.problem(path, refusal.message);
-        problem.value = Some(node.tree.to_string());
-        problem.nearest = refusal.nearest;
-        self.problems.taint(&canonical(path));
-        self.problems.push(problem);
-    }
-
-    fn set(&mut self, name: &'static str, value: Value, at: &Origin) {
-        let key = keys::find(name).expect("named in the key table");
-        self.found.push(Assign { key, value, at: at.clone() });
+    fn refuse(&mut self, path: &str, node: &Node, refused: Vec<keys::Refusal>) {
+        self.problems.taint(&keys::full_name(path));
+        for refusal in refused {
+            let mut problem = node.at.problem(path, refusal.message);
+            problem.value = Some(node.tree.to_string());
+            problem.nearest = refusal.nearest;
+            self.problems.push(problem);
+        }
     }
 }
 
 fn read(path: &str, node: &Node, scope: Scope, sink: &mut Sink<'_>) {
     match resolve(path) {
-        Target::Key(name) => {
-            let key = keys::find(name).expect("resolved to it");
+        Target::Key(key) => {
             if permitted(path, key.owner(), &node.at, scope, sink) {
                 read_key(path, key, node, sink);
             }
         }
-        Target::Group(group) => read_group(path, &group, node, scope, sink),
-        Target::Backbone => {
+        Target::Table(table) => read_table(path, &table, node, scope, sink),
+        Target::Compound(compound) => {
             if permitted(path, Owner::Run, &node.at, scope, sink) {
-                read_backbone(path, node, sink);
-            }
-        }
-        Target::LoraRank => {
-            if permitted(path, Owner::Run, &node.at, scope, sink) {
-                read_lora_rank(path, node, sink);
+                read_compound(path, compound, node, sink);
             }
         }
         Target::Unknown => {
@@ -187,32 +175,27 @@ fn read(path: &str, node: &Node, scope: Scope, sink: &mut Sink<'_>) {
 fn read_key(path: &str, key: &'static Key, node: &Node, sink: &mut Sink<'_>) {
     let accepted = match node.to_json() {
         Ok(value) => key.ty.accept(&value),
-        Err(why) => Err(keys::Refusal {
-            message: format!("{why}; allowed: {}", key.ty.allowed()),
-            nearest: None,
-        }),
+        Err(why) => {
+            let message = format!("{why}; allowed: {}", key.ty.allowed());
+            Err(vec![keys::Refusal::new(message)])
+        }
     };
     match accepted {
         Ok(value) => sink.found.push(Assign { key, value, at: node.at.clone() }),
-        Err(mut refusal) => {
+        Err(mut refused) => {
             let is_list = matches!(&node.tree, Tree::List(items) if items.len() > 1);
-            let takes_list = matches!(
-                key.ty,
-                keys::Type::List(_)
-                    | keys::Type::Range { .. }
-                    | keys::Type::Interval { .. }
-                    | keys::Type::Data(_)
-            );
-            if is_list && !takes_list && key.owner() == Owner::Run {
-                refusal.message += "; a list of choices belongs under [grid]";
+            if is_list && !key.ty.takes_list() && key.owner() == Owner::Run {
+                for refusal in &mut refused {
+                    refusal.message += "; a list of choices belongs under [grid]";
+                }
             }
-            sink.refuse(path, node, refusal);
+            sink.refuse(path, node, refused);
         }
     }
 }
 
-fn read_group(path: &str, group: &str, node: &Node, scope: Scope, sink: &mut Sink<'_>) {
-    match (&node.tree, kind_key(group)) {
+fn read_table(path: &str, table: &str, node: &Node, scope: Scope, sink: &mut Sink<'_>) {
+    match (&node.tree, kind_key(table)) {
         (Tree::Table(entries), _) => {
             for entry in entries {
                 let path = format!("{path}.{}", entry.name);
@@ -228,24 +211,24 @@ fn read_group(path: &str, group: &str, node: &Node, scope: Scope, sink: &mut Sin
         }
         (tree, kind) => {
             let kinds = kind.map_or_else(String::new, |key| format!("{}, or ", key.ty.allowed()));
-            let names = quoted(children(group));
+            let names = quoted(children(table));
             let message = format!("found {}; allowed: {kinds}a table of {names}", tree.noun());
-            sink.refuse(path, node, keys::Refusal { message, nearest: None });
+            sink.refuse(path, node, vec![keys::Refusal::new(message)]);
         }
     }
 }
 
 /// Reports a name that is no key; true if it is one.
 fn known(path: &str, at: &Origin, scope: Scope, sink: &mut Sink<'_>) -> bool {
-    if resolve(path) != Target::Unknown {
+    if !matches!(resolve(path), Target::Unknown) {
         return true;
     }
-    let name = canonical(path);
+    let name = keys::full_name(path);
     let mut problem = at.problem(path, format!("unknown key; {}", allowed_at(&name, scope)));
-    let permitted = KEYS.iter().filter(|key| scope.permits(key.owner())).map(|key| key.name);
+    let permitted = keys::all().filter(|key| scope.permits(key.owner())).map(|key| key.name);
     let top = [scope.others.to_vec(), groups(scope), short_names(scope)].concat();
     problem.nearest = nearest(&name, top.into_iter().chain(permitted));
-    let meant = problem.nearest.as_deref().map_or_else(|| name.clone(), canonical);
+    let meant = problem.nearest.as_deref().map_or_else(|| name.clone(), keys::full_name);
     sink.problems.taint(&meant);
     sink.problems.push(problem);
     false
@@ -253,7 +236,7 @@ fn known(path: &str, at: &Origin, scope: Scope, sink: &mut Sink<'_>) -> bool {
 
 /// The names that may stand where `name`, which is unknown, stands.
 fn allowed_at(name: &str, scope: Scope) -> String {
-    let parent = name.rsplit_once('.').map(|(parent, _)| parent).filter(|p| keys::is_group(p));
+    let parent = name.rsplit_once('.').map(|(parent, _)| parent).filter(|p| keys::is_table(p));
     if let Some(parent) = parent {
         return format!("allowed in `{parent}`: {}", quoted(children(parent)));
     }
@@ -265,11 +248,11 @@ fn allowed_at(name: &str, scope: Scope) -> String {
     format!("allowed: {}, {more}{}", quoted(names), quoted(shown.iter().copied()))
 }
 
-/// The names directly below a group.
-fn children(group: &str) -> Vec<&'static str> {
+/// The names directly below a table.
+fn children(table: &str) -> Vec<&'static str> {
     let mut names = Vec::new();
-    for key in keys::below(group) {
-        let rest = &key.name[group.len() + 1..];
+    for key in keys::below(table) {
+        let rest = &key.name[table.len() + 1..];
         let first = rest.split('.').next().unwrap_or(rest);
         if !names.contains(&first) {
             names.push(first);
@@ -281,7 +264,7 @@ fn children(group: &str) -> Vec<&'static str> {
 /// First segments of the keys of a scope.
 fn groups(scope: Scope) -> Vec<&'static str> {
     let mut groups = Vec::new();
-    for key in KEYS.iter().filter(|key| scope.permits(key.owner())) {
+    for key in keys::all().filter(|key| scope.permits(key.owner())) {
         let first = key.name.split('.').next().unwrap_or(key.name);
         if !groups.contains(&first) {
             groups.push(first);
@@ -293,12 +276,12 @@ fn groups(scope: Scope) -> Vec<&'static str> {
 /// Aliases of the keys of a scope.
 fn short_names(scope: Scope) -> Vec<&'static str> {
     let permitted = |full: &str| {
-        let mut behind = KEYS.iter().filter(|key| key.name.starts_with(full));
+        let mut behind = keys::all().filter(|key| key.name.starts_with(full));
         behind.any(|key| scope.permits(key.owner()))
     };
-    let aliases = ALIASES.iter().filter(|(_, full)| permitted(full)).map(|(alias, _)| *alias);
-    let compound = COMPOUND.iter().copied().filter(|_| scope.run);
-    compound.chain(aliases).collect()
+    let aliases = keys::aliases().filter(|(_, full)| permitted(full)).map(|(alias, _)| alias);
+    let compounds = keys::compounds().map(|compound| compound.name).filter(|_| scope.run);
+    compounds.chain(aliases).collect()
 }
 
 impl Scope {
@@ -334,98 +317,21 @@ fn permitted(path: &str, owner: Owner, at: &Origin, scope: Scope, sink: &mut Sin
     false
 }
 
-fn read_lora_rank(path: &str, node: &Node, sink: &mut Sink<'_>) {
-    let ty = keys::Type::Int { min: 0, max: 1024 };
-    let json = node.to_json().map_err(|why| keys::Refusal { message: why, nearest: None });
-    match json.and_then(|value| ty.accept(&value)) {
-        Ok(rank) if rank == 0 => sink.set("tune.kind", "frozen".into(), &node.at),
-        Ok(rank) => {
-            sink.set("tune.kind", "lora".into(), &node.at);
-            sink.set("tune.rank", rank, &node.at);
+fn read_compound(path: &str, compound: &'static Compound, node: &Node, sink: &mut Sink<'_>) {
+    let json = node.to_json().map_err(|why| {
+        let message = format!("{why}; allowed: {}", (compound.allowed)());
+        vec![keys::Refusal::new(message)]
+    });
+    match json.and_then(|value| (compound.expand)(&value)) {
+        Ok(values) => {
+            for (name, value) in values {
+                let key = keys::find(name).expect("compounds set keys");
+                sink.found.push(Assign { key, value, at: node.at.clone() });
+            }
         }
-        Err(mut refusal) => {
-            refusal.message += " (0: frozen encoder)";
-            sink.problems.taint("tune");
-            sink.refuse(path, node, refusal);
+        Err(refused) => {
+            sink.problems.taint(compound.group);
+            sink.refuse(path, node, refused);
         }
     }
-}
-
-/// Official names of the encoders, by `size` key.
-const DINOV2_NAMES: &[(&str, &str)] =
-    &[("vits14", "small"), ("vitb14", "base"), ("vitl14", "large"), ("vitg14", "giant")];
-const DINOV3_NAMES: &[(&str, &str)] = &[
-    ("vits16", "small"),
-    ("vits16plus", "small_plus"),
-    ("vitb16", "base"),
-    ("vitl16", "large"),
-    ("vitl16plus", "large_plus"),
-    ("vith16plus", "huge_plus"),
-    ("vit7b16", "7b"),
-];
-
-fn read_backbone(path: &str, node: &Node, sink: &mut Sink<'_>) {
-    let known = backbone_names();
-    let choice = match &node.tree {
-        Tree::Text(text) => known.iter().find(|backbone| backbone.name == *text),
-        _ => None,
-    };
-    let Some(backbone) = choice else {
-        let names: Vec<_> = known.iter().map(|backbone| backbone.name.as_str()).collect();
-        let message =
-            format!("`{}` is not known; allowed: {}", node.tree, quoted(names.iter().copied()));
-        let near = nearest(&node.tree.to_string(), names);
-        sink.problems.taint("model");
-        sink.refuse(path, node, keys::Refusal { message, nearest: near });
-        return;
-    };
-    sink.set("model.dino_type", backbone.dino_type.into(), &node.at);
-    sink.set("model.size", backbone.size.into(), &node.at);
-    sink.set("model.registers", backbone.registers.into(), &node.at);
-    sink.set("model.pretraining", backbone.pretraining.into(), &node.at);
-}
-
-struct Backbone {
-    name: String,
-    dino_type: &'static str,
-    size: &'static str,
-    registers: bool,
-    pretraining: &'static str,
-}
-
-/// The other images that some of DINOv3's were trained on.
-const SAT: &str = "sat493m";
-const LVD: &str = "lvd1689m";
-const SAT_NAMES: &[(&str, &str)] = &[("vitl16_sat493m", "large"), ("vit7b16_sat493m", "7b")];
-
-fn backbone_names() -> Vec<Backbone> {
-    let v2 = DINOV2_NAMES.iter().flat_map(|(name, size)| {
-        ["", "_reg"].map(|suffix| Backbone {
-            name: format!("dinov2_{name}{suffix}"),
-            dino_type: "dinov2",
-            size,
-            registers: suffix == "_reg",
-            pretraining: LVD,
-        })
-    });
-    let lvd = DINOV3_NAMES.iter().map(|row| (row, LVD));
-    let v3 =
-        lvd.chain(SAT_NAMES.iter().map(|row| (row, SAT))).map(|((name, size), pretraining)| {
-            let name = format!("dinov3_{name}");
-            Backbone { name, dino_type: "dinov3", size, registers: true, pretraining }
-        });
-    v2.chain(v3).collect()
-}
-
-/// The official name of an encoder, for labels.
-pub(in crate::experiment) fn backbone_name(
-    (dino_type, size): (&str, &str),
-    registers: bool,
-    pretraining: &str,
-) -> Option<String> {
-    let is_named = |b: &Backbone| {
-        (b.dino_type, b.size, b.registers) == (dino_type, size, registers)
-            && (b.pretraining == pretraining || dino_type == "dinov2")
-    };
-    backbone_names().into_iter().find(is_named).map(|b| b.name)
 }

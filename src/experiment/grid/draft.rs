@@ -1,13 +1,12 @@
-//! An experiment file as written: axes, rules and values, read but not yet multiplied out.
+//! Reads an experiment file into axes, rules and values, for [`super::expand`] to multiply out.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::assign::{self, Assign, CELL, EXPERIMENT, Target, resolve};
-use crate::experiment::keys::data::{Form, set_label};
-use crate::experiment::keys::{self, Owner, Type};
+use crate::experiment::keys::{self, Owner};
 use crate::experiment::text::problem::{Problem, Problems, nearest, quoted};
-use crate::experiment::text::tree::{Entry, Node, Origin, Tree, label_of};
+use crate::experiment::text::tree::{Entry, Node, Origin, Tree};
 
 /// Leaves room in file names, which end at 255 bytes.
 const NAME_MAX: usize = 64;
@@ -69,6 +68,12 @@ pub(in crate::experiment) fn read(
     problems: &mut Problems,
 ) -> Draft {
     let mut draft = Draft::default();
+    if entries.is_empty() {
+        let message = "holds nothing; allowed: at least one key, such as `size = \"small\"`, or a \
+                       name, such as `name = \"defaults\"`";
+        let file = Some(path.to_path_buf());
+        problems.push(Problem { file, message: message.to_owned(), ..Problem::default() });
+    }
     let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into());
     let mut name = (stem, Problem { file: Some(path.to_path_buf()), ..Problem::default() });
     let mut values = Vec::new();
@@ -135,13 +140,19 @@ fn read_text(entry: &Entry, problems: &mut Problems) -> Option<String> {
 /// Names are folders and parts of file names, so they are plain.
 fn checked_name((name, place): (String, Problem), problems: &mut Problems) -> String {
     let plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-');
-    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
+    let is_flag = name.starts_with('-');
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) || is_flag {
         let from = if place.key.is_none() { ", the file's name," } else { "" };
+        let (why, first) = if is_flag {
+            (": commands would take it for a flag", ", not beginning with -")
+        } else {
+            ("", "")
+        };
         problems.push(Problem {
             key: Some("name".to_owned()),
             message: format!(
-                "`{name}`{from} cannot name an experiment; allowed: 1 to {NAME_MAX} of a-z, 0-9, \
-                 _ and -"
+                "`{name}`{from} cannot name an experiment{why}; allowed: 1 to {NAME_MAX} of a-z, \
+                 0-9, _ and -{first}"
             ),
             value: Some(name.clone()),
             ..place
@@ -189,7 +200,7 @@ fn read_grid(entry: &Entry, problems: &mut Problems) -> Vec<Axis> {
 
 /// One axis, or those of a nested table (`[grid.train] lr = […]`).
 fn read_axes(path: &str, at: &Origin, node: &Node, axes: &mut Vec<Axis>, problems: &mut Problems) {
-    if let (Target::Group(_), Tree::Table(entries)) = (resolve(path), &node.tree) {
+    if let (Target::Table(_), Tree::Table(entries)) = (resolve(path), &node.tree) {
         for entry in entries {
             let path = format!("{path}.{}", entry.name);
             read_axes(&path, &entry.at, &entry.node, axes, problems);
@@ -219,17 +230,16 @@ fn read_choices(path: &str, node: &Node, problems: &mut Problems) -> Vec<Choice>
         _ => vec![node],
     };
     if items.is_empty() {
-        problems.taint(&canonical_group(path));
+        problems.taint(&doubtful(path));
         problems.push(node.at.problem(path, "the list of choices is empty; give at least one"));
     }
-    let is_list_key = matches!(resolve(path), Target::Key(name)
-        if keys::find(name).is_some_and(|key| matches!(key.ty, Type::List(_))));
+    let is_list_key = matches!(resolve(path), Target::Key(key) if key.ty.is_list());
     if is_list_key && !items.iter().all(|item| matches!(item.tree, Tree::List(_))) {
         let message = format!(
             "found `{}`; allowed: a list of lists, as in [[…], […]], because each value is a list",
             node.tree
         );
-        problems.taint(&canonical_group(path));
+        problems.taint(&doubtful(path));
         problems.push(node.at.problem(path, message));
         return Vec::new();
     }
@@ -242,14 +252,11 @@ fn read_choices(path: &str, node: &Node, problems: &mut Problems) -> Vec<Choice>
     items.into_iter().map(choice).collect()
 }
 
-/// The first segment of the keys behind a name, to mark them as not known.
-fn canonical_group(path: &str) -> String {
+/// The key or the table behind a name, to mark its values as not known.
+fn doubtful(path: &str) -> String {
     match resolve(path) {
-        Target::Key(name) => name.to_owned(),
-        Target::Group(name) => name,
-        Target::Backbone => "model".to_owned(),
-        Target::LoraRank => "tune".to_owned(),
-        Target::Unknown => path.to_owned(),
+        Target::Compound(compound) => compound.group.to_owned(),
+        target => target.name().unwrap_or(path).to_owned(),
     }
 }
 
@@ -274,7 +281,7 @@ fn read_include(at: &Origin, entries: &[Entry], problems: &mut Problems) -> Choi
 /// Columns of one entry of a table; a group without a `kind` is shown key by key.
 fn columns(path: &str, node: &Node, assigns: &[Assign], labels: &mut Vec<(String, String)>) {
     match (resolve(path), &node.tree) {
-        (Target::Group(group), Tree::Table(entries)) if assign::kind_key(&group).is_none() => {
+        (Target::Table(group), Tree::Table(entries)) if assign::kind_key(&group).is_none() => {
             for entry in entries {
                 columns(&format!("{path}.{}", entry.name), &entry.node, assigns, labels);
             }
@@ -285,28 +292,12 @@ fn columns(path: &str, node: &Node, assigns: &[Assign], labels: &mut Vec<(String
 
 /// The value as the table shows it: in the one form that its key has.
 fn written_label(path: &str, node: &Node, assigns: &[Assign]) -> String {
-    if let Target::Key(name) = resolve(path)
-        && let Some(assign) = assigns.iter().find(|assign| assign.key.name == name)
+    if let Target::Key(key) = resolve(path)
+        && let Some(assign) = assigns.iter().find(|assign| assign.key.name == key.name)
     {
-        return value_label(assign.key, &assign.value);
+        return assign.key.ty.label(&assign.value);
     }
     node.label()
-}
-
-pub(in crate::experiment) fn value_label(key: &keys::Key, value: &serde_json::Value) -> String {
-    match (key.ty, value) {
-        (Type::Px { .. }, serde_json::Value::Array(sides)) => match sides.as_slice() {
-            [height, width] if height == width => height.to_string(),
-            _ => sides.iter().map(label_of).collect::<Vec<_>>().join("x"),
-        },
-        (Type::Range { .. } | Type::Interval { .. }, serde_json::Value::Array(ends)) => {
-            ends.iter().map(label_of).collect::<Vec<_>>().join("-")
-        }
-        (Type::List(Type::Data(Form::Set)), serde_json::Value::Array(sets)) => {
-            sets.iter().map(set_label).collect::<Vec<_>>().join(",")
-        }
-        _ => label_of(value),
-    }
 }
 
 fn refuse_repeats(path: &str, choices: &[Choice], problems: &mut Problems) {
@@ -340,8 +331,8 @@ fn refuse_shared_keys(axes: &[Axis], problems: &mut Problems) {
                     earlier.name
                 )
             };
-            problems.taint(&canonical_group(&axis.name));
-            problems.taint(&canonical_group(&earlier.name));
+            problems.taint(&doubtful(&axis.name));
+            problems.taint(&doubtful(&earlier.name));
             problems.push(axis.at.problem(&axis.name, message));
         }
     }
@@ -425,7 +416,7 @@ fn read_conditions(
     problems: &mut Problems,
 ) {
     match (resolve(path), &node.tree) {
-        (Target::Group(group), Tree::Table(entries)) if assign::kind_key(&group).is_none() => {
+        (Target::Table(group), Tree::Table(entries)) if assign::kind_key(&group).is_none() => {
             for entry in entries {
                 let path = format!("{path}.{}", entry.name);
                 read_conditions(&path, &entry.node, conditions, draft, problems);

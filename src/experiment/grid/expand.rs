@@ -1,11 +1,10 @@
-//! From a draft to cells: axes multiplied out in order, rules applied, equal cells merged.
+//! Makes the cells of a draft, for the loader: axes are multiplied out in order, rules applied,
+//! cells checked, equal ones merged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
-use super::assign::{self, Assign, Target, resolve};
-use super::draft::{Axis, Choice, Draft, Rule, value_label};
+use super::assign::{Assign, Target, resolve};
+use super::draft::{Axis, Choice, Draft, Rule};
 use super::settings::{Ledger, Settings, Unused};
 use crate::experiment::check::{combinations, lowered};
 use crate::experiment::identity::effective;
@@ -86,7 +85,7 @@ fn too_many(draft: &Draft) -> Option<Problem> {
 fn collapse(axis: &mut Axis, set: &[Assign]) {
     let given = |name: &str| set.iter().any(|assign| assign.key.name == name);
     let covered = |name: &'static str| {
-        let kind = keys::find(name).and_then(|key| key.of).map(|(kind, _)| kind);
+        let kind = keys::find(name).and_then(|key| key.of).map(|of| of.key);
         given(name) || kind.is_some_and(given) || keys::excluded_by(name).is_some_and(given)
     };
     if !axis.choices.is_empty() && axis.keys().into_iter().all(covered) {
@@ -115,7 +114,7 @@ fn columns(draft: &Draft) -> Vec<String> {
 
 /// Whether two names are the same key, e.g. `size` and `model.size`.
 fn same_column(a: &str, b: &str) -> bool {
-    a == b || (resolve(a) == resolve(b) && resolve(a) != Target::Unknown)
+    a == b || resolve(a).name().is_some_and(|name| resolve(b).name() == Some(name))
 }
 
 /// Calls `each` with one choice of every axis, the last axis fastest; no axis is empty.
@@ -292,14 +291,15 @@ impl<'a> Build<'a> {
         let mut warnings = Vec::new();
         for assign in all.flatten() {
             let name = assign.key.name;
-            let Some((kind_key, kinds)) = assign.key.of else { continue };
+            let Some(of) = assign.key.of else { continue };
             let why = self.ledger.unused(assign);
             if why.is_none() || self.problems.is_tainted(name) {
                 continue;
             }
             let message = format!(
-                "has no effect: no cell with it has {kind_key} = {}",
-                kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(" or ")
+                "has no effect: no cell with it has {} = {}",
+                of.key,
+                of.kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(" or ")
             );
             if why == Some(Unused::NeverApplied) && self.set.is_empty() {
                 self.problems.push(assign.at.problem(name, message));
@@ -357,32 +357,22 @@ fn written(labels: &[(String, String)]) -> String {
 
 /// What a cell has in a column that its own choices do not set.
 fn shown(column: &str, settings: &Settings<'_>) -> String {
-    const NONE: &str = "-";
-    let text = |name: &str| settings.text(name).unwrap_or(NONE);
-    match resolve(column) {
-        Target::Key(name) => keys::find(name)
-            .zip(settings.effective(name))
-            .map_or_else(|| NONE.to_owned(), |(key, value)| value_label(key, value)),
-        Target::Group(group) => {
-            let kind = text(&format!("{group}.kind")).to_owned();
-            let rest = keys::below(&group).filter(|key| !key.is_kind()).filter_map(|key| {
-                let value = value_label(key, settings.effective(key.name)?);
-                Some(format!(" {}={value}", &key.name[group.len() + 1..]))
-            });
-            kind + &rest.collect::<String>()
-        }
-        Target::LoraRank => match text("tune.kind") {
-            "frozen" => "0".to_owned(),
-            _ => settings.effective("tune.rank").map_or_else(|| NONE.to_owned(), Value::to_string),
-        },
-        Target::Backbone => {
-            let registers = settings.value("model.registers") == Some(&Value::Bool(true));
-            let dino_type = text("model.dino_type");
-            let registers = registers || dino_type == "dinov3";
-            let named = (dino_type, text("model.size"));
-            assign::backbone_name(named, registers, text("model.pretraining"))
-                .unwrap_or_else(|| format!("{dino_type} {}", text("model.size")))
-        }
-        Target::Unknown => NONE.to_owned(),
-    }
+    let label = match resolve(column) {
+        Target::Key(key) => settings.effective(key.name).map(|value| key.ty.label(value)),
+        Target::Table(table) => shown_table(&table, settings),
+        Target::Compound(compound) => (compound.shown)(&|name| settings.effective(name).cloned()),
+        Target::Unknown => None,
+    };
+    label.unwrap_or_else(|| "-".to_owned())
+}
+
+/// The table's `kind`, and what is set beside it.
+fn shown_table(table: &str, settings: &Settings<'_>) -> Option<String> {
+    let kind = settings.text(&format!("{table}.kind")).map(str::to_owned);
+    let rest = keys::below(table).filter(|key| !key.is_kind()).filter_map(|key| {
+        let value = key.ty.label(settings.set(key.name)?);
+        Some(format!("{}={value}", &key.name[table.len() + 1..]))
+    });
+    let parts: Vec<_> = kind.into_iter().chain(rest).collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
 }

@@ -1,64 +1,52 @@
-//! One cell's values: layers of assignments, laid over each other, and the [`RunSpec`] they make.
+//! Lays layers of assignments over each other, for [`super::expand`]: out come one cell's values
+//! and the [`RunSpec`] that they make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::assign::Assign;
-use super::draft::value_label;
 use crate::experiment::RunSpec;
-use crate::experiment::keys::{self, KEYS, Key};
+use crate::experiment::keys::{self, Key, Owner};
 use crate::experiment::text::problem::Problem;
+use crate::experiment::text::table;
 use crate::experiment::text::tree::Origin;
-use crate::train::{Recipe, recipe};
+use crate::train::Recipe;
 
-/// What a run is when nothing is said.
-static DEFAULTS: LazyLock<Vec<Assign>> = LazyLock::new(|| {
-    let defaults = [
-        ("seed", json!(0)),
-        ("model.dino_type", json!("dinov2")),
-        ("model.size", json!("small")),
-        ("model.registers", json!(true)),
-        ("model.pretraining", json!("lvd1689m")),
-        ("weights.kind", json!("pretrained")),
-        ("tune.kind", json!("frozen")),
-        ("decoder.kind", json!("linear")),
-        ("data.kind", json!("voc")),
-        ("train.recipe", json!("modern")),
-        ("eval.mode.kind", json!("whole")),
-    ];
-    defaults.into_iter().map(|(name, value)| default_assign(name, &value)).collect()
+/// What a run is when nothing is said: the values of keys that always mean something.
+static DEFAULTS: LazyLock<Vec<Assign>> =
+    LazyLock::new(|| run_assigns(|key| key.default_value().filter(|_| key.of.is_none())));
+
+/// The values of keys that mean something under some `kind` only. They are laid under no layer: a
+/// `kind` that comes later brings them.
+static DEFAULTS_OF_KINDS: LazyLock<BTreeMap<&str, Value>> = LazyLock::new(|| {
+    let assigns = run_assigns(|key| key.default_value().filter(|_| key.of.is_some()));
+    assigns.into_iter().map(|assign| (assign.key.name, assign.value)).collect()
 });
 
-static MODERN: LazyLock<Vec<Assign>> = LazyLock::new(|| recipe_layer(Recipe::Modern));
-static REFERENCE: LazyLock<Vec<Assign>> = LazyLock::new(|| recipe_layer(Recipe::Reference));
+static MODERN: LazyLock<Vec<Assign>> =
+    LazyLock::new(|| run_assigns(|key| key.recipe_value(Recipe::Modern)));
+static REFERENCE: LazyLock<Vec<Assign>> =
+    LazyLock::new(|| run_assigns(|key| key.recipe_value(Recipe::Reference)));
 
-fn recipe_layer(recipe: Recipe) -> Vec<Assign> {
-    let rows = recipe::rows();
-    let given = rows.iter().filter_map(|row| Some((row.key, row.value(recipe)?)));
-    given.map(|(key, value)| default_assign(&format!("train.{key}"), value)).collect()
+fn recipe_layer(recipe: Recipe) -> &'static [Assign] {
+    match recipe {
+        Recipe::Modern => &MODERN,
+        Recipe::Reference => &REFERENCE,
+    }
 }
 
-fn default_assign(name: &str, value: &Value) -> Assign {
-    let key = keys::find(name).expect("defaults and recipes name keys of the table");
-    let value = key.ty.accept(value).expect("defaults and recipes are allowed values");
-    Assign { key, value, at: Origin::default_value() }
+/// The keys of a run that have a value in the eyes of `value`.
+fn run_assigns(value: impl Fn(&Key) -> Option<Value>) -> Vec<Assign> {
+    let keys = keys::all().filter(|key| key.owner() == Owner::Run);
+    let at = Origin::default_value();
+    keys.filter_map(|key| Some(Assign { key, value: value(key)?, at: at.clone() })).collect()
 }
 
-/// The recipes key by key: (key, value in `modern`, value in `reference`), `-` where a recipe does
-/// not set the key.
-pub fn recipe_rows() -> Vec<(String, String, String)> {
-    let rows = recipe::rows().into_iter();
-    rows.map(|row| {
-        let key = keys::find(&format!("train.{}", row.key)).expect("recipes name known keys");
-        let shown = |value: &Option<Value>| {
-            value.as_ref().map_or_else(|| "-".to_owned(), |value| value_label(key, value))
-        };
-        (key.name.to_owned(), shown(&row.modern), shown(&row.reference))
-    })
-    .collect()
-}
+/// The key that chooses the recipe.
+const RECIPE: &str = "train.recipe";
 
 /// The values of one cell, by key.
 #[derive(Debug, Clone)]
@@ -106,14 +94,15 @@ impl<'a> Settings<'a> {
     /// that are laid down together.
     pub(in crate::experiment) fn of(layers: &[Vec<&'a [Assign]>], ledger: &mut Ledger) -> Self {
         let chosen = layers.iter().rev().flat_map(|parts| parts.iter().copied().flatten());
-        let chosen = chosen.filter(|assign| assign.key.name == "train.recipe").map(|a| &a.value);
-        let recipe = match chosen.clone().next().and_then(Value::as_str) {
-            Some("reference") => &*REFERENCE,
-            _ => &*MODERN,
-        };
+        let chosen = chosen.filter(|assign| assign.key.name == RECIPE).map(|a| &a.value);
+        let default = || DEFAULTS.iter().find(|assign| assign.key.name == RECIPE).map(|a| &a.value);
+        let recipe = chosen.clone().next().or_else(default).and_then(|recipe| {
+            // A name that is no recipe's is refused before it is laid down.
+            Recipe::deserialize(recipe).ok()
+        });
         let mut settings = Self { values: BTreeMap::new() };
         settings.lay(&[&DEFAULTS], ledger);
-        settings.lay(&[recipe], ledger);
+        settings.lay(&[recipe.map_or(&[], recipe_layer)], ledger);
         for parts in layers {
             settings.lay(parts, ledger);
         }
@@ -149,7 +138,7 @@ impl<'a> Settings<'a> {
     fn drop_keys_of(&mut self, old_kind: &Assign, ledger: &mut Ledger) {
         let kind = old_kind.value.as_str();
         self.values.retain(|_, assign| {
-            let goes = assign.key.of.is_some_and(|(kind_key, _)| kind_key == old_kind.key.name)
+            let goes = assign.key.of.is_some_and(|of| of.key == old_kind.key.name)
                 && assign.key.applies(kind);
             if goes {
                 ledger.dropped.insert(identity_of(assign));
@@ -158,22 +147,25 @@ impl<'a> Settings<'a> {
         });
     }
 
-    pub(in crate::experiment) fn value(&self, name: &str) -> Option<&'a Value> {
-        self.values.get(name).map(|assign| &assign.value)
-    }
-
-    /// The value, unless it means nothing under the current `kind`.
-    pub(in crate::experiment) fn effective(&self, name: &str) -> Option<&'a Value> {
+    /// The value that some layer sets, unless it means nothing under the current `kind`.
+    pub(in crate::experiment) fn set(&self, name: &str) -> Option<&'a Value> {
         let assign = self.values.get(name)?;
         self.is_effective(assign.key).then_some(&assign.value)
     }
 
+    /// The value, be it set or a default, unless it means nothing under the current `kind`.
+    pub(in crate::experiment) fn effective(&self, name: &str) -> Option<&'a Value> {
+        let key = keys::find(name).filter(|key| self.is_effective(key))?;
+        let set = self.values.get(key.name).map(|assign| &assign.value);
+        set.or_else(|| DEFAULTS_OF_KINDS.get(key.name))
+    }
+
     pub(in crate::experiment) fn text(&self, name: &str) -> Option<&'a str> {
-        self.value(name).and_then(Value::as_str)
+        self.values.get(name).and_then(|assign| assign.value.as_str())
     }
 
     fn is_effective(&self, key: &Key) -> bool {
-        key.applies(key.of.and_then(|(kind_key, _)| self.text(kind_key)))
+        key.applies(key.of.and_then(|of| self.text(of.key)))
     }
 
     /// Where the value of the first of `names` that the user set was written.
@@ -189,16 +181,15 @@ impl<'a> Settings<'a> {
             return Err(missing);
         }
         let mut root = Map::new();
-        for (name, assign) in &self.values {
-            if self.is_effective(assign.key) {
-                insert(&mut root, name, assign.value.clone());
+        for key in keys::all().filter(|key| key.owner() == Owner::Run) {
+            if let Some(value) = self.effective(key.name) {
+                table::insert(&mut root, key.field(), value.clone());
             }
         }
         // DINOv3 always has registers; one spelling of it, so that equal cells are equal.
         if self.text("model.dino_type") == Some("dinov3") {
-            insert(&mut root, "model.registers", Value::from(true));
+            table::insert(&mut root, "model.registers", Value::from(true));
         }
-        root.entry("eval").or_insert_with(|| json!({}));
         let json = Value::from(root);
         serde_json::from_value(json).map_err(|error| {
             vec![Problem { message: format!("not a run: {error}"), ..Problem::default() }]
@@ -206,11 +197,11 @@ impl<'a> Settings<'a> {
     }
 
     fn missing(&self) -> Vec<Problem> {
-        let needed = KEYS.iter().filter(|key| key.required && self.is_effective(key));
+        let needed = keys::all().filter(|key| key.required && self.is_effective(key));
         let absent = needed.filter(|key| !self.values.contains_key(key.name));
         absent
             .map(|key| {
-                let (kind_key, _) = key.of.expect("only keys of a kind are required");
+                let kind_key = key.of.expect("only keys of a kind are required").key;
                 let message = format!(
                     "missing: `{kind_key} = \"{}\"` needs it; allowed: {}",
                     self.text(kind_key).unwrap_or_default(),
@@ -220,19 +211,5 @@ impl<'a> Settings<'a> {
                 at.problem(key.name, message)
             })
             .collect()
-    }
-}
-
-fn insert(root: &mut Map<String, Value>, name: &str, value: Value) {
-    match name.split_once('.') {
-        None => {
-            root.insert(name.to_owned(), value);
-        }
-        Some((first, rest)) => {
-            let table = root.entry(first).or_insert_with(|| Value::from(Map::new()));
-            if let Value::Object(table) = table {
-                insert(table, rest, value);
-            }
-        }
     }
 }

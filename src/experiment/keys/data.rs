@@ -1,235 +1,146 @@
-//! What the keys of `data` and `eval.sets` take that is more than a number or a word.
+//! Keys of `data`: the dataset that is trained on, and scored unless `eval.sets` names others.
 
-use std::collections::BTreeMap;
+use super::choices::kinds;
+use super::forms;
+use super::key::{Group, Key, Of, PLAIN};
+use super::seed::SEED;
+use super::value::{Type, choice};
+use crate::data::dataset;
 
-use serde_json::{Map, Value, json};
+const FOLDER: Of = Of { key: "data.kind", kinds: &["folder"] };
+const SHAPES: Of = Of { key: "data.kind", kinds: &["shapes"] };
+/// Datasets that lie in a folder of the user's.
+const ROOTED: Of =
+    Of { key: "data.kind", kinds: &["voc", "ade20k", "cityscapes", "acdc", "folder"] };
+/// Datasets with more than one split to train on.
+const SPLIT: Of = Of { key: "data.kind", kinds: &["voc", "cityscapes", "acdc", "folder"] };
 
-use crate::data::VOID;
-use crate::data::dataset::template::Template;
-use crate::data::dataset::{EvalSet, KINDS};
-use crate::data::labels::Raw;
-use crate::experiment::keys::{self, KEYS, Refusal};
-use crate::experiment::text::problem::{nearest, quoted};
-use crate::experiment::text::tree::shortened;
+/// How the images that are trained on stand in a run's id, and those that are scored in a score's.
+const BY_FINGERPRINT: &str = "part of the ids by the fingerprints of the images and masks";
+const N_IMAGES: Type = Type::Int { min: 1, max: 1_000_000 };
 
-/// A form of value that has more than one spelling; one of them is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// `images/{split}/{stem}.jpg`
-    Template,
-    /// A list of names, or the path of a file of them.
-    Classes,
-    /// An id or a colour.
-    Raw,
-    /// Class of each id or colour.
-    LabelMap,
-    /// A file for each split.
-    Files,
-    /// A part of all images for each split.
-    Fractions,
-    /// A split of the run's dataset, or of another one.
-    Set,
-}
+/// A dataset of any layout whose paths say what is in which split.
+const WITH_FOLDER: &str = "data.kind = 'folder'\ndata.root = 'd'\n\
+    data.images = 'i/{split}/{stem}.png'\ndata.masks = 'm/{split}/{stem}.png'\n\
+    data.classes = ['a', 'b']";
+/// A dataset of any layout whose splits are drawn.
+const WITH_FRACTIONS: &str = "data.kind = 'folder'\ndata.root = 'd'\n\
+    data.images = 'i/{stem}.png'\ndata.masks = 'm/{stem}.png'\ndata.classes = ['a', 'b']\n\
+    data.fractions = { train = 0.5 }";
+const WITH_SHAPES: &str = "data.kind = 'shapes'";
 
-impl Form {
-    pub(in crate::experiment) fn allowed(self) -> String {
-        match self {
-            Self::Template => "a path below `data.root` with `{stem}`, perhaps `{split}`, in it, \
-                 such as \"images/{split}/{stem}.jpg\" (`.*`: jpg, jpeg or png)"
-                .to_owned(),
-            Self::Classes => {
-                "a list of 1 to 255 names, or the path of a file with one a line".to_owned()
-            }
-            Self::Raw => "an id from 0 to 65535, or a colour such as \"128,64,0\"".to_owned(),
-            Self::LabelMap => {
-                "a table of ids or of colours, each with its class (255: void), such \
-                 as { 7 = 0, 8 = 1 } or { \"128,64,0\" = 0 }"
-                    .to_owned()
-            }
-            Self::Files => "a table of splits, each with its file of stems, such as \
-                 { train = \"train.txt\", val = \"val.txt\" }"
-                .to_owned(),
-            Self::Fractions => "a table of splits, each with its part of all images, such as \
-                 { train = 0.8, val = 0.2 }"
-                .to_owned(),
-            Self::Set => format!(
-                "a split's name ({}), or a table of `kind`, `split` and what else `data` takes",
-                keys::Type::Name.allowed()
-            ),
-        }
-    }
+pub(super) const KIND: Key = Key::new(
+    "data.kind",
+    choice(kinds::<dataset::Config>),
+    "Dataset that is trained on, and scored unless `eval.sets` names others.",
+)
+.default("voc")
+.run(PLAIN)
+.examples(["voc", "ade20k"]);
 
-    pub(in crate::experiment) fn accept(self, value: &Value) -> Result<Value, Refusal> {
-        let accepted = match (self, value) {
-            (Self::Template, Value::String(text)) => {
-                text.parse::<Template>().map(|_| value.clone())
-            }
-            (Self::Classes, _) => classes(value),
-            (Self::Raw, _) => raw(value).map(|raw| Value::from(raw.to_string())),
-            (Self::LabelMap, Value::Object(table)) => label_map(table),
-            (Self::Files, Value::Object(table)) => by_split(table, keys::Type::Path),
-            (Self::Fractions, Value::Object(table)) => {
-                by_split(table, keys::Type::Positive { max: 1.0 })
-            }
-            (Self::Set, Value::Object(table)) => return set(table),
-            (Self::Set, _) => {
-                return keys::Type::Name.accept(value).map_err(|_| self.refusal(value));
-            }
-            _ => return Err(self.refusal(value)),
-        };
-        accepted.map_err(|why| self.because(&why))
-    }
-
-    fn refusal(self, value: &Value) -> Refusal {
-        self.because(&format!("found `{}`", shown(value)))
-    }
-
-    fn because(self, why: &str) -> Refusal {
-        Refusal { message: format!("{why}; allowed: {}", self.allowed()), nearest: None }
-    }
-}
-
-/// As the table shows a set of `eval.sets`.
-pub(in crate::experiment) fn set_label(value: &Value) -> String {
-    let set = serde_json::from_value::<EvalSet>(value.clone());
-    set.map_or_else(|_| value.to_string(), |set| set.label())
-}
-
-fn classes(value: &Value) -> Result<Value, String> {
-    let names = match value {
-        Value::String(path) if !path.is_empty() => return Ok(json!({ "file": path })),
-        // As it is kept.
-        Value::Object(table) => match (table.get("file"), table.get("names"), table.len()) {
-            (Some(Value::String(path)), None, 1) if !path.is_empty() => return Ok(value.clone()),
-            (None, Some(Value::Array(names)), 1) => names,
-            _ => return Err(format!("found `{}`", shown(value))),
-        },
-        Value::Array(names) => names,
-        _ => return Err(format!("found `{}`", shown(value))),
-    };
-    if !(1..usize::from(VOID) + 1).contains(&names.len()) {
-        return Err(format!("there are {} names", names.len()));
-    }
-    for (i, name) in names.iter().enumerate() {
-        let is_name = name.as_str().is_some_and(|name| !name.trim().is_empty());
-        if !is_name {
-            return Err(format!("`{}` is no name", shown(name)));
-        }
-        if names[..i].contains(name) {
-            return Err(format!("`{}` is listed twice", shown(name)));
-        }
-    }
-    Ok(json!({ "names": names }))
-}
-
-fn raw(value: &Value) -> Result<Raw, String> {
-    match value {
-        Value::String(text) => text.parse(),
-        Value::Number(number) => number.to_string().parse(),
-        Value::Array(_) => {
-            let colour = serde_json::from_value(value.clone());
-            colour.map(Raw::Colour).map_err(|_| format!("`{}` is no colour", shown(value)))
-        }
-        _ => Err(format!("found `{}`", shown(value))),
-    }
-}
-
-fn label_map(table: &Map<String, Value>) -> Result<Value, String> {
-    let mut map: BTreeMap<Raw, u64> = BTreeMap::new();
-    for (key, class) in table {
-        let raw: Raw = key.parse()?;
-        let class = class.as_u64().filter(|class| *class <= u64::from(VOID));
-        let class = class.ok_or_else(|| format!("{key} has the class `{}`", shown(&table[key])))?;
-        if map.insert(raw, class).is_some() {
-            return Err(format!("{raw} is listed twice"));
-        }
-    }
-    let n_ids = map.keys().filter(|raw| matches!(raw, Raw::Id(_))).count();
-    if n_ids != 0 && n_ids != map.len() {
-        return Err("there are ids and colours".to_owned());
-    }
-    if map.is_empty() {
-        return Err("the table is empty".to_owned());
-    }
-    Ok(map.into_iter().map(|(raw, class)| (raw.to_string(), Value::from(class))).collect())
-}
-
-fn by_split(table: &Map<String, Value>, ty: keys::Type) -> Result<Value, String> {
-    if table.is_empty() {
-        return Err("the table is empty".to_owned());
-    }
-    let mut accepted = Map::new();
-    for (split, value) in table {
-        let is_name = keys::Type::Name.accept(&Value::from(split.as_str())).is_ok();
-        if !is_name {
-            return Err(format!("`{}` is no split's name", shortened(split)));
-        }
-        let value = ty.accept(value).map_err(|refusal| format!("{split}: {}", refusal.message))?;
-        accepted.insert(split.clone(), value);
-    }
-    Ok(accepted.into())
-}
-
-/// A table of `eval.sets`: `split`, and the keys of `data` without their group.
-fn set(table: &Map<String, Value>) -> Result<Value, Refusal> {
-    let refused = |message: String| Refusal { message, nearest: None };
-    let kind_key = keys::find("data.kind").expect("in the table");
-    let Some(kind) = table.get("kind") else {
-        return Err(refused(format!(
-            "the table has no `kind`; allowed: {}",
-            quoted(KINDS.iter().copied())
-        )));
-    };
-    let kind = kind_key.ty.accept(kind)?;
-    // `train` means nothing where a set is scored only.
-    let own = |name: &str| name != "kind" && name != "train";
-    let of_kind: Vec<_> = KEYS
-        .iter()
-        .filter(|key| key.applies(kind.as_str()))
-        .filter_map(|key| Some((key.name.strip_prefix("data.")?, key)))
-        .filter(|(name, _)| own(name))
-        .collect();
-    let mut accepted = Map::new();
-    for (name, value) in table {
-        let ty = match (name.as_str(), of_kind.iter().find(|(known, _)| known == name)) {
-            ("kind", _) => kind_key.ty,
-            ("split", _) => keys::Type::Name,
-            (_, Some((_, key))) => key.ty,
-            // Written by `EvalSet`, with its default.
-            ("train", None) if *value == json!("train") => continue,
-            (_, None) => {
-                let known = || of_kind.iter().map(|(known, _)| *known).chain(["split", "kind"]);
-                let kind = kind.as_str().unwrap_or_default();
-                return Err(Refusal {
-                    message: format!(
-                        "`{}` is no key of a set of kind `{kind}`; allowed: {}",
-                        shortened(name),
-                        quoted(known())
-                    ),
-                    nearest: nearest(name, known()),
-                });
-            }
-        };
-        let value = ty.accept(value).map_err(|refusal| Refusal {
-            message: format!("`{name}`: {}", refusal.message),
-            ..refusal
-        })?;
-        accepted.insert(name.clone(), value);
-    }
-    let is_missing = |key: &keys::Key, name: &str| key.required && !accepted.contains_key(name);
-    if let Some((name, key)) = of_kind.iter().find(|(name, key)| is_missing(key, name)) {
-        return Err(refused(format!("the table has no `{name}`; allowed: {}", key.ty.allowed())));
-    }
-    accepted.entry("split").or_insert_with(|| json!("val"));
-    // In the one form that a set is kept in.
-    let set: Result<EvalSet, _> = serde_json::from_value(accepted.into());
-    let set = set.map_err(|error| refused(format!("no set: {error}")))?;
-    Ok(set.into())
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => shortened(text),
-        other => shortened(&other.to_string()),
-    }
-}
+pub(super) static GROUP: Group = Group {
+    name: "data",
+    doc: "The dataset that is trained on; tables of `eval.sets` take the same keys.",
+    tables: &[("dataset", "data")],
+    compounds: &[],
+    keys: &[
+        KIND,
+        Key::new("data.root", Type::Path, "Folder of the dataset; relative to the current folder.")
+            .of(ROOTED)
+            .unset("its usual name in `machine.data_dirs`; `folder` has none")
+            .content(BY_FINGERPRINT)
+            .examples(["/a", "/b"]),
+        Key::new("data.train", Type::Name, "Split to train on.")
+            .of(SPLIT)
+            .default("train")
+            .content(BY_FINGERPRINT)
+            .examples(["train", "trainval"]),
+        Key::new("data.images", Type::Form(&forms::TEMPLATE), "Where images lie, below the root.")
+            .of(FOLDER)
+            .required()
+            .content(BY_FINGERPRINT)
+            .examples(["a/{split}/{stem}.png", "b/{split}/{stem}.*"])
+            .with(WITH_FOLDER),
+        Key::new("data.masks", Type::Form(&forms::TEMPLATE), "Where masks lie, below the root.")
+            .of(FOLDER)
+            .required()
+            .content(BY_FINGERPRINT)
+            .examples(["a/{split}/{stem}.png", "b/{split}/{stem}.png"])
+            .with(WITH_FOLDER),
+        Key::new("data.classes", Type::Form(&forms::CLASSES), "Class names, or a file of them.")
+            .of(FOLDER)
+            .required()
+            .content(BY_FINGERPRINT)
+            .examples(["['a', 'b']", "classes.txt"])
+            .with(WITH_FOLDER),
+        Key::new("data.splits", Type::Form(&forms::FILES), "A file of stems for each split.")
+            .of(FOLDER)
+            .excludes("data.fractions")
+            .unset("what `{split}` in the paths says")
+            .content(BY_FINGERPRINT)
+            .examples(["{ train = 't.txt' }", "{ train = 't.txt', val = 'v.txt' }"])
+            .with(WITH_FRACTIONS),
+        Key::new(
+            "data.fractions",
+            Type::Form(&forms::FRACTIONS),
+            "A part of all images for each split.",
+        )
+        .of(FOLDER)
+        .unset("what `{split}` in the paths says")
+        .content(BY_FINGERPRINT)
+        .examples(["{ train = 0.5 }", "{ train = 0.8, val = 0.2 }"])
+        .with(WITH_FRACTIONS),
+        Key::new("data.split_seed", SEED, "Seed of `fractions`.")
+            .of(FOLDER)
+            .default("0")
+            .content(BY_FINGERPRINT)
+            .examples(["0", "1"])
+            .with(WITH_FRACTIONS),
+        Key::new("data.void", Type::Form(&forms::RAW), "Value of void pixels in masks.")
+            .of(FOLDER)
+            .unset("255 in masks of ids, unless it is a class")
+            .content(BY_FINGERPRINT)
+            .examples(["0", "254"])
+            .with(WITH_FOLDER),
+        Key::new("data.label_map", Type::Form(&forms::LABEL_MAP), "Class of each value in masks.")
+            .of(FOLDER)
+            .unset("values are classes")
+            .content(BY_FINGERPRINT)
+            .examples(["{ 7 = 0 }", "{ '128,64,0' = 1 }"])
+            .with(WITH_FOLDER),
+        Key::new(
+            "data.reduce_zero_label",
+            Type::Bool,
+            "0 in masks is void, and classes count from 1.",
+        )
+        .of(FOLDER)
+        .default("false")
+        .content(BY_FINGERPRINT)
+        .examples(["false", "true"])
+        .with(WITH_FOLDER),
+        Key::new("data.n_train", N_IMAGES, "Training images.")
+            .of(SHAPES)
+            .default("256")
+            .content(BY_FINGERPRINT)
+            .examples(["3", "4"])
+            .with(WITH_SHAPES),
+        Key::new("data.n_val", N_IMAGES, "Validation images.")
+            .of(SHAPES)
+            .default("64")
+            .content(BY_FINGERPRINT)
+            .examples(["3", "4"])
+            .with(WITH_SHAPES),
+        Key::new("data.side_px", Type::Int { min: 32, max: 1024 }, "Side of the square images.")
+            .of(SHAPES)
+            .default("128")
+            .content(BY_FINGERPRINT)
+            .examples(["64", "96"])
+            .with(WITH_SHAPES),
+        Key::new("data.seed", SEED, "Seed of the image generator.")
+            .of(SHAPES)
+            .default("0")
+            .content(BY_FINGERPRINT)
+            .examples(["0", "1"])
+            .with(WITH_SHAPES),
+    ],
+};

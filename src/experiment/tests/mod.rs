@@ -2,13 +2,15 @@
 
 mod any;
 mod cells;
+mod files;
 mod nonsense;
 
 use std::path::Path;
 
 use super::*;
 
-/// Loads `toml` as `x.toml`, with an environment and `--set`s.
+/// Loads `toml` as `x.toml`, with an environment and `--set`s; without any text, a file that only
+/// has a name.
 pub(in crate::experiment) fn load_with(
     toml: &str,
     env: &[(&str, &str)],
@@ -16,7 +18,7 @@ pub(in crate::experiment) fn load_with(
 ) -> Result<(Experiment, Machine), Vec<Problem>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.toml");
-    fs_err::write(&path, toml).unwrap();
+    fs_err::write(&path, if toml.is_empty() { "name = 'x'" } else { toml }).unwrap();
     let env: Vec<_> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let set: Vec<_> = set.iter().map(|s| (*s).to_owned()).collect();
     let layers = Layers { experiment: &path, machine_file: None, env: &env, set: &set };
@@ -55,6 +57,17 @@ pub(super) fn refused_with(toml: &str, env: &[(&str, &str)], set: &[&str]) -> St
         Ok((experiment, _)) => panic!("accepted {toml}: {} cells", experiment.cells.len()),
         Err(problems) => lines(&problems),
     }
+}
+
+/// What is wrong with a spec: values that their keys do not take, and combinations.
+pub(super) fn faults(spec: &RunSpec) -> String {
+    let json = serde_json::to_value(spec).unwrap();
+    let values = keys::all().filter_map(|key| {
+        let value = text::table::field(&json, key.field())?;
+        Some(format!("{}: {:?}\n", key.name, key.ty.accept(value).err()?))
+    });
+    let combinations = check::combinations(spec);
+    values.chain(combinations.into_iter().map(|found| format!("{found:?}\n"))).collect()
 }
 
 /// The cells' labels, one line each.

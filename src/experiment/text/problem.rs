@@ -1,5 +1,4 @@
-//! What is wrong with a spec, in a form that names key, place, value, what is allowed and the
-//! nearest name.
+//! Problems of a spec, each complete: key, place, value, what is allowed, the nearest name.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -14,10 +14,6 @@ impl Sweep<'_> {
             let text = "Mean ± sample standard deviation over seeds; n: seeds done, of all.";
             sentences.push(text.to_owned());
         }
-        if self.has_stale {
-            let text = "Rows marked stale are of a sweep whose numbers were other ones.";
-            sentences.push(text.to_owned());
-        }
         sentences.extend(self.made_by_sentence());
         sentences
     }

@@ -47,7 +47,6 @@ pub(super) struct Sweep<'a> {
     /// Whether a checkpoint other than the last was scored.
     pub(super) has_other_checkpoints: bool,
     pub(super) has_replicates: bool,
-    pub(super) has_stale: bool,
 }
 
 impl<'a> Sweep<'a> {
@@ -69,7 +68,6 @@ impl<'a> Sweep<'a> {
             classes: classes.collect(),
             has_other_checkpoints: entries().any(|entry| checkpoint(entry).is_some()),
             has_replicates: groups.iter().any(|group| group.entries.len() > 1),
-            has_stale: entries().any(|entry| entry.cell.stale),
         };
         sweep.axes = sweep.axes_apart(groups);
         sweep
@@ -360,9 +358,7 @@ fn directories(group: &Group<'_>) -> Cell {
     let runs: Vec<_> = group.entries.iter().map(|entry| entry.cell.run.clone()).collect();
     let first = short(&runs[0]);
     let others = if runs.len() > 1 { format!(" +{}", runs.len() - 1) } else { String::new() };
-    let is_stale = group.entries.iter().any(|entry| entry.cell.stale);
-    let text = format!("{first}{others}{}", if is_stale { " (stale)" } else { "" });
-    Cell { text, data: Data::Runs(runs) }
+    Cell { text: format!("{first}{others}"), data: Data::Runs(runs) }
 }
 
 fn axis_column(axis: &str) -> Column {

@@ -43,7 +43,7 @@ pub(in crate::store) async fn run_spec(
     sqlx::query(
         "UPDATE runs SET spec = ?, identity = ?, problem = NULL, dino_type = ?, size = ?, \
          registers = ?, weights = ?, tune = ?, lora_rank = ?, decoder = ?, dataset = ?, seed = ?, \
-         input_h = ?, input_w = ?, n_classes = ?, classes = ?, train_numerics = ? \
+         input_h = ?, input_w = ?, n_classes = ?, classes = ? \
          WHERE run = ?",
     )
     .bind(json(spec))
@@ -61,7 +61,6 @@ pub(in crate::store) async fn run_spec(
     .bind(file.input_px[1])
     .bind(file.n_classes)
     .bind((!file.classes.is_empty()).then(|| json(&file.classes)))
-    .bind(file.identity.get("train_numerics").and_then(Value::as_i64))
     .bind(run.as_str())
     .execute(connection)
     .await?;
