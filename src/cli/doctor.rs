@@ -7,7 +7,7 @@ use super::{printer, words};
 use crate::corrupt::frost;
 use crate::data::dataset;
 use crate::experiment::Machine;
-use crate::fs::{ResultsDir, write_atomic};
+use crate::fs::{ResultsDir, space, write_atomic};
 use crate::model::{WeightsConfig, backbone};
 use crate::schedule::devices::{BUILD_LINE, CudaSupport};
 use crate::schedule::gpu::{self, Gpus};
@@ -183,13 +183,10 @@ fn writable(folder: &Path) -> Finding {
 
 fn free_space(folder: &Path) -> Finding {
     let found = |level, text| Finding { level, topic: "disk", text };
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let existing = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    match rustix::fs::statvfs(existing) {
-        Ok(stat) => {
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    match space::free_bytes(folder) {
+        Ok(free) => {
             let level = if free < FREE_BYTES_MIN { Level::Bad } else { Level::Good };
-            found(level, format!("{} free in `{}`", words::size(free), existing.display()))
+            found(level, format!("{} free for `{}`", words::size(free), folder.display()))
         }
         Err(error) => found(Level::Note, format!("free space is unknown ({error})")),
     }
