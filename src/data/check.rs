@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::dataset::Dataset;
+use super::dataset::{Dataset, Survey};
 use super::image_io::{Storage, Stored, survey_rgb};
 use super::labels::{Labels, Unknown};
 use super::split::Split;
@@ -145,15 +145,16 @@ impl Check {
         };
         let mut known: HashMap<(PathBuf, PathBuf), usize> = HashMap::new();
         for (at, name) in splits.iter().enumerate() {
-            let (split, faults) = match dataset.survey(name) {
-                Ok(found) => found,
+            let Survey { split, faults, ambiguous } = match dataset.survey(name) {
+                Ok(survey) => survey,
                 Err(error) if is_absent(&error) => return Err(error),
                 Err(error) => {
                     let classes = dataset.classes.clone().into();
-                    (Split::new(name, vec![], &dataset.root, classes, Labels::Plain), vec![error])
+                    let none = Split::new(name, vec![], &dataset.root, classes, Labels::Plain);
+                    Survey { split: none, faults: vec![error], ambiguous: vec![] }
                 }
             };
-            let faults = faults.into_iter().chain(dataset.ambiguous(&split));
+            let faults = faults.into_iter().chain(ambiguous);
             check.findings.extend(faults.map(|error| Finding {
                 kind: match error {
                     Error::DuplicateStem { .. } => Kind::DuplicateStem,

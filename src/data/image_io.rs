@@ -20,6 +20,9 @@ use super::{Error, Mask, Rgb};
 
 pub use self::container::{PIXELS_MAX, Stored};
 
+/// Endings of image files that are looked for, in lower case and in this order. What a file holds
+/// is told by its content.
+pub const ENDINGS: [&str; 3] = ["jpg", "png", "jpeg"];
 /// Of colour profiles and the like in one file.
 const METADATA_BYTES_MAX: u64 = 64 << 20;
 

@@ -185,9 +185,9 @@ pub const KEYS: &[Key] = &[
         .of(("decoder.kind", &["fpn", "fpn_reference"])),
     key("data.kind", Type::Choice(dataset::KINDS), "Dataset."),
     key("data.root", Type::Path, "Folder of the dataset; relative to the current folder.")
-        .of(("data.kind", &["voc", "ade20k", "cityscapes", "acdc", "folder"])),
+        .of(("data.kind", dataset::KINDS_WITH_ROOT)),
     key("data.train", Type::Name, "Split to train on.")
-        .of(("data.kind", &["voc", "cityscapes", "acdc", "folder"])),
+        .of(("data.kind", dataset::KINDS_WITH_TRAIN)),
     key("data.images", Type::Data(Form::Template), "Where images lie, below the root.")
         .of(FOLDER)
         .required(),
