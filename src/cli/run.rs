@@ -159,6 +159,9 @@ impl Invocation {
             for warning in &self.experiment.warnings {
                 printer::note(&format_args!("note: {warning}"));
             }
+            for note in resolve::data_notes(&self.cells, &self.results) {
+                printer::note(&format_args!("warning: {note}"));
+            }
             printer::note(&format_args!(
                 "{}: {}",
                 self.experiment.name,

@@ -1,6 +1,7 @@
 //! Everything that planning must know of the world: datasets, weights, ids, score requests.
 
 mod fit;
+mod notes;
 mod sets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::train::run::with_sources;
 use crate::weights;
 
 pub use fit::check_weights;
+pub use notes::data_notes;
 
 /// Cells named in one complaint; the others are counted.
 const CELLS_NAMED: usize = 3;

@@ -322,7 +322,12 @@ impl Layout {
         // Parts that add up to 1 but for rounding leave no image out.
         let end = if is_last && total > 1.0 - FRACTION_SLACK { 1.0 } else { total };
         let mut images = config.images.list(root, "")?;
+        let n_images = images.len();
         images.retain(|(stem, _)| (start..end).contains(&draw(config.split_seed, stem)));
+        if images.is_empty() && n_images > 0 {
+            let (split, fraction) = (split.to_owned(), *fraction);
+            return Err(Error::NoneDrawn { split, n_images, fraction });
+        }
         Ok(images)
     }
 

@@ -16,6 +16,7 @@ pub mod cityscapes;
 pub mod acdc;
 pub mod shapes;
 pub mod eval_set;
+pub mod left_out;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use ade20k::Ade20kConfig;
 pub use cityscapes::CityscapesConfig;
 pub use eval_set::EvalSet;
 pub use folder::{Classes, FolderConfig};
+pub use left_out::{LeftOut, Unlisted, Why};
 pub use shapes::ShapesConfig;
 pub use voc::VocConfig;
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::image_io::ENDINGS;
 use crate::fs::list::ending;
 
-pub(super) use files::Found;
+pub(super) use files::{Found, Seen};
 
 const STEM: &str = "{stem}";
 const SPLIT: &str = "{split}";
@@ -49,6 +49,7 @@ impl Template {
     }
 
     /// The template with `home` in the place of a `~` that it begins with.
+    #[must_use]
     pub fn in_home(&self, home: &Path) -> Self {
         match self.0.strip_prefix("~/") {
             Some(rest) => Self(format!("{}/{rest}", home.display()).replacen("//", "/", 1)),
@@ -72,7 +73,7 @@ impl Template {
 
     /// Endings that fit, in lower case and in the order in which they are looked for; `None` where
     /// it names none.
-    fn endings(&self) -> Option<Vec<String>> {
+    pub(super) fn endings(&self) -> Option<Vec<String>> {
         if self.0.ends_with(".*") {
             return Some(ENDINGS.map(str::to_owned).to_vec());
         }

@@ -103,9 +103,13 @@ impl Folder {
     fn read(path: &Path) -> io::Result<Self> {
         let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         if path.is_dir() {
-            for Entry { path, kind, .. } in list::entries(path)? {
-                // What is no file is met, and named, when it is read.
-                if let (Kind::File, Some(bare)) = (kind, path.file_stem()) {
+            let mut entries = list::entries(path)?;
+            entries.retain(|entry| entry.kind != Kind::Folder);
+            // A link that leads nowhere is met, and named, when it is read: only where there is no
+            // file.
+            entries.sort_by_key(|entry| entry.kind == Kind::DeadLink);
+            for Entry { path, .. } in entries {
+                if let Some(bare) = path.file_stem() {
                     files.entry(bare.to_string_lossy().into_owned()).or_default().push(path);
                 }
             }
