@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::adapter::with_exit;
 use super::fault::{Exit, OrExit, fault};
+use super::words::percent;
 use super::{Globals, device, printer};
 use crate::adapter::{AdapterFile, Kind, Normalise};
 use crate::corrupt::frost::{self, Source};
@@ -219,13 +220,13 @@ fn line(row: &Row) -> String {
     };
     let metrics = &row.metrics;
     format!(
-        "{} {name}: mIoU {:.2} ({}/{} classes), pixels {:.2}, ref. metric {:.2} (not an mIoU)",
+        "{} {name}: mIoU {} ({}/{} classes), pixels {}, ref. metric {} (not an mIoU)",
         row.set,
-        100.0 * metrics.miou,
+        percent(metrics.miou),
         metrics.classes_present,
         metrics.classes_total,
-        100.0 * metrics.pixel_accuracy,
-        100.0 * metrics.reference_metric
+        percent(metrics.pixel_accuracy),
+        percent(metrics.reference_metric)
     )
 }
 
@@ -234,12 +235,13 @@ fn text(rows: &[Row], protocol: &str) -> String {
     let mut sets: BTreeMap<&str, Scores> = BTreeMap::new();
     for row in rows {
         let scores = sets.entry(&row.set).or_default();
+        let Some(miou) = row.metrics.miou else { continue };
         match (&row.corruption, row.severity) {
             (Some(name), Some(level)) => {
                 let levels = scores.corrupted.entry(name.clone()).or_default();
-                levels.insert(level, row.metrics.miou);
+                levels.insert(level, miou);
             }
-            _ => scores.clean = Some(row.metrics.miou),
+            _ => scores.clean = Some(miou),
         }
     }
     for (set, scores) in sets {
