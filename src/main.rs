@@ -11,8 +11,9 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::main(std::env::args_os()) {
+    let code = match cli::main(std::env::args_os()) {
         Ok(code) => code,
         Err(error) => cli::report(&error).into(),
-    }
+    };
+    cli::end(code)
 }

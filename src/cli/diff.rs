@@ -98,12 +98,14 @@ fn rows((run, reference): (&RunDetails, &RunDetails), results: &ResultsDir) -> V
         .filter_map(|score| {
             let other = others.get(&key(score))?;
             let both = counts(run, score).zip(counts(reference, other));
+            // Where nothing is labelled there is nothing to compare.
+            let (miou, miou_reference) = score.metrics.miou.zip(other.metrics.miou)?;
             Some(Row {
                 set: score.set.clone(),
                 protocol: score.protocol.clone(),
                 condition: score.condition.clone(),
-                miou: score.metrics.miou,
-                miou_reference: other.metrics.miou,
+                miou,
+                miou_reference,
                 interval_95: both.and_then(|(a, b)| paired_interval(&a, &b, SEED)),
             })
         })

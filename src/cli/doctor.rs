@@ -117,29 +117,11 @@ fn threads() -> Finding {
 
 fn datasets(machine: &Machine) -> Vec<Finding> {
     let found = |level, text| Finding { level, topic: "data", text };
-    let train = || "train".to_owned();
-    let configs = [
-        dataset::Config::Voc(dataset::VocConfig { root: None, train: train() }),
-        dataset::Config::Ade20k(dataset::Ade20kConfig { root: None }),
-        dataset::Config::Cityscapes(dataset::CityscapesConfig { root: None, train: train() }),
-        dataset::Config::Acdc(dataset::AcdcConfig { root: None, train: train() }),
-    ];
-    let mut findings: Vec<_> = configs
-        .iter()
-        .map(|config| match dataset::open(config, &machine.data_dirs) {
-            Ok(dataset) => {
-                let (name, root) = (&dataset.name, dataset.root.display());
-                let n_classes = dataset.n_classes();
-                found(Level::Good, format!("{name} in `{root}`, {n_classes} classes"))
-            }
-            Err(error) => found(Level::Note, with_sources(&error)),
-        })
-        .collect();
-    findings.push(match machine.data_dirs.first() {
-        Some(dir) => found(Level::Good, format!("shapes is written into `{}`", dir.display())),
-        None => found(Level::Note, "shapes has no folder: set `data_dirs`".to_owned()),
-    });
-    findings
+    let look = |config| match dataset::whereabouts(&config, &machine.data_dirs) {
+        Ok(text) => found(Level::Good, text),
+        Err(error) => found(Level::Note, error.to_string()),
+    };
+    dataset::usual().map(look).collect()
 }
 
 fn frost_textures(machine: &Machine) -> Finding {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::adapter::with_exit;
 use super::fault::{Exit, OrExit, fault};
+use super::words::percent;
 use super::{Globals, device, printer};
 use crate::adapter::{AdapterFile, Kind, Normalise};
 use crate::corrupt::frost::{self, Source};
@@ -227,14 +228,14 @@ fn as_json(row: &Row) -> Value {
 fn line(row: &Row) -> String {
     let metrics = &row.metrics;
     format!(
-        "{} {}: mIoU {:.2} ({}/{} classes), pixels {:.2}, ref. metric {:.2} (not an mIoU)",
+        "{} {}: mIoU {} ({}/{} classes), pixels {}, ref. metric {} (not an mIoU)",
         row.set,
         row.condition,
-        100.0 * metrics.miou,
+        percent(metrics.miou),
         metrics.classes_present,
         metrics.classes_total,
-        100.0 * metrics.pixel_accuracy,
-        100.0 * metrics.reference_metric
+        percent(metrics.pixel_accuracy),
+        percent(metrics.reference_metric)
     )
 }
 
@@ -242,7 +243,10 @@ fn text(rows: &[Row], protocol: &str) -> String {
     let mut lines: Vec<String> = rows.iter().map(line).collect();
     let mut sets: BTreeMap<&str, Scores> = BTreeMap::new();
     for row in rows {
-        sets.entry(&row.set).or_default().add(&row.condition, row.metrics.miou);
+        let scores = sets.entry(&row.set).or_default();
+        if let Some(miou) = row.metrics.miou {
+            scores.add(&row.condition, miou);
+        }
     }
     for (set, scores) in sets {
         if let Some(summary) = robustness::summary(&scores) {

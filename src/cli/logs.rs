@@ -1,14 +1,14 @@
 //! `sweep logs RUN`: the journal of a run in words, and what its workers printed.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 
 use super::fault::{Exit, OrExit, fault};
-use super::words;
+use super::{printer, words};
 use crate::event::{Event, Line};
 use crate::experiment::Machine;
 use crate::fs::{ResultsDir, RunDir};
@@ -30,15 +30,13 @@ pub struct Args {
 pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
     let dir = find(&ResultsDir::new(&machine.results), &args.run)?;
     let mut reader = Reader::new(&dir);
-    let mut out = io::stdout().lock();
     loop {
         let news =
             reader.read().with_context(|| format!("cannot read the logs of {}", args.run))?;
-        for text in &news.lines {
-            writeln!(out, "{text}")?;
+        if !news.lines.is_empty() {
+            printer::data(&format!("{}\n", news.lines.join("\n")));
         }
-        out.flush()?;
-        if !args.follow || news.ended {
+        if !args.follow || news.ended || !printer::is_open() {
             return Ok(Exit::Done);
         }
         std::thread::sleep(POLL);

@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -50,6 +51,9 @@ struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
+
+/// What is said where stdout takes nothing.
+const LOST: &str = "the output is lost, as it cannot be written to stdout";
 
 /// Flags of every verb.
 #[derive(Debug, Clone, clap::Args)]
@@ -104,11 +108,15 @@ enum Verb {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            // A terminal that was closed: the exit code says it too.
+            let _ = error.print();
+            return Ok(Exit::Usage.into());
+        }
+        // Help and version are no errors.
         Err(error) => {
-            error.print()?;
-            // Help and version are no errors.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            return Ok(exit.into());
+            error.print().context(LOST)?;
+            return Ok(Exit::Done.into());
         }
     };
     start_tracing(&cli.globals);
@@ -141,6 +149,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         Verb::Worker(args) => worker::run(args),
     };
     Ok(exit.into())
+}
+
+/// How the program ends: where output was lost, what was done or found has not been told.
+pub fn end(code: ExitCode) -> ExitCode {
+    let Some(error) = printer::lost() else { return code };
+    printer::note(&format_args!("error: {LOST}: {error}"));
+    let is_told = [Exit::Done, Exit::SomeFailed].map(ExitCode::from);
+    if is_told.contains(&code) { Exit::Environment.into() } else { code }
 }
 
 /// Prints an error that ends the program; returns how it ends.
@@ -219,6 +235,7 @@ fn start_tracing(globals: &Globals) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(printer::has_colours())
         .without_time()
         .with_target(false)
         // It would panic where stderr is a terminal that was closed.

@@ -35,6 +35,9 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     let results = ResultsDir::new(&machine.results);
     let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
+    for note in resolve::data_notes(&cells, &results).iter().filter(|_| !globals.quiet) {
+        printer::note(&format_args!("warning: {note}"));
+    }
     let states = super::runtime()?
         .block_on(async {
             let store = index::open(&results).await?;

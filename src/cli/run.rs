@@ -181,6 +181,9 @@ impl Invocation {
         for note in self.experiment.warnings.iter().chain(&older) {
             printer::note(&format_args!("note: {note}"));
         }
+        for note in resolve::data_notes(&self.cells, &self.results) {
+            printer::note(&format_args!("warning: {note}"));
+        }
         let counts = plan_verb::counts(planned);
         printer::note(&format_args!("{}: {counts}", self.experiment.name));
     }

@@ -132,10 +132,8 @@ fn time(at_ms: Option<u64>) -> String {
 fn epoch(row: &EpochRow) -> String {
     let EpochRow { epoch, step, loss_mean, time_ms, wait_ms: _, validations } = row;
     let time_s = *time_ms as f64 / 1e3;
-    let validations = validations.iter().map(|(split, miou)| {
-        let percent = 100.0 * miou;
-        format!(", {split} mIoU {percent:.2}")
-    });
+    let validations =
+        validations.iter().map(|(split, miou)| format!(", {split} mIoU {}", words::percent(*miou)));
     let validations: Vec<_> = validations.collect();
     let validations = validations.concat();
     format!("epoch {epoch} (step {step}): loss {loss_mean:.4}, {time_s:.1} s{validations}")

@@ -83,11 +83,12 @@ pub fn line(line: &Line) -> String {
 }
 
 fn scores(metrics: &Metrics) -> String {
-    format!(
-        "mIoU {:.2}, pixel accuracy {:.2}",
-        metrics.miou * 100.0,
-        metrics.pixel_accuracy * 100.0
-    )
+    format!("mIoU {}, pixel accuracy {}", percent(metrics.miou), percent(metrics.pixel_accuracy))
+}
+
+/// A score of 0 to 1 in percent; a dash where it is not defined.
+pub fn percent(score: Option<f64>) -> String {
+    score.map_or_else(|| "–".to_owned(), |score| format!("{:.2}", 100.0 * score))
 }
 
 fn outcome(outcome: &Outcome) -> String {

@@ -1,20 +1,27 @@
 //! Looks at every file of a dataset: what would stop a run, and what its owner should know.
+//!
+//! `data check` makes a [`Check`] of a dataset and some of its splits, runs it, and prints the
+//! [`Report`].
+
+mod report;
+mod pair;
+mod across;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use rayon::prelude::*;
-use serde::Serialize;
 
-use super::dataset::Dataset;
-use super::image_io::{Storage, Stored, survey_rgb};
-use super::labels::{Labels, Unknown};
+use super::dataset::{Dataset, Survey, Unlisted, Why};
+use super::labels::Labels;
 use super::split::Split;
-use super::{Error, Mask, VOID};
+use super::{Error, VOID};
 use crate::error::with_sources;
+use across::Looked;
+use pair::{Pair, look};
 
-/// Names of a first class that is the ground and no thing.
-const GROUND: [&str; 6] = ["background", "ground", "null", "none", "other", "unlabelled"];
+pub use report::{Finding, Kind, Report, SplitReport};
+
 /// Splits whose labels are kept back by those who made the dataset.
 const UNLABELLED: &str = "test";
 
@@ -31,106 +38,11 @@ pub struct Check {
     findings: Vec<Finding>,
 }
 
-/// What was found in a dataset.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
-    pub n_pairs: u64,
-    /// Pairs with a fault.
-    pub n_faulty: u64,
-    /// Images by how they are stored.
-    pub stored: BTreeMap<Stored, u64>,
-    /// Images whose EXIF rotation is not applied.
-    pub n_rotated: u64,
-    pub classes: Vec<String>,
-    pub splits: Vec<SplitReport>,
-    /// Faults and notes, in the order of splits and items.
-    pub findings: Vec<Finding>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SplitReport {
-    pub split: String,
-    pub n_images: u64,
-    pub n_faulty: u64,
-    /// Of masks that could be read, by class.
-    pub pixels: Vec<u64>,
-    /// Images that have a pixel of the class.
-    pub images: Vec<u64>,
-    pub void_pixels: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    pub kind: Kind,
-    /// The first split that lists it.
-    pub split: String,
-    pub item: Option<String>,
-    pub message: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    SplitList,
-    DuplicateStem,
-    MissingImage,
-    MissingMask,
-    TruncatedImage,
-    TruncatedMask,
-    UnreadableImage,
-    UnreadableMask,
-    /// Decodes, but not all of it is what it was.
-    DamagedImage,
-    SizeMismatch,
-    UnknownClass,
-    /// No pixel but void: nothing can be learnt or scored.
-    VoidMask,
-    /// No pixel but void and the ground.
-    EmptyMask,
-    /// Listed for training and for something else.
-    InTrain,
-}
-
-impl Kind {
-    /// Whether it is wrong, and not only odd. A run stops at all of these but a damaged image.
-    pub fn is_fault(self) -> bool {
-        !matches!(self, Self::VoidMask | Self::EmptyMask | Self::InTrain)
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SplitList => "split list",
-            Self::DuplicateStem => "duplicate stem",
-            Self::MissingImage => "missing image",
-            Self::MissingMask => "missing mask",
-            Self::TruncatedImage => "truncated image",
-            Self::TruncatedMask => "truncated mask",
-            Self::UnreadableImage => "unreadable image",
-            Self::UnreadableMask => "unreadable mask",
-            Self::DamagedImage => "damaged image",
-            Self::SizeMismatch => "size mismatch",
-            Self::UnknownClass => "unknown class",
-            Self::VoidMask => "all void",
-            Self::EmptyMask => "empty mask",
-            Self::InTrain => "also in train",
-        }
-    }
-}
-
 /// The splits that are looked at when none is named: all with labels.
 pub fn labelled_splits(dataset: &Dataset) -> Result<Vec<String>, Error> {
     let mut names = dataset.splits()?;
     names.retain(|name| name != UNLABELLED && !name.starts_with("test_"));
     Ok(names)
-}
-
-/// What one pair of files has to say.
-#[derive(Debug, Default)]
-struct Pair {
-    findings: Vec<(Kind, String)>,
-    storage: Option<Storage>,
-    /// (class, pixels), void among them.
-    classes: Vec<(u8, u64)>,
 }
 
 impl Check {
@@ -146,15 +58,16 @@ impl Check {
         };
         let mut known: HashMap<(PathBuf, PathBuf), usize> = HashMap::new();
         for (at, name) in splits.iter().enumerate() {
-            let (split, faults) = match dataset.survey(name) {
-                Ok(found) => found,
+            let Survey { split, faults, ambiguous } = match dataset.survey(name) {
+                Ok(survey) => survey,
                 Err(error) if is_absent(&error) => return Err(error),
                 Err(error) => {
                     let classes = dataset.classes.clone().into();
-                    (Split::new(name, vec![], &dataset.root, classes, Labels::Plain), vec![error])
+                    let none = Split::new(name, vec![], &dataset.root, classes, Labels::Plain);
+                    Survey { split: none, faults: vec![error], ambiguous: vec![] }
                 }
             };
-            let faults = faults.into_iter().chain(dataset.ambiguous(&split));
+            let faults = faults.into_iter().chain(ambiguous);
             check.findings.extend(faults.map(|error| Finding {
                 kind: match error {
                     Error::DuplicateStem { .. } => Kind::DuplicateStem,
@@ -177,7 +90,33 @@ impl Check {
             check.places.push(places);
             check.splits.push(split);
         }
+        check.findings.extend(check.left_out(dataset, splits)?);
         Ok(check)
+    }
+
+    /// Files beside those of the splits.
+    fn left_out(&self, dataset: &Dataset, splits: &[String]) -> Result<Vec<Finding>, Error> {
+        let items = || self.splits.iter().flat_map(|split| &split.items);
+        let listed: BTreeSet<&PathBuf> =
+            items().flat_map(|item| [&item.image, &item.mask]).collect();
+        let mut left_out = dataset.left_out(splits)?;
+        // What a split lists is told of when it is looked at.
+        left_out.retain(|left_out| !listed.contains(&left_out.path));
+        let mut findings: Vec<_> = left_out
+            .into_iter()
+            .map(|left_out| Finding {
+                kind: match left_out.why {
+                    Why::Ending(_) => Kind::OtherEnding,
+                    Why::DeadLink => Kind::DeadLink,
+                    Why::NoImage => Kind::UnusedMask,
+                },
+                item: None,
+                message: left_out.message(),
+                split: left_out.split,
+            })
+            .collect();
+        findings.extend(dataset.unlisted(splits)?.into_iter().flat_map(unlisted));
+        Ok(findings)
     }
 
     /// Pairs that [`Self::run`] looks at.
@@ -208,7 +147,7 @@ impl Check {
                 message: message.clone(),
             }));
         }
-        findings.extend(self.shared());
+        findings.extend(Looked { check: &self, pairs: &pairs }.findings());
         let mut stored = BTreeMap::new();
         let storages = || pairs.iter().filter_map(|pair| pair.storage.as_ref());
         for storage in storages() {
@@ -219,7 +158,7 @@ impl Check {
             n_pairs: pairs.len() as u64,
             n_faulty: pairs.iter().filter(|pair| pair.is_faulty()).count() as u64,
             stored,
-            n_rotated: storages().filter(|storage| storage.is_rotated).count() as u64,
+            n_rotated: storages().filter(|storage| storage.turn.is_some()).count() as u64,
             splits: splits
                 .map(|(split, places)| self.split_report(split, places, &pairs))
                 .collect(),
@@ -252,132 +191,6 @@ impl Check {
         }
         report
     }
-
-    /// Images that are trained on and listed elsewhere too. A split that holds all of the training
-    /// images (`trainval`) is meant to.
-    fn shared(&self) -> Vec<Finding> {
-        let Some(train) = self.splits.iter().find(|split| split.name == self.train) else {
-            return Vec::new();
-        };
-        let trained: BTreeSet<&str> = train.items.iter().map(|item| item.id.as_str()).collect();
-        let others = self.splits.iter().filter(|split| split.name != self.train);
-        others
-            .flat_map(|split| {
-                let shared = split.items.iter().filter(|item| trained.contains(item.id.as_str()));
-                let shared: Vec<_> = shared.collect();
-                let is_meant = shared.len() == trained.len();
-                let shared = shared.into_iter().filter(move |_| !is_meant);
-                shared.map(|item| Finding {
-                    kind: Kind::InTrain,
-                    split: split.name.clone(),
-                    item: Some(item.id.clone()),
-                    message: format!("`{}` is also in the training split", item.id),
-                })
-            })
-            .collect()
-    }
-}
-
-impl Report {
-    pub fn faults(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| finding.kind.is_fault())
-    }
-
-    pub fn notes(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| !finding.kind.is_fault())
-    }
-}
-
-impl Pair {
-    fn is_faulty(&self) -> bool {
-        self.findings.iter().any(|(kind, _)| kind.is_fault())
-    }
-}
-
-/// Which file of a pair an error is about.
-#[derive(Debug, Clone, Copy)]
-enum Side {
-    Image,
-    Mask,
-}
-
-fn look(split: &Split, index: usize) -> Pair {
-    let mut pair = Pair::default();
-    let item = &split.items[index];
-    let image = match survey_rgb(&item.image) {
-        Ok((image, storage)) => {
-            let path = item.image.display();
-            pair.findings.extend(storage.damage.as_ref().map(|damage| {
-                let message =
-                    format!("image `{path}` decodes, but parts of it may be grey: {damage}");
-                (Kind::DamagedImage, message)
-            }));
-            pair.storage = Some(storage);
-            Some(image)
-        }
-        Err(error) => {
-            pair.findings.push((kind_of(&error, Side::Image), with_sources(&error)));
-            None
-        }
-    };
-    let (mask, unknown) = match split.survey_mask(index) {
-        Ok(found) => found,
-        Err(error) => {
-            pair.findings.push((kind_of(&error, Side::Mask), with_sources(&error)));
-            return pair;
-        }
-    };
-    if let Some(Err(error)) = image.map(|image| item.check_sizes(&image, &mask)) {
-        pair.findings.push((Kind::SizeMismatch, with_sources(&error)));
-    }
-    if !unknown.is_empty() {
-        pair.findings.push((Kind::UnknownClass, unknown_classes(split, index, &unknown)));
-    }
-    pair.classes = histogram(&mask);
-    if unknown.is_empty() {
-        pair.findings.extend(bare(split, index, &pair.classes));
-    }
-    pair
-}
-
-fn histogram(mask: &Mask) -> Vec<(u8, u64)> {
-    let mut counts = [0; 256];
-    for &class in &mask.classes {
-        counts[usize::from(class)] += 1;
-    }
-    (0..=u8::MAX).zip(counts).filter(|(_, n_pixels)| *n_pixels > 0).collect()
-}
-
-/// What is said of a mask without anything in it.
-fn bare(split: &Split, index: usize, classes: &[(u8, u64)]) -> Option<(Kind, String)> {
-    let mask = split.items[index].mask.display();
-    let first = split.classes().first().map(|name| name.to_lowercase());
-    let has_ground = first.is_some_and(|name| GROUND.contains(&name.as_str()));
-    match classes {
-        [(VOID, _)] => Some((Kind::VoidMask, format!("mask `{mask}` is all void"))),
-        [(0, _)] | [(0, _), (VOID, _)] if has_ground => {
-            let name = &split.classes()[0];
-            Some((Kind::EmptyMask, format!("mask `{mask}` has nothing but `{name}`")))
-        }
-        _ => None,
-    }
-}
-
-/// All values of a mask that are no class, the first with its place.
-fn unknown_classes(split: &Split, index: usize, unknown: &[Unknown]) -> String {
-    let [first, others @ ..] = unknown else { return String::new() };
-    let mut message = split.no_class(index, first).to_string();
-    let count = |unknown: &Unknown| match unknown.n_pixels {
-        1 => format!("{} (1 pixel)", unknown.raw),
-        n => format!("{} ({n} pixels)", unknown.raw),
-    };
-    message.push_str("; in all: ");
-    message.push_str(&count(first));
-    for other in others {
-        message.push_str(", ");
-        message.push_str(&count(other));
-    }
-    message
 }
 
 /// Stems that a split lists twice: what comes later would hide what comes first.
@@ -402,19 +215,27 @@ fn repeats(split: &Split) -> Vec<Finding> {
 fn is_absent(error: &Error) -> bool {
     matches!(
         error,
-        Error::MissingSplit { .. } | Error::UnknownSplit { .. } | Error::NoImages { .. }
+        Error::MissingSplit { .. }
+            | Error::UnknownSplit { .. }
+            | Error::NoImages { .. }
+            | Error::NoneDrawn { .. }
     )
 }
 
-fn kind_of(error: &Error, side: Side) -> Kind {
-    match (error, side) {
-        (Error::MissingImage { .. }, _) => Kind::MissingImage,
-        (Error::MissingMask { .. }, _) => Kind::MissingMask,
-        (Error::Truncated { .. }, Side::Image) => Kind::TruncatedImage,
-        (Error::Truncated { .. }, Side::Mask) => Kind::TruncatedMask,
-        (_, Side::Image) => Kind::UnreadableImage,
-        (_, Side::Mask) => Kind::UnreadableMask,
-    }
+/// How many images no list names: those with a mask, and those without.
+fn unlisted(unlisted: Unlisted) -> Vec<Finding> {
+    let kinds = [("with", unlisted.with_mask), ("without", unlisted.without_mask)];
+    let finding = |(with, paths): (&str, Vec<PathBuf>)| {
+        let first = paths.first()?.display();
+        let images = if paths.len() == 1 { "1 image" } else { &format!("{} images", paths.len()) };
+        Some(Finding {
+            kind: Kind::UnusedImages,
+            split: unlisted.split.clone(),
+            item: None,
+            message: format!("{images} {with} a mask in no list of a split (the first: `{first}`)"),
+        })
+    };
+    kinds.into_iter().filter_map(finding).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::labels::Raw;
+use super::sample::PIXELS_MAX;
 use crate::event::FailureClass;
 
 /// Something about the data that stops us.
@@ -44,6 +45,14 @@ pub enum Error {
 
     #[error("split `{split}` has no image: `{pattern}` in `{root}` matches none of it")]
     NoImages { split: String, pattern: String, root: PathBuf },
+
+    #[error(
+        "0 of {n_images} images drawn for `{split}`: each is drawn by its name with a probability \
+         of {fraction}, and none was; list the images by `data.splits`, or set another \
+         `data.split_seed`{}",
+        if *n_images > 1 { "" } else { ", or add images: one cannot make two splits" }
+    )]
+    NoneDrawn { split: String, n_images: usize, fraction: f64 },
 
     #[error("two images are called `{stem}`: `{first}` and `{second}`; rename one of them")]
     DuplicateStem { stem: String, first: PathBuf, second: PathBuf },
@@ -96,8 +105,14 @@ pub enum Error {
     #[error("`{path}` is {found}, not a {expected} file; {advice}")]
     NotAnImage { path: PathBuf, found: &'static str, expected: &'static str, advice: &'static str },
 
-    #[error("`{path}` is truncated: it ends after {bytes} bytes, in the middle; fetch it again")]
-    Truncated { path: PathBuf, bytes: usize },
+    #[error(
+        "`{path}` is a link to `{target}`, which is not there; restore it, or take it out of the \
+         split"
+    )]
+    DeadLink { path: PathBuf, target: PathBuf },
+
+    #[error("`{path}` is truncated: it ends after {bytes} bytes, before {before}; fetch it again")]
+    Truncated { path: PathBuf, bytes: usize, before: &'static str },
 
     #[error("image `{path}` cannot be decoded; fetch it again")]
     DecodeImage { path: PathBuf, source: image::ImageError },
@@ -109,15 +124,12 @@ pub enum Error {
     Damaged { path: PathBuf, reason: String },
 
     #[error("image `{path}` cannot be read: {reason}")]
-    Unsupported { path: PathBuf, reason: &'static str },
+    Unsupported { path: PathBuf, reason: String },
 
     #[error("mask `{path}` is {found}; expected a PNG of {expected}")]
     MaskFormat { path: PathBuf, found: String, expected: &'static str },
 
-    #[error(
-        "`{path}` is {width}x{height}; at most {} pixels are read",
-        super::image_io::PIXELS_MAX
-    )]
+    #[error("`{path}` is {width}x{height}; at most {} pixels are read", PIXELS_MAX)]
     TooLarge { path: PathBuf, width: u32, height: u32 },
 
     #[error(
@@ -127,8 +139,15 @@ pub enum Error {
     Overdeclared { path: PathBuf, width: u32, height: u32, bytes: usize },
 
     #[error(
-        "mask `{mask}` is {}x{}, but its image `{image}` is {}x{} (width x height)",
-        mask_size[0], mask_size[1], image_size[0], image_size[1]
+        "mask `{mask}` has index {index} (first at x {x}, y {y}; in all {n_pixels} pixels), but its \
+         palette ends after {n_colours} colours, so that it stands for none; write the mask anew, \
+         or, if the indices are what counts, name them instead of colours in `data.label_map`"
+    )]
+    NoColour { mask: PathBuf, index: u8, n_colours: usize, n_pixels: usize, x: u32, y: u32 },
+
+    #[error(
+        "mask `{mask}` is {}x{}, but its image `{image}` is {}x{} (width x height){}",
+        mask_size[0], mask_size[1], image_size[0], image_size[1], turned(*turn)
     )]
     SizeMismatch {
         image: PathBuf,
@@ -137,6 +156,8 @@ pub enum Error {
         mask: PathBuf,
         /// Width and height.
         mask_size: [u32; 2],
+        /// What the image's EXIF data asks for, where that is what swaps the sides.
+        turn: Option<&'static str>,
     },
 
     #[error(
@@ -195,6 +216,17 @@ fn listed(paths: &[PathBuf]) -> String {
             paths.join(", ")
         }
     }
+}
+
+/// Why the sides of an image and its mask are swapped, and what to do.
+fn turned(turn: Option<&str>) -> String {
+    turn.map_or_else(String::new, |turn| {
+        format!(
+            ": its EXIF data asks for {turn}, which is not applied here, and the mask was drawn on \
+             the turned picture; turn the stored pixels of such images (`exiftran -ai FILE`, or \
+             `mogrify -auto-orient FILE`)"
+        )
+    })
 }
 
 fn named(names: &[String]) -> String {

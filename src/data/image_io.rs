@@ -1,10 +1,15 @@
-//! Reading and writing images and masks.
+//! Reading and writing images and masks: JPEG and PNG files, told by their content.
 //!
-//! Masks are read with the `png` crate, without transformations: the `image` crate expands
-//! palettes, and the palette *indices* are the class indices.
+//! Everything that is read passes through `container`, which sees whether a file is what it should
+//! be, and whole, and says what it is instead; then through a decoder. The callers are splits, the
+//! check of datasets, and verbs that take single images.
 
-mod container;
+mod header;
 mod jpeg;
+mod png_chunks;
+mod container;
+mod mask;
+mod write;
 
 use std::io::{Cursor, ErrorKind};
 use std::panic::{self, AssertUnwindSafe};
@@ -12,14 +17,28 @@ use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
-use png::{BitDepth, ColorType, Compression, Transformations};
 
-use self::container::{Format, Header, sniff};
-use super::labels::{Form, RawMask, RawValues};
-use super::{Error, Mask, Rgb};
+use self::container::{Format, sniff};
+use self::header::Header;
+use super::{Error, Rgb};
 
-pub use self::container::{PIXELS_MAX, Stored};
+pub use self::header::Stored;
+pub use self::mask::{SurveyedMask, decode_mask, decode_raw_mask, read_mask, survey_raw_mask};
+pub use self::write::{
+    Palette, voc_palette, write_png_mask, write_png_mask_stored, write_png_rgb,
+    write_png_rgb_stored,
+};
 
+/// Endings of image files that are looked for, in lower case and in this order. What a file holds
+/// is told by its content.
+pub const ENDINGS: [&str; 3] = ["jpg", "png", "jpeg"];
+/// Endings of other files that hold pictures or masks, in lower case: they are looked for only to
+/// say that they are not read.
+pub const OTHER_ENDINGS: [&str; 33] = [
+    "webp", "bmp", "tif", "tiff", "gif", "jfif", "jpe", "jp2", "j2k", "jxl", "avif", "heic",
+    "heif", "npy", "npz", "ppm", "pgm", "pbm", "pnm", "pfm", "exr", "hdr", "tga", "dds", "ico",
+    "svg", "psd", "dng", "cr2", "nef", "arw", "dcm", "nii",
+];
 /// Of colour profiles and the like in one file.
 const METADATA_BYTES_MAX: u64 = 64 << 20;
 
@@ -30,18 +49,23 @@ pub struct Storage {
     /// What is wrong with the picture's data, though it can be decoded: a JPEG decoder goes on with
     /// grey where it cannot read.
     pub damage: Option<String>,
-    /// Its EXIF data asks for a rotation or reflection, which is not applied.
-    pub is_rotated: bool,
+    /// What its EXIF data asks for, which is not applied.
+    pub turn: Option<Turn>,
 }
 
-/// Colours of a palette, by index.
-pub type Palette = [[u8; 3]; 256];
+/// A rotation or reflection that the EXIF data of an image asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    pub words: &'static str,
+    /// Whether width becomes height.
+    pub swaps_sides: bool,
+}
 
 /// Reads a JPEG or PNG file (told by its content, not its name) as 8-bit RGB.
 ///
 /// Grey is repeated over the channels, 16-bit is scaled down, alpha is dropped, CMYK is converted
-/// as by most decoders (without a profile), an EXIF rotation is not applied: masks are drawn on the
-/// stored pixels.
+/// as by most decoders (without a profile). An EXIF rotation is not applied: masks hold no such
+/// data, so that only the stored pixels of both can be relied on to lie on each other.
 pub fn read_rgb(path: &Path) -> Result<Rgb, Error> {
     let bytes = read(path, || Error::MissingImage { path: path.to_owned() })?;
     decode_rgb(&bytes, path)
@@ -52,30 +76,51 @@ pub fn survey_rgb(path: &Path) -> Result<(Rgb, Storage), Error> {
     let bytes = read(path, || Error::MissingImage { path: path.to_owned() })?;
     let image = decode_rgb(&bytes, path)?;
     let (format, header) = open(&bytes, path)?;
-    // Only to be told of: damaged metadata is no reason to refuse a picture.
-    let turn = guarded(path, || {
-        let mut decoder = decoder(&bytes, format, header, path)?;
+    let damage = match (format, header.stored) {
+        (Format::Jpeg, _) => guarded(path, || Ok(jpeg::damage(&bytes)))?,
+        (Format::Png, Stored::Palette) => {
+            // What cannot be read so was read above.
+            mask::indices(&bytes, path).ok().flatten().and_then(beyond_palette)
+        }
+        // Its checksums have held.
+        (Format::Png, _) => None,
+    };
+    Ok((image, Storage { stored: header.stored, damage, turn: turn(&bytes, path) }))
+}
+
+/// What the EXIF data of an image file asks for and [`read_rgb`] does not do; `None` where it asks
+/// for nothing, or the file cannot be read.
+pub fn exif_turn(path: &Path) -> Option<Turn> {
+    turn(&fs_err::read(path).ok()?, path)
+}
+
+fn turn(bytes: &[u8], path: &Path) -> Option<Turn> {
+    let orientation = guarded(path, || {
+        let (format, header) = open(bytes, path)?;
+        let mut decoder = decoder(bytes, format, header, path)?;
         decoder.orientation().map_err(|source| failed_to_decode(path, source))
     });
-    let is_rotated = turn.is_ok_and(|turn| turn != Orientation::NoTransforms);
-    let damage = match format {
-        Format::Jpeg => guarded(path, || Ok(jpeg::damage(&bytes)))?,
-        // Its checksums have held.
-        Format::Png => None,
+    // Only to be told of: damaged metadata is no reason to refuse a picture.
+    let (words, swaps_sides) = match orientation.ok()? {
+        Orientation::NoTransforms => return None,
+        Orientation::Rotate90 => ("a rotation by 90 degrees", true),
+        Orientation::Rotate180 => ("a rotation by 180 degrees", false),
+        Orientation::Rotate270 => ("a rotation by 270 degrees", true),
+        Orientation::FlipHorizontal => ("a horizontal reflection", false),
+        Orientation::FlipVertical => ("a vertical reflection", false),
+        Orientation::Rotate90FlipH => ("a rotation by 90 degrees and a reflection", true),
+        Orientation::Rotate270FlipH => ("a rotation by 270 degrees and a reflection", true),
     };
-    Ok((image, Storage { stored: header.stored, damage, is_rotated }))
+    Some(Turn { words, swaps_sides })
 }
 
-/// Reads a PNG file of class indices: a palette of 1, 2, 4 or 8 bits, or 8-bit grey.
-pub fn read_mask(path: &Path) -> Result<Mask, Error> {
-    let bytes = read(path, || Error::MissingMask { path: path.to_owned() })?;
-    decode_mask(&bytes, path)
-}
-
-/// Reads a PNG file of ids or colours.
-pub fn read_raw_mask(path: &Path, form: Form) -> Result<RawMask, Error> {
-    let bytes = read(path, || Error::MissingMask { path: path.to_owned() })?;
-    decode_raw_mask(&bytes, form, path)
+/// What is wrong with an image whose pixels are indices of a palette.
+fn beyond_palette((indices, n_colours): (Vec<u8>, usize)) -> Option<String> {
+    let n_beyond = indices.iter().filter(|index| usize::from(**index) >= n_colours).count();
+    let colours = if n_colours == 1 { "1 colour" } else { &format!("{n_colours} colours") };
+    (n_beyond > 0).then(|| {
+        format!("{n_beyond} of its pixels have an index beyond the {colours} of its palette")
+    })
 }
 
 /// [`read_rgb`] of bytes in memory; `path` is named in errors.
@@ -98,72 +143,6 @@ fn decode_opened(
     let image =
         DynamicImage::from_decoder(decoder).map_err(|source| failed_to_decode(path, source))?;
     Ok(Rgb { width, height, pixels: image.into_rgb8().into_raw() })
-}
-
-/// [`read_mask`] of bytes in memory; `path` is named in errors.
-pub fn decode_mask(bytes: &[u8], path: &Path) -> Result<Mask, Error> {
-    let RawMask { width, height, values } = decode_raw_mask(bytes, Form::Indices, path)?;
-    match values {
-        RawValues::Ids8(classes) => Ok(Mask { width, height, classes }),
-        RawValues::Ids16(_) | RawValues::Colours(_) => unreachable!("indices are of 8 bits"),
-    }
-}
-
-/// [`read_raw_mask`] of bytes in memory; `path` is named in errors.
-pub fn decode_raw_mask(bytes: &[u8], form: Form, path: &Path) -> Result<RawMask, Error> {
-    let format = sniff(bytes).map_err(|found| found.error(path, "PNG"))?;
-    if format == Format::Jpeg {
-        let found = "a JPEG (class indices do not survive its compression)".to_owned();
-        return Err(Error::MaskFormat { path: path.to_owned(), found, expected: expected(form) });
-    }
-    let header = container::open(bytes, format, path)?;
-    guarded(path, || decode_png_mask(bytes, header, form, path))
-}
-
-fn decode_png_mask(
-    bytes: &[u8],
-    header: Header,
-    form: Form,
-    path: &Path,
-) -> Result<RawMask, Error> {
-    let refused = |found: String| Error::MaskFormat {
-        path: path.to_owned(),
-        found,
-        expected: expected(form),
-    };
-    let (width, height) = (header.width, header.height);
-    let failed = |source| Error::DecodeMask { path: path.to_owned(), source };
-    let mut decoder = png::Decoder::new(Cursor::new(bytes));
-    decoder.set_transformations(match form {
-        Form::Indices | Form::Ids => Transformations::IDENTITY,
-        Form::Colours => Transformations::EXPAND,
-    });
-    decoder.set_ignore_text_chunk(true);
-    decoder.set_ignore_iccp_chunk(true);
-    let mut reader = decoder.read_info().map_err(failed)?;
-    let (color, depth) = reader.output_color_type();
-    let Some(pixel) = pixel(form, (color, depth)) else {
-        return Err(refused(format!("{color:?} of {} bits", depth as u8)));
-    };
-    let bytes_max = png::DecodingError::LimitsExceeded;
-    let n_bytes = reader.output_buffer_size().ok_or(bytes_max).map_err(failed)?;
-    let mut packed = vec![0; n_bytes];
-    let frame = reader.next_frame(&mut packed).map_err(failed)?;
-    if (frame.width, frame.height) != (width, height) {
-        return Err(refused("an animation whose first frame is a part of the picture".to_owned()));
-    }
-    let values = match pixel {
-        Pixel::Bits(8) => RawValues::Ids8(packed),
-        Pixel::Bits(bits) => {
-            RawValues::Ids8(unpack(&packed, frame.line_size, width as usize, bits))
-        }
-        Pixel::Ids16 => {
-            let (ids, _) = packed.as_chunks();
-            RawValues::Ids16(ids.iter().map(|&id| u16::from_be_bytes(id)).collect())
-        }
-        Pixel::Colour { channels } => RawValues::Colours(colours(&packed, channels)),
-    };
-    Ok(RawMask { width, height, values })
 }
 
 fn open(bytes: &[u8], path: &Path) -> Result<(Format, Header), Error> {
@@ -204,138 +183,6 @@ fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Error>) -> Result<
     })
 }
 
-/// How a pixel of a mask is stored.
-#[derive(Debug, Clone, Copy)]
-enum Pixel {
-    Bits(usize),
-    Ids16,
-    /// 8 bits each; those after grey or RGB are left out.
-    Colour {
-        channels: usize,
-    },
-}
-
-/// `None` where a mask of `form` is not stored like this.
-fn pixel(form: Form, (color, depth): (ColorType, BitDepth)) -> Option<Pixel> {
-    match (form, color, depth) {
-        (Form::Ids, ColorType::Grayscale, BitDepth::Sixteen) => Some(Pixel::Ids16),
-        (Form::Indices | Form::Ids, ColorType::Indexed, _)
-        | (Form::Indices, ColorType::Grayscale, BitDepth::Eight)
-        | (Form::Ids, ColorType::Grayscale, _) => Some(Pixel::Bits(depth as usize)),
-        (Form::Colours, color, BitDepth::Eight) => {
-            Some(Pixel::Colour { channels: color.samples() })
-        }
-        _ => None,
-    }
-}
-
-fn expected(form: Form) -> &'static str {
-    match form {
-        Form::Indices => {
-            "palette indices (1, 2, 4 or 8 bits) or 8-bit grey, one class index a pixel \
-             (a `folder` dataset reads others by `data.label_map`)"
-        }
-        Form::Ids => {
-            "palette indices or grey of up to 16 bits, one id a pixel (colours need a \
-             `data.label_map` of colours)"
-        }
-        Form::Colours => "colours of 8 bits a channel",
-    }
-}
-
-/// RGB of pixels of 1 (grey), 2 (with alpha), 3 or 4 channels.
-fn colours(packed: &[u8], channels: usize) -> Vec<u8> {
-    match channels {
-        3 => packed.to_vec(),
-        4 => packed.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect(),
-        _ => packed.chunks_exact(channels).flat_map(|pixel| [pixel[0]; 3]).collect(),
-    }
-}
-
-/// `image` as a PNG file. Neither side may be 0.
-pub fn write_png_rgb(image: &Rgb) -> Vec<u8> {
-    encode(image.width, image.height, &image.pixels, &Colours::Rgb, Compression::Balanced)
-}
-
-/// `mask` as an indexed PNG file with `palette`. Neither side may be 0.
-pub fn write_png_mask(mask: &Mask, palette: &Palette) -> Vec<u8> {
-    let colours = Colours::Indexed(palette);
-    encode(mask.width, mask.height, &mask.classes, &colours, Compression::Balanced)
-}
-
-/// As [`write_png_rgb`], in stored blocks: its bytes depend on no compressor's version.
-pub fn write_png_rgb_stored(image: &Rgb) -> Vec<u8> {
-    encode(image.width, image.height, &image.pixels, &Colours::Rgb, Compression::NoCompression)
-}
-
-/// As [`write_png_mask`], in stored blocks: its bytes depend on no compressor's version.
-pub fn write_png_mask_stored(mask: &Mask, palette: &Palette) -> Vec<u8> {
-    let colours = Colours::Indexed(palette);
-    encode(mask.width, mask.height, &mask.classes, &colours, Compression::NoCompression)
-}
-
-/// The palette of PASCAL VOC: the bits of the index, dealt to red, green and blue from the top.
-pub fn voc_palette() -> Palette {
-    std::array::from_fn(|index| {
-        let mut colour = [0; 3];
-        for bit in 0..8 {
-            for (channel, value) in colour.iter_mut().enumerate() {
-                let set = (index >> (3 * bit + channel)) & 1;
-                *value |= (set as u8) << (7 - bit);
-            }
-        }
-        colour
-    })
-}
-
-/// Indices of `bits` each, most significant first, rows padded to whole bytes.
-fn unpack(packed: &[u8], row_bytes: usize, width: usize, bits: usize) -> Vec<u8> {
-    let per_byte = 8 / bits;
-    let ones = (1u8 << bits) - 1;
-    packed
-        .chunks_exact(row_bytes)
-        .flat_map(|row| {
-            (0..width).map(move |x| {
-                let shift = 8 - bits * (x % per_byte + 1);
-                (row[x / per_byte] >> shift) & ones
-            })
-        })
-        .collect()
-}
-
-enum Colours<'a> {
-    Rgb,
-    Indexed(&'a Palette),
-}
-
-fn encode(
-    width: u32,
-    height: u32,
-    data: &[u8],
-    colours: &Colours<'_>,
-    compression: Compression,
-) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(data.len() / 2 + 2048);
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_depth(BitDepth::Eight);
-    match colours {
-        Colours::Rgb => encoder.set_color(ColorType::Rgb),
-        Colours::Indexed(palette) => {
-            encoder.set_color(ColorType::Indexed);
-            encoder.set_palette(palette.as_flattened().to_vec());
-        }
-    }
-    encoder.set_compression(compression);
-    encoder
-        .write_header()
-        .and_then(|mut writer| {
-            writer.write_image_data(data)?;
-            writer.finish()
-        })
-        .expect("writing to memory fails only where the data is not width x height");
-    bytes
-}
-
 fn read(path: &Path, missing: impl FnOnce() -> Error) -> Result<Vec<u8>, Error> {
     // Whoever opens a pipe waits for its writer, for ever.
     let bytes = fs_err::metadata(path).and_then(|metadata| {
@@ -345,7 +192,11 @@ fn read(path: &Path, missing: impl FnOnce() -> Error) -> Result<Vec<u8>, Error> 
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(Error::NotAFile { path: path.to_owned() }),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(missing())
+            // What is there and cannot be found is a link that leads nowhere.
+            match fs_err::read_link(path) {
+                Ok(target) => Err(Error::DeadLink { path: path.to_owned(), target }),
+                Err(_) => Err(missing()),
+            }
         }
         Err(error) => Err(Error::Io(error)),
     }

@@ -146,6 +146,11 @@ impl Labels {
         values.enumerate().map(class).collect()
     }
 
+    /// Whether that value is void.
+    pub(super) fn is_void(&self, raw: Raw) -> bool {
+        self.class(raw, 0) == Some(VOID)
+    }
+
     fn class(&self, raw: Raw, n_classes: usize) -> Option<u8> {
         let class = match (self, raw) {
             (Self::Map(map), _) => return map.classes.get(&raw).copied(),

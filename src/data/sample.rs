@@ -1,7 +1,10 @@
-//! The two rasters everything passes around.
+//! The two rasters everything passes around: [`Rgb`] images and [`Mask`]s of classes.
 
 /// Class index of pixels that are neither trained on nor scored.
 pub const VOID: u8 = 255;
+
+/// More pixels than any camera takes; a header that claims more is damaged or a decompression bomb.
+pub const PIXELS_MAX: u64 = 1 << 28;
 
 /// An 8-bit RGB image, rows from the top, channels interleaved: `[height, width, 3]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,17 +1,19 @@
 //! Splits of a dataset: which images, how they are loaded, and what they are known by.
 
+mod classes;
 mod fingerprint;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::image_io::{read_raw_mask, read_rgb};
-use super::labels::{Raw, Unknown};
-use super::{Error, Mask, Rgb};
+use super::image_io::{SurveyedMask, exif_turn, read_rgb, survey_raw_mask};
+use super::labels::{Raw, RawValues, Unknown};
+use super::{Error, Mask, Rgb, VOID};
 use crate::rng;
 
 pub use super::labels::Labels;
+pub use classes::{AbsentClass, ClassPixels};
 
 /// Images and masks of one split, in its order.
 #[derive(Debug, Clone)]
@@ -40,17 +42,32 @@ pub struct Sample {
     pub mask: Mask,
 }
 
+/// A mask, and what its file had in the place of classes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surveyed {
+    pub mask: Mask,
+    /// Values that are no class; they are void in the mask.
+    pub unknown: Vec<Unknown>,
+    /// Pixels of the value 255 that are void because nothing else is said of it.
+    pub n_255: u64,
+    /// Indices that the mask has, with their colours in its palette.
+    pub colours: Vec<(u8, [u8; 3])>,
+}
+
 impl Item {
     /// Whether image and mask are of one size.
     pub fn check_sizes(&self, image: &Rgb, mask: &Mask) -> Result<(), Error> {
         if (image.width, image.height) == (mask.width, mask.height) {
             return Ok(());
         }
+        let is_swapped = (image.width, image.height) == (mask.height, mask.width);
+        let turn = exif_turn(&self.image).filter(|turn| is_swapped && turn.swaps_sides);
         Err(Error::SizeMismatch {
             image: self.image.clone(),
             image_size: [image.width, image.height],
             mask: self.mask.clone(),
             mask_size: [mask.width, mask.height],
+            turn: turn.map(|turn| turn.words),
         })
     }
 }
@@ -99,17 +116,29 @@ impl Split {
 
     /// Reads the mask of `items[index]` alone.
     pub fn load_mask(&self, index: usize) -> Result<Mask, Error> {
-        let (mask, unknown) = self.survey_mask(index)?;
+        let Surveyed { mask, unknown, .. } = self.survey_mask(index)?;
         match unknown.first() {
             None => Ok(mask),
             Some(unknown) => Err(self.no_class(index, unknown)),
         }
     }
 
-    /// As [`Self::load_mask`], with the values that are no class, which are void in the mask.
-    pub fn survey_mask(&self, index: usize) -> Result<(Mask, Vec<Unknown>), Error> {
-        let raw = read_raw_mask(&self.items[index].mask, self.labels.form())?;
-        Ok(self.labels.apply(raw, self.classes.len()))
+    /// As [`Self::load_mask`], with what its values were before they became classes.
+    pub fn survey_mask(&self, index: usize) -> Result<Surveyed, Error> {
+        let SurveyedMask { raw, palette } =
+            survey_raw_mask(&self.items[index].mask, self.labels.form())?;
+        let mut counts = [0; 256];
+        if let RawValues::Ids8(ids) = &raw.values {
+            for &id in ids {
+                counts[usize::from(id)] += 1;
+            }
+        }
+        let is_void = self.labels.is_void(Raw::Id(VOID.into()));
+        let colours = (0..=u8::MAX).zip(palette.unwrap_or_default());
+        let colours = colours.filter(|(id, _)| counts[usize::from(*id)] > 0).collect();
+        let (mask, unknown) = self.labels.apply(raw, self.classes.len());
+        let n_255 = if is_void { counts[usize::from(VOID)] } else { 0 };
+        Ok(Surveyed { mask, unknown, n_255, colours })
     }
 
     /// The error for a value that is no class.

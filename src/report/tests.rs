@@ -303,13 +303,26 @@ fn levels_have_a_column_each_and_the_drop_is_to_the_worst() {
             panic!("{score:?}")
         };
         *severity = 2;
-        score.made.as_mut().unwrap().metrics.miou = 0.625;
+        score.made.as_mut().unwrap().metrics.miou = Some(0.625);
     }
     row.scores.extend(mild);
     let table = Table::new(&experiment(&["size"], vec![row]));
     assert_eq!(column(&table, "mIoU level 2"), ["62.50"]);
     assert_eq!(column(&table, "mIoU level 5"), ["50.00"]);
     assert_eq!(column(&table, "drop to level 5"), ["25.00"]);
+}
+
+#[test]
+fn a_score_of_nothing_is_a_dash_and_no_zero() {
+    let mut row = cell(&[("size", "tiny")], &spec_with(&json!({})), &[0.75, 0.5, 0.5, 0.5]);
+    for score in &mut row.scores {
+        let metrics = &mut score.made.as_mut().unwrap().metrics;
+        (metrics.miou, metrics.reference_metric) = (None, None);
+    }
+    let table = Table::new(&experiment(&["size"], vec![row]));
+    assert_eq!(column(&table, "mIoU clean"), ["–"]);
+    assert_eq!(column(&table, "mIoU level 5"), ["–"]);
+    assert_eq!(column(&table, "drop"), ["–"]);
 }
 
 /// One cell that is scored on all of a suite, in steps of 0.01 from 0.5 down.
@@ -322,7 +335,7 @@ fn suite_table(name: &str, source: Source) -> Table {
     for (i, name) in names.iter().enumerate() {
         let mut score = corrupted.clone();
         score.planned.condition = condition(Some(name));
-        score.made.as_mut().unwrap().metrics.miou = 0.5 - 0.01 * i as f64;
+        score.made.as_mut().unwrap().metrics.miou = Some(0.5 - 0.01 * i as f64);
         row.scores.push(score);
     }
     let mut experiment = experiment(&["size"], vec![row]);

@@ -7,6 +7,7 @@
 //! for the experiment's journal. Nothing is printed and no run's folder is touched.
 
 mod missing;
+mod notes;
 mod weights;
 mod sets;
 mod world;
@@ -27,6 +28,7 @@ pub use cells::cells;
 pub use fit::check_weights;
 pub use jobs::{jobs, planned, wanted};
 pub use missing::{Lack, Missing};
+pub use notes::data_notes;
 
 /// A cell with all that its run and scores are known by.
 #[derive(Debug, Clone)]

@@ -123,7 +123,7 @@ fn rows_of_split<'a>(
     })
 }
 
-fn key(config: &dataset::Config) -> String {
+pub(super) fn key(config: &dataset::Config) -> String {
     serde_json::to_string(config).expect("a config is plain data")
 }
 

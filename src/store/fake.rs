@@ -256,13 +256,13 @@ pub(crate) fn score_id(run: &RunId, corruption: Option<&str>) -> ScoreId {
 
 pub(crate) fn metrics(miou: f64) -> Metrics {
     Metrics {
-        miou,
+        miou: Some(miou),
         classes_present: 2,
         classes_total: 3,
         iou_per_class: vec![Some(miou), None, Some(miou)],
-        pixel_accuracy: 0.9,
-        accuracy_mean: 0.8,
-        reference_metric: 0.95,
+        pixel_accuracy: Some(0.9),
+        accuracy_mean: Some(0.8),
+        reference_metric: Some(0.95),
         n_images: 4,
         n_pixels: 4000,
         iou_frequency_weighted: Some(0.7),

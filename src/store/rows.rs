@@ -141,5 +141,5 @@ pub struct EpochRow {
     /// Of it, the time that training waited for data; `None` in journals older than it.
     pub wait_ms: Option<u64>,
     /// (split, mIoU) of the validations at its end.
-    pub validations: Vec<(String, f64)>,
+    pub validations: Vec<(String, Option<f64>)>,
 }

@@ -125,13 +125,13 @@ impl Store {
     }
 
     async fn epochs_of(&self, run: &RunId) -> Result<Vec<EpochRow>> {
-        let validated: Vec<(i64, String, f64)> = sqlx::query_as(
+        let validated: Vec<(i64, String, Option<f64>)> = sqlx::query_as(
             "SELECT step, split, miou FROM validations WHERE run = ? ORDER BY step, split",
         )
         .bind(run.as_str())
         .fetch_all(&self.pool)
         .await?;
-        let mut validations: BTreeMap<i64, Vec<(String, f64)>> = BTreeMap::new();
+        let mut validations: BTreeMap<i64, Vec<(String, Option<f64>)>> = BTreeMap::new();
         for (step, split, miou) in validated {
             validations.entry(step).or_default().push((split, miou));
         }

@@ -105,6 +105,37 @@ async fn numbers_survive_exactly() {
     assert_eq!(one::<Option<i64>>(&store, "SELECT wait_ms FROM epochs").await, Some(3));
 }
 
+/// What journals say now (null), and what they said before (0).
+#[tokio::test]
+async fn a_score_of_nothing_is_null() {
+    let fake = Fake::new();
+    let run = fake.finished(&seeded(0), 0.5, 0);
+    fake.plan("grid", &["seed"], &[(&["0"], &run)]);
+    for undefined in [None, Some(0.0)] {
+        let Event::ScoreEnded(mut score) = fake::score(&run, None, 0.5) else { unreachable!() };
+        let metrics = &mut score.metrics;
+        (metrics.n_pixels, metrics.classes_present) = (0, 0);
+        (metrics.miou, metrics.pixel_accuracy) = (undefined, undefined);
+        (metrics.accuracy_mean, metrics.reference_metric) = (undefined, undefined);
+        let validated = Event::Validated {
+            epoch: 1,
+            step: 3,
+            split: "val".into(),
+            metrics: score.metrics.clone(),
+        };
+        fake.append(&run, 1, vec![validated, Event::ScoreEnded(score)]);
+        let store = Store::open(&fake.results).await.unwrap();
+        store.ingest_all().await.unwrap();
+        let rows = store.experiment("grid").await.unwrap().unwrap();
+        let made = rows.cells[0].scores[0].made.as_ref().unwrap();
+        assert_eq!((made.metrics.miou, made.metrics.reference_metric), (None, None));
+        let clean = "SELECT miou FROM results WHERE corruption IS NULL";
+        assert_eq!(one::<Option<f64>>(&store, clean).await, None);
+        assert_eq!(one::<Option<f64>>(&store, "SELECT miou FROM epochs").await, None);
+        assert_rebuilds(&fake, &store).await;
+    }
+}
+
 #[tokio::test]
 async fn a_resumed_attempt_supersedes_what_comes_after_its_checkpoint() {
     let fake = Fake::new();
@@ -420,7 +451,7 @@ async fn runs_are_found_by_the_start_of_their_ids() {
     let details = store.run_details(&run.as_str()[..9]).await.unwrap();
     assert_eq!((details.run, details.experiments), (run, vec!["grid".to_owned()]));
     assert_eq!((details.scores.len(), details.last_steps.len()), (4, 3));
-    assert_eq!(details.epochs[0].validations, [("val".to_owned(), 0.25)]);
+    assert_eq!(details.epochs[0].validations, [("val".to_owned(), Some(0.25))]);
     assert!(matches!(store.run_details("").await, Err(Error::AmbiguousRun { .. })));
     let error = store.run_details("%").await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Input);

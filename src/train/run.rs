@@ -190,11 +190,16 @@ impl Job<'_> {
         let miou = metrics.miou;
         let split = validate.split.clone();
         sink.emit(Event::Validated { epoch: at.epoch, step: at.step, split, metrics })?;
-        let better = at.best.is_none_or(|(best, _)| miou > best);
+        let better = match (miou, at.best) {
+            (Some(miou), Some((best, _))) => miou > best,
+            // Until a score is defined the last weights are the best that are known.
+            (_, None) => true,
+            (None, Some(_)) => false,
+        };
         if let (Some(path), true) = (&self.best, better) {
             let named = (&self.run, at.step);
             checkpoint::save_adapter(path, named, &self.about, &mut self.network)?;
-            at.best = Some((miou, at.step));
+            at.best = miou.map(|miou| (miou, at.step));
         }
         Ok(End::Finished)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cli::words::percent;
 use crate::corrupt::{self, Corruption, Family};
 use crate::eval::score::robustness::{self, Scores, Summary};
 use crate::event::ScoreEnded;
@@ -49,18 +50,16 @@ impl Group<'_> {
     fn whole(&self, score: &ScoreEnded) -> Vec<String> {
         let metrics = &score.metrics;
         let mut lines = vec![format!(
-            "{}: mIoU {:.2} ({}/{} classes), fwIoU {}, pixels {:.2}, mean accuracy {:.2}, \
-             ref. metric {:.2} (not an mIoU)",
+            "{}: mIoU {} ({}/{} classes), fwIoU {}, pixels {}, mean accuracy {}, \
+             ref. metric {} (not an mIoU)",
             score.condition,
-            100.0 * metrics.miou,
+            percent(metrics.miou),
             metrics.classes_present,
             metrics.classes_total,
-            metrics
-                .iou_frequency_weighted
-                .map_or("–".to_owned(), |x| format!("{:.2}", 100.0 * x)),
-            100.0 * metrics.pixel_accuracy,
-            100.0 * metrics.accuracy_mean,
-            100.0 * metrics.reference_metric,
+            percent(metrics.iou_frequency_weighted),
+            percent(metrics.pixel_accuracy),
+            percent(metrics.accuracy_mean),
+            percent(metrics.reference_metric),
         )];
         let classes = metrics.iou_per_class.iter().enumerate().map(|(i, iou)| {
             let iou = iou.map_or_else(|| "–".to_owned(), |iou| format!("{:.1}", 100.0 * iou));
@@ -74,7 +73,9 @@ impl Group<'_> {
     fn matrix(&self) -> Scores {
         let mut matrix = Scores::default();
         for score in &self.scores {
-            matrix.add(&score.condition, score.metrics.miou);
+            if let Some(miou) = score.metrics.miou {
+                matrix.add(&score.condition, miou);
+            }
         }
         matrix
     }

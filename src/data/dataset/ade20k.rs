@@ -2,11 +2,28 @@
 //! and `validation`. Value 0 of its masks is void, and classes count from 1.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::template::is_name;
-use super::{Ade20kConfig, Listing, candidates, first_folder, refuse_without};
+use serde::{Deserialize, Serialize};
+
+use super::kind::{Keys, Kind, Layout, Listing, Lists, Opened, Place};
+use super::place::Usual;
+use super::template::{Found, Template, is_name};
 use crate::data::Error;
+use crate::data::image_io::ENDINGS;
 use crate::data::split::{Item, Labels};
+use crate::fs::list;
+
+/// `ADEChallengeData2016`: `images` and `annotations`, each with `training` and `validation`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ade20kConfig {
+    /// Default: `ADEChallengeData2016` in the data folders. Outside the run's identity.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
+}
+
+pub(super) const KEYS: Keys = Keys { root: true, train: false };
 
 /// The first name of each of the 150 classes, as in the `objectInfo150.txt` of the dataset.
 const NAMES: &str = "\
@@ -26,74 +43,92 @@ const NAMES: &str = "\
     sconce; vase; traffic light; tray; ashcan; fan; pier; crt screen; plate; monitor; bulletin \
     board; shower; radiator; glass; clock; flag";
 
-const DEFAULT: &str = "ADEChallengeData2016";
-const EXTENSIONS: [&str; 3] = ["jpg", "png", "jpeg"];
+const IMAGES: &str = "images";
+const MASKS: &str = "annotations";
 /// Short names of splits, and their folders.
 const SPLITS: [(&str, &str); 2] = [("train", "training"), ("val", "validation")];
 
-pub(super) fn find(config: &Ade20kConfig, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
-    let found = candidates(config.root.as_deref(), DEFAULT, data_dirs);
-    first_folder(found, "ADE20K", advice())
+const USUAL: Usual = Usual {
+    title: "ADE20K",
+    folder: "ADEChallengeData2016",
+    parts: &[IMAGES, MASKS],
+    advice: "unpack ADEChallengeData2016.zip into a data folder, so that it holds \
+             `ADEChallengeData2016`, or set `data.root` to a folder with `images/` and \
+             `annotations/`, each with `training/` and `validation/`",
+};
+
+/// Files as in `ADEChallengeData2016`.
+#[derive(Debug)]
+struct Ade20kLayout;
+
+impl Kind for Ade20kConfig {
+    fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    fn find(&self, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
+        USUAL.find(self.root.as_deref(), data_dirs)
+    }
+
+    fn open(&self, root: &Path) -> Result<Opened, Error> {
+        USUAL.check(root)?;
+        let classes = NAMES.split("; ").map(str::to_owned).collect();
+        Ok(Opened { classes, layout: Arc::new(Ade20kLayout) })
+    }
 }
 
-/// Checks the layout; gives the class names.
-pub(super) fn open(root: &Path) -> Result<Vec<String>, Error> {
-    refuse_without(root, &["images", "annotations"], "ADE20K", advice)?;
-    Ok(NAMES.split("; ").map(str::to_owned).collect())
+impl Layout for Ade20kLayout {
+    /// The images of a split folder in the order of their file names.
+    fn list(&self, root: &Path, split: &str) -> Result<Listing, Error> {
+        let folder = folder_of(split);
+        let path = root.join(IMAGES).join(folder);
+        if !is_name(folder) || !path.is_dir() {
+            let available = self.splits(root)?;
+            return Err(Error::MissingSplit { name: split.to_owned(), path, available });
+        }
+        let mut images: Vec<_> =
+            list::entries(&path)?.into_iter().map(|entry| entry.path).collect();
+        images.retain(|image| ENDINGS.contains(&list::ending(image).as_str()));
+        if images.is_empty() {
+            return Err(Error::EmptySplit { path });
+        }
+        let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into();
+        let ids: Vec<String> = images.iter().map(stem).collect();
+        let stems: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let masks = masks().find(root, folder, &stems)?;
+        let files = images.into_iter().zip(masks);
+        let items = ids.into_iter().zip(files);
+        let item =
+            |(id, (image, mask)): (String, (PathBuf, Found))| Item { id, image, mask: mask.path };
+        Ok(Listing::new(items.map(item).collect(), Labels::FromOne))
+    }
+
+    /// Split folders, by their short names.
+    fn splits(&self, root: &Path) -> Result<Vec<String>, Error> {
+        let mut names = images().splits(root)?;
+        for name in &mut names {
+            if let Some((short, _)) = SPLITS.iter().find(|(_, folder)| folder == name) {
+                (*short).clone_into(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn places(&self, _root: &Path, split: &str) -> Result<Vec<Place>, Error> {
+        let (images, masks, split) = (images(), masks(), folder_of(split).to_owned());
+        Ok(vec![Place { images, masks, split, lists: Lists::Folder }])
+    }
 }
 
-/// The images of a split folder in the order of their names, each with the mask it should have.
-pub(super) fn list(root: &Path, split: &str) -> Result<Listing, Error> {
-    let folder = SPLITS.iter().find(|(name, _)| *name == split).map_or(split, |found| found.1);
-    let images = root.join("images").join(folder);
-    if !is_name(folder) || !images.is_dir() {
-        let available = splits(root)?;
-        return Err(Error::MissingSplit { name: split.to_owned(), path: images, available });
-    }
-    let mut items = Vec::new();
-    for entry in fs_err::read_dir(&images)? {
-        let image = entry?.path();
-        let extension = image.extension().map(|text| text.to_string_lossy().to_lowercase());
-        if !extension.is_some_and(|text| EXTENSIONS.contains(&text.as_str())) {
-            continue;
-        }
-        // Hidden files are the file system's own (`._a.jpg`).
-        if image.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
-            continue;
-        }
-        let id = image.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let mask = root.join("annotations").join(folder).join(format!("{id}.png"));
-        items.push(Item { id, image, mask });
-    }
-    if items.is_empty() {
-        return Err(Error::EmptySplit { path: images });
-    }
-    items.sort_by(|a: &Item, b| a.image.cmp(&b.image));
-    Ok(Listing { items, labels: Labels::FromOne, faults: Vec::new() })
+fn folder_of(split: &str) -> &str {
+    SPLITS.iter().find(|(name, _)| *name == split).map_or(split, |found| found.1)
 }
 
-fn advice() -> String {
-    format!(
-        "unpack ADEChallengeData2016.zip into a data folder, so that it holds `{DEFAULT}`, or set \
-         `data.root` to a folder with `images/` and `annotations/`, each with `training/` and \
-         `validation/`"
-    )
+fn images() -> Template {
+    Template::of(&format!("{IMAGES}/{{split}}/{{stem}}.*"))
 }
 
-/// Split folders, by their short names.
-pub(super) fn splits(root: &Path) -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
-    for entry in fs_err::read_dir(root.join("images"))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
-        }
-    }
-    for name in &mut names {
-        if let Some((short, _)) = SPLITS.iter().find(|(_, folder)| folder == name) {
-            (*short).clone_into(name);
-        }
-    }
-    names.sort();
-    Ok(names)
+fn masks() -> Template {
+    Template::of(&format!("{MASKS}/{{split}}/{{stem}}.png"))
 }

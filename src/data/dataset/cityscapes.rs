@@ -8,11 +8,28 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::kind::{Keys, Kind, Layout, Listing, Lists, Opened, Place, train_name};
+use super::place::Usual;
 use super::template::{Template, is_name};
-use super::{Listing, candidates, first_folder, refuse_without};
 use crate::data::labels::{LabelMap, Labels, Raw};
 use crate::data::split::Item;
 use crate::data::{Error, VOID};
+
+/// Cityscapes: `leftImg8bit` and `gtFine`, each with folders by split and city.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CityscapesConfig {
+    /// Default: `cityscapes` in the data folders. Outside the run's identity.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
+    /// Split to train on.
+    #[serde(default = "train_name")]
+    pub train: String,
+}
+
+pub(super) const KEYS: Keys = Keys { root: true, train: true };
 
 /// (class, its id in `labelIds` files), by train id.
 pub(super) const CLASSES: [(&str, u16); 19] = [
@@ -40,18 +57,63 @@ pub(super) const CLASSES: [(&str, u16); 19] = [
 /// Ids that there are; -1, the licence plate, is 255 in a file of bytes.
 const IDS: std::ops::RangeInclusive<u16> = 0..=33;
 
-const DEFAULT: &str = "cityscapes";
 const IMAGES: &str = "leftImg8bit";
 const MASKS: &str = "gtFine";
+/// Of the template of masks; [`LABEL_IDS`] or [`TRAIN_IDS`] follow.
+const MASKS_START: &str = "gtFine/{split}/{stem}_gtFine_";
+const LABEL_IDS: &str = "labelIds.png";
+const TRAIN_IDS: &str = "labelTrainIds.png";
 
-pub(super) fn find(root: Option<&Path>, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
-    first_folder(candidates(root, DEFAULT, data_dirs), "Cityscapes", advice())
+const USUAL: Usual = Usual {
+    title: "Cityscapes",
+    folder: "cityscapes",
+    parts: &[IMAGES, MASKS],
+    advice: "register at https://www.cityscapes-dataset.com (it may not be passed on), unpack \
+             leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip into the folder \
+             `cityscapes` of a data folder, or set `data.root` to the folder with `leftImg8bit/` \
+             and `gtFine/`",
+};
+
+/// Files as the official archives have them.
+#[derive(Debug)]
+struct CityscapesLayout;
+
+impl Kind for CityscapesConfig {
+    fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    fn train(&self) -> &str {
+        &self.train
+    }
+
+    fn find(&self, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
+        USUAL.find(self.root.as_deref(), data_dirs)
+    }
+
+    fn open(&self, root: &Path) -> Result<Opened, Error> {
+        USUAL.check(root)?;
+        Ok(Opened { classes: classes(), layout: Arc::new(CityscapesLayout) })
+    }
 }
 
-/// Checks the layout; gives the class names.
-pub(super) fn open(root: &Path) -> Result<Vec<String>, Error> {
-    refuse_without(root, &[IMAGES, MASKS], "Cityscapes", advice)?;
-    Ok(classes())
+impl Layout for CityscapesLayout {
+    fn list(&self, root: &Path, split: &str) -> Result<Listing, Error> {
+        let found = if is_name(split) { images().list(root, split)? } else { Vec::new() };
+        if found.is_empty() {
+            let (name, path) = (split.to_owned(), root.join(IMAGES).join(split));
+            return Err(Error::MissingSplit { name, path, available: self.splits(root)? });
+        }
+        with_masks(root, split, found, MASKS_START)
+    }
+
+    fn splits(&self, root: &Path) -> Result<Vec<String>, Error> {
+        Ok(images().splits(root)?)
+    }
+
+    fn places(&self, root: &Path, split: &str) -> Result<Vec<Place>, Error> {
+        Ok(vec![place(root, split, images(), MASKS_START)?])
+    }
 }
 
 pub(super) fn classes() -> Vec<String> {
@@ -66,19 +128,8 @@ pub(super) fn label_ids() -> Labels {
     Labels::Map(Arc::new(LabelMap::new(map).expect("ids only")))
 }
 
-pub(super) fn list(root: &Path, split: &str) -> Result<Listing, Error> {
-    let images = template(&format!("{IMAGES}/{{split}}/{{stem}}_leftImg8bit.png"));
-    let found = if is_name(split) { images.list(root, split)? } else { Vec::new() };
-    if found.is_empty() {
-        let (name, path) = (split.to_owned(), root.join(IMAGES).join(split));
-        return Err(Error::MissingSplit { name, path, available: splits(root)? });
-    }
-    let stem = format!("{MASKS}/{{split}}/{{stem}}_gtFine_");
-    Ok(with_masks(root, split, found, &stem))
-}
-
-pub(super) fn splits(root: &Path) -> Result<Vec<String>, Error> {
-    template(&format!("{IMAGES}/{{split}}/{{stem}}")).splits(root)
+fn images() -> Template {
+    Template::of(&format!("{IMAGES}/{{split}}/{{stem}}_leftImg8bit.png"))
 }
 
 /// The masks of `images`: `labelIds`, which the official archives have, or, where the split has
@@ -88,13 +139,13 @@ pub(super) fn with_masks(
     split: &str,
     images: Vec<(String, PathBuf)>,
     start: &str,
-) -> Listing {
-    let masks = |name: &str| {
-        let template = template(&format!("{start}{name}.png"));
-        let paths = images.iter().map(|(stem, _)| template.path(root, split, stem));
-        paths.collect::<Vec<_>>()
+) -> Result<Listing, Error> {
+    let stems: Vec<&str> = images.iter().map(|(stem, _)| stem.as_str()).collect();
+    let masks = |end: &str| {
+        let found = Template::of(&format!("{start}{end}")).find(root, split, &stems)?;
+        Ok::<Vec<_>, Error>(found.into_iter().map(|found| found.path).collect())
     };
-    let (ids, train_ids) = (masks("labelIds"), masks("labelTrainIds"));
+    let (ids, train_ids) = (masks(LABEL_IDS)?, masks(TRAIN_IDS)?);
     let has_any = |paths: &[PathBuf]| paths.iter().any(|path| path.is_file());
     let (masks, labels) = if !has_any(&ids) && has_any(&train_ids) {
         (train_ids, Labels::Plain)
@@ -103,17 +154,19 @@ pub(super) fn with_masks(
     };
     let items = images.into_iter().zip(masks);
     let items = items.map(|((id, image), mask)| Item { id, image, mask }).collect();
-    Listing { items, labels, faults: Vec::new() }
+    Ok(Listing::new(items, labels))
 }
 
-pub(super) fn template(text: &str) -> Template {
-    text.parse().expect("written here, and tested")
-}
-
-fn advice() -> String {
-    format!(
-        "register at https://www.cityscapes-dataset.com (it may not be passed on), unpack \
-         {IMAGES}_trainvaltest.zip and {MASKS}_trainvaltest.zip into the folder `{DEFAULT}` of a \
-         data folder, or set `data.root` to the folder with `{IMAGES}/` and `{MASKS}/`"
-    )
+/// Where such images lie, with the form of masks that the split has.
+pub(super) fn place(
+    root: &Path,
+    split: &str,
+    images: Template,
+    start: &str,
+) -> Result<Place, Error> {
+    let [ids, train_ids] = [LABEL_IDS, TRAIN_IDS].map(|end| Template::of(&format!("{start}{end}")));
+    let has_only_train_ids =
+        ids.list(root, split)?.is_empty() && !train_ids.list(root, split)?.is_empty();
+    let masks = if has_only_train_ids { train_ids } else { ids };
+    Ok(Place { images, masks, split: split.to_owned(), lists: Lists::Folder })
 }

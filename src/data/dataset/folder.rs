@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::template::{Template, is_name};
-use super::{Listing, candidates, first_folder, lists, train_name};
+use super::kind::{self, Keys, Kind, Listing, Lists, Opened, Place, train_name};
+use super::lists;
+use super::place::{candidates, first_folder};
+use super::template::{Found, Template, is_name};
 use crate::data::labels::{LabelMap, Labels, Raw};
 use crate::data::split::Item;
 use crate::data::{Error, VOID};
@@ -51,6 +52,8 @@ pub struct FolderConfig {
     pub train: String,
 }
 
+pub(super) const KEYS: Keys = Keys { root: true, train: true };
+
 /// Class names, by index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,7 +73,7 @@ pub struct FolderProblem {
 
 /// A config that was checked, and its classes.
 #[derive(Debug, Clone)]
-pub(super) struct Layout {
+struct Layout {
     config: FolderConfig,
     labels: Labels,
 }
@@ -165,40 +168,49 @@ impl FolderConfig {
     }
 }
 
-pub(super) fn find(config: &FolderConfig, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
-    let Some(root) = &config.root else {
-        return Err(config.problems().remove(0).into());
-    };
-    let advice = "set `data.root` to the folder that `data.images` and `data.masks` start from";
-    first_folder(candidates(Some(root), "", data_dirs), "folder", advice.to_owned())
-}
-
-/// Checks the config; gives the class names.
-pub(super) fn open(config: &FolderConfig, root: &Path) -> Result<(Vec<String>, Layout), Error> {
-    if let Some(problem) = config.problems().into_iter().next() {
-        return Err(problem.into());
+impl Kind for FolderConfig {
+    fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
     }
-    let classes = match &config.classes {
-        Classes::Names(names) => names.clone(),
-        Classes::File(path) => {
-            let path = root.join(path);
-            let Some(text) = lists::read(&path)? else {
-                let problem = format!("there is no `{}`", path.display());
-                return Err(Error::BadKey { key: "data.classes", problem });
-            };
-            lists::classes(&text, &path)?
+
+    fn train(&self) -> &str {
+        &self.train
+    }
+
+    fn find(&self, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
+        let Some(root) = &self.root else {
+            return Err(self.problems().remove(0).into());
+        };
+        let advice = "set `data.root` to the folder that `data.images` and `data.masks` start from";
+        first_folder(candidates(Some(root), "", data_dirs), "folder", advice.to_owned())
+    }
+
+    fn open(&self, root: &Path) -> Result<Opened, Error> {
+        if let Some(problem) = self.problems().into_iter().next() {
+            return Err(problem.into());
         }
-    };
-    if let Some(problem) = config.class_problem(classes.len()) {
-        return Err(problem.into());
+        let classes = match &self.classes {
+            Classes::Names(names) => names.clone(),
+            Classes::File(path) => {
+                let path = root.join(path);
+                let Some(text) = lists::read(&path)? else {
+                    let problem = format!("there is no `{}`", path.display());
+                    return Err(Error::BadKey { key: "data.classes", problem });
+                };
+                lists::classes(&text, &path)?
+            }
+        };
+        if let Some(problem) = self.class_problem(classes.len()) {
+            return Err(problem.into());
+        }
+        let labels = self.labels(classes.len())?;
+        Ok(Opened { classes, layout: Arc::new(Layout { config: self.clone(), labels }) })
     }
-    let labels = config.labels(classes.len())?;
-    Ok((classes, Layout { config: config.clone(), labels }))
-}
 
-/// The folder's own name.
-pub(super) fn name(root: &Path) -> String {
-    last_name(root).unwrap_or_else(|| "folder".to_owned())
+    /// The folder's own name.
+    fn name(&self, root: &Path) -> Option<String> {
+        last_name(root)
+    }
 }
 
 /// The last part of a path that is a name: of `data/CCP8/.` it is `CCP8`.
@@ -209,18 +221,18 @@ pub(super) fn last_name(root: &Path) -> Option<String> {
     })
 }
 
-impl Layout {
-    pub(super) fn list(&self, root: &Path, split: &str) -> Result<Listing, Error> {
+impl kind::Layout for Layout {
+    fn list(&self, root: &Path, split: &str) -> Result<Listing, Error> {
         if !is_name(split) {
             return Err(self.unknown(root, split)?);
         }
         let config = &self.config;
-        let mut faults = Vec::new();
+        let mut listing = Listing::new(Vec::new(), self.labels.clone());
         let images = if !config.splits.is_empty() {
             let Some(file) = config.splits.get(split) else {
                 return Err(self.unknown(root, split)?);
             };
-            self.listed(root, split, &root.join(file), &mut faults)?
+            self.listed(root, split, &root.join(file), &mut listing)?
         } else if config.fractions.is_empty() {
             let found = config.images.list(root, split)?;
             if found.is_empty() && !config.images.splits(root)?.iter().any(|name| name == split) {
@@ -230,42 +242,71 @@ impl Layout {
         } else {
             self.drawn(root, split)?
         };
-        if images.is_empty() && faults.is_empty() {
+        if images.is_empty() && listing.faults.is_empty() {
             let (split, pattern) = (split.to_owned(), config.images.to_string());
             return Err(Error::NoImages { split, pattern, root: root.to_owned() });
         }
-        let mut items = Vec::new();
-        for (id, image) in images {
-            let mask = config.masks.path(root, split, &id);
-            match items.last() {
+        let stems: Vec<&str> = images.iter().map(|(stem, _)| stem.as_str()).collect();
+        let masks = config.masks.find(root, split, &stems)?;
+        for ((id, image), mask) in images.into_iter().zip(masks) {
+            match listing.items.last() {
                 Some(Item { id: last, image: first, .. }) if *last == id => {
                     let (stem, first, second) = (id, first.clone(), image);
-                    faults.push(Error::DuplicateStem { stem, first, second });
+                    listing.faults.push(Error::DuplicateStem { stem, first, second });
                 }
-                _ => items.push(Item { id, image, mask }),
+                _ => listing.items.push(Item { id, image, mask: mask.path }),
             }
         }
-        Ok(Listing { items, labels: self.labels.clone(), faults })
+        Ok(listing)
     }
 
+    fn splits(&self, root: &Path) -> Result<Vec<String>, Error> {
+        let config = &self.config;
+        match (config.splits.is_empty(), config.fractions.is_empty()) {
+            (false, _) => Ok(config.splits.keys().cloned().collect()),
+            (_, false) => Ok(config.fractions.keys().cloned().collect()),
+            _ => Ok(config.images.splits(root)?),
+        }
+    }
+
+    fn places(&self, _root: &Path, split: &str) -> Result<Vec<Place>, Error> {
+        let config = &self.config;
+        let has_split = config.images.has_split() || config.masks.has_split();
+        Ok(vec![Place {
+            images: config.images.clone(),
+            masks: config.masks.clone(),
+            split: if has_split { split.to_owned() } else { String::new() },
+            lists: if config.splits.is_empty() { Lists::Folder } else { Lists::File },
+        }])
+    }
+}
+
+impl Layout {
     fn listed(
         &self,
         root: &Path,
         split: &str,
         path: &Path,
-        faults: &mut Vec<Error>,
+        listing: &mut Listing,
     ) -> Result<Vec<(String, PathBuf)>, Error> {
         let Some(text) = lists::read(path)? else {
             let (name, path) = (split.to_owned(), path.to_owned());
-            return Err(Error::MissingSplit { name, path, available: self.splits(root)? });
+            let available = kind::Layout::splits(self, root)?;
+            return Err(Error::MissingSplit { name, path, available });
         };
         let (stems, bad_lines) = lists::stems(&text, path);
         if stems.is_empty() && bad_lines.is_empty() {
             return Err(Error::EmptySplit { path: path.to_owned() });
         }
-        faults.extend(bad_lines);
-        let image = |stem: &&str| ((*stem).to_owned(), self.config.images.path(root, split, stem));
-        Ok(stems.par_iter().with_min_len(64).map(image).collect())
+        listing.faults.extend(bad_lines);
+        let found = self.config.images.find(root, split, &stems)?;
+        let second = |(stem, found): (&&str, &Found)| {
+            let (stem, first) = ((*stem).to_owned(), found.path.clone());
+            found.other.clone().map(|second| Error::DuplicateStem { stem, first, second })
+        };
+        listing.ambiguous.extend(stems.iter().zip(&found).filter_map(second));
+        let stems = stems.into_iter().map(str::to_owned);
+        Ok(stems.zip(found.into_iter().map(|found| found.path)).collect())
     }
 
     /// The images whose draw falls into the split's part of 0 to 1.
@@ -281,21 +322,20 @@ impl Layout {
         // Parts that add up to 1 but for rounding leave no image out.
         let end = if is_last && total > 1.0 - FRACTION_SLACK { 1.0 } else { total };
         let mut images = config.images.list(root, "")?;
+        let n_images = images.len();
         images.retain(|(stem, _)| (start..end).contains(&draw(config.split_seed, stem)));
+        if images.is_empty() && n_images > 0 {
+            let (split, fraction) = (split.to_owned(), *fraction);
+            return Err(Error::NoneDrawn { split, n_images, fraction });
+        }
         Ok(images)
     }
 
-    pub(super) fn splits(&self, root: &Path) -> Result<Vec<String>, Error> {
-        let config = &self.config;
-        match (config.splits.is_empty(), config.fractions.is_empty()) {
-            (false, _) => Ok(config.splits.keys().cloned().collect()),
-            (_, false) => Ok(config.fractions.keys().cloned().collect()),
-            _ => config.images.splits(root),
-        }
-    }
-
     fn unknown(&self, root: &Path, split: &str) -> Result<Error, Error> {
-        Ok(Error::UnknownSplit { name: split.to_owned(), available: self.splits(root)? })
+        Ok(Error::UnknownSplit {
+            name: split.to_owned(),
+            available: kind::Layout::splits(self, root)?,
+        })
     }
 }
 

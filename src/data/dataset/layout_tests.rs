@@ -1,5 +1,6 @@
 //! Cityscapes, ACDC, `trainaug` and folders of any layout.
 
+use super::kind::train_name;
 use super::*;
 use crate::data::image_io::{voc_palette, write_png_mask, write_png_rgb};
 use crate::data::{Mask, Rgb};

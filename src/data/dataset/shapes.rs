@@ -10,9 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use self::scene::{CLASSES, render};
-use super::{ShapesConfig, voc};
+use super::kind::{Keys, Kind, Opened};
+use super::voc;
 use crate::data::image_io::{voc_palette, write_png_mask_stored, write_png_rgb_stored};
 use crate::data::{Error, Mask, Rgb};
 use crate::fs::hash::sha256_bytes;
@@ -20,6 +22,28 @@ use crate::fs::{FileLock, write_atomic};
 use crate::id::canonical_json;
 use crate::rng;
 
+/// The procedural dataset; written in VOC layout below the first data folder when first used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShapesConfig {
+    pub n_train: u32,
+    pub n_val: u32,
+    /// Side of the square images.
+    pub side_px: u32,
+    /// Seed of the generator, independent of the run's seed.
+    pub seed: u64,
+}
+
+pub(super) const KEYS: Keys = Keys { root: false, train: false };
+
+impl Default for ShapesConfig {
+    fn default() -> Self {
+        Self { n_train: 256, n_val: 64, side_px: 128, seed: 0 }
+    }
+}
+
+/// Below a data folder.
+const FOLDER: &str = "shapes";
 /// Raised when a change to the generator changes a pixel; part of the folder's name.
 const GENERATOR_VERSION: u32 = 1;
 /// Smaller objects have no outline, larger ones only cost time.
@@ -29,12 +53,30 @@ const IMAGES_MAX: u32 = 1_000_000;
 /// Written last; a folder without it is not used.
 const MARKER: &str = "COMPLETE";
 
+impl Kind for ShapesConfig {
+    fn root(&self) -> Option<&Path> {
+        None
+    }
+
+    fn find(&self, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
+        materialise(self, data_dirs)
+    }
+
+    fn open(&self, root: &Path) -> Result<Opened, Error> {
+        voc::open(root)
+    }
+
+    fn made_in(&self, data_dirs: &[PathBuf]) -> Option<Result<PathBuf, Error>> {
+        Some(parent(data_dirs))
+    }
+}
+
 /// The dataset's folder below the first of `data_dirs`, written now if it is not there.
 ///
 /// Several processes may ask at once: the first writes, the others wait for its lock.
-pub(super) fn materialise(config: &ShapesConfig, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
+fn materialise(config: &ShapesConfig, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
     check(config)?;
-    let parent = data_dirs.first().ok_or(Error::NoDataDir)?.join("shapes");
+    let parent = parent(data_dirs)?;
     let name = folder_name(config);
     let root = parent.join(&name);
     if root.join(MARKER).is_file() {
@@ -56,6 +98,10 @@ pub(super) fn materialise(config: &ShapesConfig, data_dirs: &[PathBuf]) -> Resul
     remove_folder(&root)?;
     fs_err::rename(&temp, &root)?;
     Ok(root)
+}
+
+fn parent(data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
+    Ok(data_dirs.first().ok_or(Error::NoDataDir)?.join(FOLDER))
 }
 
 /// One image and its mask; the same for the same settings, on every machine.

@@ -1,4 +1,10 @@
 //! Where files lie: a path below the dataset's folder with `{stem}` and perhaps `{split}` in it.
+//!
+//! Every kind of dataset finds its images and masks by templates, so that all treat names alike:
+//! those that begin with a dot are passed over, endings count in upper and lower case, and what
+//! comes out is sorted.
+
+mod files;
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -6,132 +12,141 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Error;
+use crate::data::image_io::ENDINGS;
+use crate::fs::list::ending;
 
-/// Folders below each other; more are a link that leads back.
-const DEPTH_MAX: usize = 12;
-/// What `.*` stands for, in this order; upper case too.
-const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "JPG", "JPEG", "PNG"];
+pub(super) use files::{Found, Seen};
+
 const STEM: &str = "{stem}";
 const SPLIT: &str = "{split}";
 
 /// For example `images/{split}/{stem}.jpg`. A stem may hold folders (`aachen/aachen_000000`); `.*`
-/// at the end stands for `.jpg`, `.jpeg` or `.png`.
+/// at the end stands for the endings of images that can be read. It may begin with `/`; what begins
+/// with `~/` is below the user's home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Template(String);
 
+/// What a file's name is to a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Match<'a> {
+    /// It fits, with this stem.
+    Whole(&'a str),
+    /// It would fit if its ending were another one.
+    ButForEnding(&'a str),
+    No,
+}
+
 impl Template {
+    /// One that is written in the code.
+    pub(super) fn of(text: &str) -> Self {
+        text.parse().expect("written in the code, and tested")
+    }
+
     /// Whether each split has a place of its own.
     pub fn has_split(&self) -> bool {
         self.0.contains(SPLIT)
     }
 
-    /// The file of `stem`; where there is none of any ending, that of a JPEG.
-    pub(super) fn path(&self, root: &Path, split: &str, stem: &str) -> PathBuf {
+    /// The template with `home` in the place of a `~` that it begins with.
+    #[must_use]
+    pub fn in_home(&self, home: &Path) -> Self {
+        match self.0.strip_prefix("~/") {
+            Some(rest) => Self(format!("{}/{rest}", home.display()).replacen("//", "/", 1)),
+            None => self.clone(),
+        }
+    }
+
+    /// Whether it begins with `~`.
+    pub fn is_in_home(&self) -> bool {
+        self.0.starts_with("~/")
+    }
+
+    /// The file of `stem` in lower-case letters' ending: where it would be looked for first.
+    fn first_path(&self, root: &Path, split: &str, stem: &str) -> PathBuf {
         let path = self.0.replace(SPLIT, split).replace(STEM, stem);
         match path.strip_suffix(".*") {
             None => root.join(path),
-            Some(bare) => {
-                let with = |extension: &str| root.join(format!("{bare}.{extension}"));
-                let found = EXTENSIONS.into_iter().map(with).find(|path| path.is_file());
-                found.unwrap_or_else(|| with("jpg"))
-            }
+            Some(bare) => root.join(format!("{bare}.{}", ENDINGS[0])),
         }
     }
 
-    /// The stems of the files that match, with the files, in the order of the stems.
-    pub(super) fn list(&self, root: &Path, split: &str) -> Result<Vec<(String, PathBuf)>, Error> {
+    /// Endings that fit, in lower case and in the order in which they are looked for; `None` where
+    /// it names none.
+    pub(super) fn endings(&self) -> Option<Vec<String>> {
+        if self.0.ends_with(".*") {
+            return Some(ENDINGS.map(str::to_owned).to_vec());
+        }
+        let (_, after) = self.0.split_once(STEM).expect("checked by `from_str`");
+        let last = after.rsplit('/').next().unwrap_or_default();
+        let ending = ending(format!("x{last}"));
+        (!ending.is_empty()).then(|| vec![ending])
+    }
+
+    /// The folder that all files lie below, and how their names from there on begin and end.
+    fn parts(&self, root: &Path, split: &str) -> Parts {
         let text = self.0.replace(SPLIT, split);
         let (before, after) = text.split_once(STEM).expect("checked by `from_str`");
         let (folder, start) = before.rsplit_once('/').unwrap_or(("", before));
-        let folder = root.join(folder);
-        let mut files = Vec::new();
-        if folder.is_dir() {
-            walk(&folder, "", 0, &mut files)?;
-        }
-        let mut found: Vec<_> = files
-            .into_iter()
-            .filter_map(|(name, path)| {
-                let stem = stem(name.strip_prefix(start)?, after)?;
-                (!stem.is_empty()).then(|| (stem.to_owned(), path))
-            })
-            .collect();
-        found.sort();
-        Ok(found)
+        // Of `/{stem}.jpg`.
+        let folder = if before.starts_with('/') && folder.is_empty() { "/" } else { folder };
+        let endings = self.endings();
+        let bare = match &endings {
+            Some(_) => after.rsplit_once('.').map_or(after, |(bare, _)| bare),
+            None => after,
+        };
+        Parts { folder: root.join(folder), start: start.to_owned(), bare: bare.to_owned(), endings }
     }
 
     /// What stands in the place of `{split}`, in order; nothing without one.
-    pub(super) fn splits(&self, root: &Path) -> Result<Vec<String>, Error> {
+    pub(super) fn splits(&self, root: &Path) -> std::io::Result<Vec<String>> {
         let Some((before, after)) = self.0.split_once(SPLIT) else { return Ok(Vec::new()) };
         let (folder, start) = before.rsplit_once('/').unwrap_or(("", before));
         let end = after.split_once('/').map_or(after, |(end, _)| end);
         let folder = root.join(folder);
-        let mut names = Vec::new();
-        if !folder.is_dir() {
-            return Ok(names);
+        if !after.contains('/') || !folder.is_dir() {
+            return Ok(Vec::new());
         }
-        for entry in fs_err::read_dir(folder)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_folder = after.contains('/') && entry.path().is_dir();
-            let middle = name.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
-            names.extend(
-                middle.filter(|_| is_folder).filter(|name| is_name(name)).map(str::to_owned),
-            );
+        files::folder_names(&folder, |name| {
+            name.strip_prefix(start).and_then(|rest| rest.strip_suffix(end))
+        })
+    }
+}
+
+/// A template taken apart, with its split in place.
+struct Parts {
+    folder: PathBuf,
+    /// Before the stem.
+    start: String,
+    /// Between the stem and the ending.
+    bare: String,
+    /// As [`Template::endings`].
+    endings: Option<Vec<String>>,
+}
+
+impl Parts {
+    /// `name` is that of a file from the folder on.
+    fn matches<'a>(&self, name: &'a str) -> Match<'a> {
+        let Some(name) = name.strip_prefix(&self.start) else { return Match::No };
+        let Some(endings) = &self.endings else {
+            let stem = name.strip_suffix(&self.bare).filter(|stem| !stem.is_empty());
+            return stem.map_or(Match::No, Match::Whole);
+        };
+        let Some((name, ending)) = name.rsplit_once('.') else { return Match::No };
+        let Some(stem) = name.strip_suffix(&self.bare).filter(|stem| !stem.is_empty()) else {
+            return Match::No;
+        };
+        if endings.contains(&ending.to_lowercase()) {
+            Match::Whole(stem)
+        } else {
+            Match::ButForEnding(stem)
         }
-        names.sort();
-        Ok(names)
     }
 }
 
 /// Whether `text` can be one folder's name.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(['/', '\\', '\0']) && !text.starts_with('.')
-}
-
-/// `name` without its end `after`.
-fn stem<'a>(name: &'a str, after: &str) -> Option<&'a str> {
-    let Some(after) = after.strip_suffix(".*") else { return name.strip_suffix(after) };
-    let (bare, extension) = name.rsplit_once('.')?;
-    EXTENSIONS.contains(&extension).then(|| bare.strip_suffix(after))?
-}
-
-/// All files below `folder`, by their names from there.
-fn walk(
-    folder: &Path,
-    name: &str,
-    depth: usize,
-    files: &mut Vec<(String, PathBuf)>,
-) -> Result<(), Error> {
-    if depth > DEPTH_MAX {
-        return Err(Error::TooDeep { path: folder.to_owned(), depth_max: DEPTH_MAX });
-    }
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        let own = entry.file_name();
-        // Hidden files are the file system's own (`._a.jpg`).
-        if own.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        // It could be written into no list, and an image must not be left out without a word.
-        let Some(own) = own.to_str() else {
-            return Err(Error::NotUtf8Name { path: entry.path() });
-        };
-        let name = format!("{name}{own}");
-        let mut kind = entry.file_type()?;
-        if kind.is_symlink() {
-            // A link that leads nowhere is no file.
-            let Ok(target) = fs_err::metadata(entry.path()) else { continue };
-            kind = target.file_type();
-        }
-        if kind.is_dir() {
-            walk(&entry.path(), &format!("{name}/"), depth + 1, files)?;
-        } else {
-            files.push((name, entry.path()));
-        }
-    }
-    Ok(())
 }
 
 impl FromStr for Template {
@@ -150,8 +165,8 @@ impl FromStr for Template {
             return refused("has braces around something else than `stem` and `split`");
         }
         let example = text.replace(STEM, "a").replace(SPLIT, "b");
-        let is_below =
-            Path::new(&example).components().all(|part| matches!(part, Component::Normal(_)));
+        let mut parts = Path::new(&example).components();
+        let is_below = parts.all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
         if !is_below || text.contains(['\0', '\\']) {
             return refused("is not a path below the dataset's folder");
         }
@@ -185,6 +200,7 @@ impl From<Template> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Error;
 
     fn template(text: &str) -> Template {
         text.parse().unwrap()
@@ -211,7 +227,7 @@ mod tests {
         check("{split}/{split}/{stem}.jpg", "`{split}` more than once");
         check("{stam}/{stem}.jpg", "has braces");
         check("../{stem}.jpg", "is not a path below");
-        check("/data/{stem}.jpg", "is not a path below");
+        check("/data/../{stem}.jpg", "is not a path below");
         check("*/{stem}.jpg", "has a `*`");
     }
 
@@ -232,8 +248,10 @@ mod tests {
             let found = template.list(dir.path(), split).unwrap();
             let stems: Vec<_> = found.iter().map(|(stem, _)| stem.as_str()).collect();
             assert_eq!(stems, expect, "{text}");
-            for (stem, path) in found {
-                assert_eq!(template.path(dir.path(), split, &stem), path);
+            for (found, (_, path)) in
+                template.find(dir.path(), split, &stems).unwrap().iter().zip(&found)
+            {
+                assert_eq!(found.path, *path);
             }
         };
         check("images/{split}/{stem}_rgb.png", "train", &["b", "city/a"]);

@@ -59,7 +59,7 @@ fn voc_layout_is_read() {
 
 #[test]
 fn a_voc_folder_is_named_by_what_it_is() {
-    let check = |root: &str, expect: &str| assert_eq!(voc::name(Path::new(root)), expect);
+    let check = |root: &str, expect: &str| assert_eq!(name(&voc(None), Path::new(root)), expect);
     check("/data/VOCdevkit/VOC2012", "voc");
     check("/data/CCP8", "CCP8");
     check("/data/CCP8/.", "CCP8");
@@ -164,4 +164,116 @@ fn ade20k_layout_is_read() {
     let error = dataset.split("test").unwrap_err().to_string();
     assert!(error.ends_with("splits there: train, val"), "{error}");
     assert!(dataset.split("../images/training").is_err());
+}
+
+#[test]
+fn every_kind_is_named_as_specs_name_it_and_has_its_keys() {
+    for config in usual().chain([folder_of_anything()]) {
+        let value = serde_json::to_value(&config).unwrap();
+        assert_eq!(value["kind"], config.kind());
+        assert!(KINDS.contains(&config.kind()));
+        for (key, kinds) in [("root", KINDS_WITH_ROOT), ("train", KINDS_WITH_TRAIN)] {
+            assert_eq!(value.get(key).is_some(), kinds.contains(&config.kind()), "{value} {key}");
+        }
+        assert_eq!(serde_json::from_value::<Config>(value).unwrap(), config);
+    }
+    let usual: Vec<_> = usual().map(|config| config.kind()).collect();
+    assert_eq!(usual, ["voc", "ade20k", "cityscapes", "acdc", "shapes"]);
+    assert_eq!(KINDS.len(), usual.len() + 1);
+}
+
+fn folder_of_anything() -> Config {
+    serde_json::from_value(serde_json::json!({
+        "kind": "folder", "images": "a/{stem}.*", "masks": "b/{stem}.png",
+        "classes": { "names": ["a"] },
+    }))
+    .unwrap()
+}
+
+/// As cameras and Windows write them.
+#[test]
+fn endings_count_in_upper_case_in_every_layout() {
+    let dir = folder(&[
+        ("voc/JPEGImages/a.JPG", ""),
+        ("voc/JPEGImages/b.Jpeg", ""),
+        ("voc/SegmentationClass/a.PNG", ""),
+        ("voc/SegmentationClass/b.png", ""),
+        ("voc/ImageSets/Segmentation/train.txt", "a\nb\n"),
+        ("voc/classes.txt", FOUR),
+        ("ade/images/training/a.JPG", ""),
+        ("ade/annotations/training/a.PNG", ""),
+        ("cityscapes/leftImg8bit/train/ulm/a_leftImg8bit.PNG", ""),
+        ("cityscapes/gtFine/train/ulm/SegmentationClass", ""),
+        ("ACDC/rgb_anon/fog/train/s/a_rgb_anon.PNG", ""),
+        ("ACDC/gt/fog/train/s/a", ""),
+        ("any/mages/x.JPG", ""),
+        ("any/mages/y.PNG", ""),
+        ("any/SegmentationClass/x.PNG", ""),
+        ("any/SegmentationClass/y.png", ""),
+    ]);
+    let at = |path: &str| dir.path().join(path);
+    let mask = fs_err::read(at("voc/SegmentationClass/b.png")).unwrap();
+    let image = fs_err::read(at("voc/JPEGImages/a.JPG")).unwrap();
+    for name in [
+        "cityscapes/leftImg8bit/train/ulm/a_leftImg8bit.PNG",
+        "ACDC/rgb_anon/fog/train/s/a_rgb_anon.PNG",
+    ] {
+        fs_err::write(at(name), &image).unwrap();
+    }
+    for name in [
+        "cityscapes/gtFine/train/ulm/a_gtFine_labelIds.PNG",
+        "ACDC/gt/fog/train/s/a_gt_labelIds.PNG",
+    ] {
+        fs_err::write(at(name), &mask).unwrap();
+    }
+    let any = |images: &str| {
+        serde_json::json!({ "kind": "folder", "images": images, "masks": "SegmentationClass/{stem}.png",
+            "classes": { "names": ["a", "b", "c"] }, "fractions": { "train": 1.0 } })
+    };
+    let mut listed = any("mages/{stem}.*");
+    listed["fractions"] = serde_json::json!({});
+    listed["splits"] = serde_json::json!({ "train": "list.txt" });
+    fs_err::write(at("any/list.txt"), "x\ny\n").unwrap();
+    let kind = |kind: &str| serde_json::json!({ "kind": kind });
+    for (root, config, split, n) in [
+        ("voc", kind("voc"), "train", 2),
+        ("ade", kind("ade20k"), "train", 1),
+        ("cityscapes", kind("cityscapes"), "train", 1),
+        ("ACDC", kind("acdc"), "train_fog", 1),
+        ("any", any("mages/{stem}.*"), "train", 2),
+        ("any", any("mages/{stem}.jpg"), "train", 1),
+        ("any", listed, "train", 2),
+    ] {
+        let mut config = config;
+        if root == "any" {
+            config["root"] = serde_json::json!(at(root));
+        }
+        let config: Config = serde_json::from_value(config).unwrap();
+        let split = open_at(&config, &at(root)).unwrap().split(split).unwrap();
+        assert_eq!(split.len(), n, "{root}");
+        split.fingerprint(None).unwrap();
+        split.load(0).unwrap();
+    }
+}
+
+/// Found as every split of every kind is found.
+#[test]
+fn what_begins_with_a_dot_is_no_image_mask_or_split() {
+    let dir = voc_folder("a", FOUR);
+    for name in
+        ["JPEGImages/._a.jpg", "SegmentationClass/._a.png", "ImageSets/Segmentation/._val.txt"]
+    {
+        fs_err::write(dir.path().join("VOC2012").join(name), "Mac OS X").unwrap();
+    }
+    let dataset = open_at(&voc(None), &dir.path().join("VOC2012")).unwrap();
+    assert_eq!(dataset.splits().unwrap(), ["train", "val"]);
+    let ade = folder(&[
+        ("images/training/a.jpg", ""),
+        ("images/training/._a.jpg", ""),
+        ("images/.trash/a.jpg", ""),
+        ("annotations/training/a.png", ""),
+    ]);
+    let dataset = open_at(&Config::Ade20k(Ade20kConfig { root: None }), ade.path()).unwrap();
+    assert_eq!(dataset.splits().unwrap(), ["train"]);
+    assert_eq!(dataset.split("train").unwrap().len(), 1);
 }

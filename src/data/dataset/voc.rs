@@ -2,12 +2,31 @@
 //! for classes other than VOC's, `classes.txt`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use super::{Listing, VocConfig, candidates, first_folder, folder, lists, refuse_without};
+use super::kind::{Keys, Kind, Layout, Listing, Lists, Opened, Place, train_name};
+use super::place::Usual;
+use super::template::Template;
+use super::{folder, lists};
 use crate::data::Error;
 use crate::data::split::{Item, Labels};
+use crate::fs::list;
+
+/// A folder in VOC layout: `JPEGImages`, `SegmentationClass`, `ImageSets/Segmentation/*.txt`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VocConfig {
+    /// Default: `VOCdevkit/VOC2012` in the data folders. Outside the run's identity.
+    #[serde(default)]
+    pub root: Option<PathBuf>,
+    /// Split file to train on, without `.txt`.
+    #[serde(default = "train_name")]
+    pub train: String,
+}
+
+pub(super) const KEYS: Keys = Keys { root: true, train: true };
 
 /// Names of the 21 classes of PASCAL VOC 2012, in the order of its palette.
 pub const CLASSES: [&str; 21] = [
@@ -43,93 +62,100 @@ pub(super) const CLASSES_FILE: &str = "classes.txt";
 /// others.
 const AUG: (&str, &str) = ("trainaug", "SegmentationClassAug");
 
-const DEFAULT: &str = "VOCdevkit/VOC2012";
-const EXTENSIONS: [&str; 3] = ["jpg", "png", "jpeg"];
+const USUAL: Usual = Usual {
+    title: "VOC",
+    folder: "VOCdevkit/VOC2012",
+    parts: &[IMAGES, MASKS, SPLITS],
+    advice: "unpack VOCtrainval_11-May-2012.tar into a data folder, so that it holds \
+             `VOCdevkit/VOC2012`, or set `data.root` to a folder with `JPEGImages/`, \
+             `SegmentationClass/` and `ImageSets/Segmentation/<split>.txt`",
+};
 
-pub(super) fn find(config: &VocConfig, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
-    let found = candidates(config.root.as_deref(), DEFAULT, data_dirs);
-    first_folder(found, "VOC", advice())
+/// Files in VOC layout.
+#[derive(Debug)]
+struct VocLayout;
+
+impl Kind for VocConfig {
+    fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    fn train(&self) -> &str {
+        &self.train
+    }
+
+    fn find(&self, data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
+        USUAL.find(self.root.as_deref(), data_dirs)
+    }
+
+    fn open(&self, root: &Path) -> Result<Opened, Error> {
+        open(root)
+    }
+
+    /// For a folder that is not `VOC2012`: its own name.
+    fn name(&self, root: &Path) -> Option<String> {
+        folder::last_name(root).filter(|name| name != "VOC2012")
+    }
 }
 
 /// Checks the layout and reads the class names.
-pub(super) fn open(root: &Path) -> Result<Vec<String>, Error> {
-    refuse_without(root, &[IMAGES, MASKS, SPLITS], "VOC", advice)?;
-    classes(root)
-}
-
-/// `voc` for VOC 2012 itself, else the name of the folder.
-pub(super) fn name(root: &Path) -> String {
-    folder::last_name(root).filter(|name| name != "VOC2012").unwrap_or_else(|| "voc".to_owned())
-}
-
-pub(super) fn list(root: &Path, split: &str) -> Result<Listing, Error> {
-    let path = root.join(SPLITS).join(format!("{split}.txt"));
-    let Some(text) = lists::read(&path)? else {
-        let (name, available) = (split.to_owned(), splits(root)?);
-        return Err(Error::MissingSplit { name, path, available });
-    };
-    let (stems, faults) = lists::stems(&text, &path);
-    if stems.is_empty() && faults.is_empty() {
-        return Err(Error::EmptySplit { path });
-    }
-    let masks = match AUG {
-        (name, folder) if name == split && root.join(folder).is_dir() => root.join(folder),
-        _ => root.join(MASKS),
-    };
-    let item = |&stem: &&str| Item {
-        id: stem.to_owned(),
-        image: image_path(root, stem),
-        mask: masks.join(format!("{stem}.png")),
-    };
-    let items = stems.par_iter().with_min_len(64).map(item).collect();
-    Ok(Listing { items, labels: Labels::Plain, faults })
-}
-
-/// Split files, without their ending.
-pub(super) fn splits(root: &Path) -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
-    for entry in fs_err::read_dir(root.join(SPLITS))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "txt") {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn advice() -> String {
-    format!(
-        "unpack VOCtrainval_11-May-2012.tar into a data folder, so that it holds `{DEFAULT}`, or \
-         set `data.root` to a folder with `{IMAGES}/`, `{MASKS}/` and `{SPLITS}/<split>.txt`"
-    )
-}
-
-/// The image of `stem` in the first format that is there, else where a JPEG would be.
-fn image_path(root: &Path, stem: &str) -> PathBuf {
-    let mut paths = image_paths(root, stem);
-    let first = paths.find(|path| path.is_file());
-    first.unwrap_or_else(|| root.join(IMAGES).join(format!("{stem}.jpg")))
-}
-
-fn image_paths(root: &Path, stem: &str) -> impl Iterator<Item = PathBuf> {
-    EXTENSIONS.into_iter().map(move |end| root.join(IMAGES).join(format!("{stem}.{end}")))
-}
-
-/// Images of which there is a second one in another format.
-pub(super) fn ambiguous(root: &Path, items: &[Item]) -> Vec<Error> {
-    let second = |item: &Item| {
-        let other = image_paths(root, &item.id).find(|path| *path != item.image && path.is_file());
-        let (stem, first) = (item.id.clone(), item.image.clone());
-        other.map(|second| Error::DuplicateStem { stem, first, second })
-    };
-    items.par_iter().with_min_len(64).filter_map(second).collect()
-}
-
-fn classes(root: &Path) -> Result<Vec<String>, Error> {
+pub(super) fn open(root: &Path) -> Result<Opened, Error> {
+    USUAL.check(root)?;
     let path = root.join(CLASSES_FILE);
-    match lists::read(&path)? {
-        Some(text) => lists::indexed_classes(&text, &path),
-        None => Ok(CLASSES.iter().map(|&name| name.to_owned()).collect()),
+    let classes = match lists::read(&path)? {
+        Some(text) => lists::indexed_classes(&text, &path)?,
+        None => CLASSES.iter().map(|&name| name.to_owned()).collect(),
+    };
+    Ok(Opened { classes, layout: Arc::new(VocLayout) })
+}
+
+impl Layout for VocLayout {
+    fn list(&self, root: &Path, split: &str) -> Result<Listing, Error> {
+        let path = root.join(SPLITS).join(format!("{split}.txt"));
+        let Some(text) = lists::read(&path)? else {
+            let (name, available) = (split.to_owned(), self.splits(root)?);
+            return Err(Error::MissingSplit { name, path, available });
+        };
+        let (stems, faults) = lists::stems(&text, &path);
+        if stems.is_empty() && faults.is_empty() {
+            return Err(Error::EmptySplit { path });
+        }
+        let images = images().find(root, split, &stems)?;
+        let masks = masks(root, split).find(root, split, &stems)?;
+        let mut listing = Listing::new(Vec::new(), Labels::Plain);
+        for ((stem, image), mask) in stems.into_iter().zip(images).zip(masks) {
+            if let Some(second) = image.other {
+                let (stem, first) = (stem.to_owned(), image.path.clone());
+                listing.ambiguous.push(Error::DuplicateStem { stem, first, second });
+            }
+            listing.items.push(Item { id: stem.to_owned(), image: image.path, mask: mask.path });
+        }
+        Ok(Listing { faults, ..listing })
     }
+
+    fn splits(&self, root: &Path) -> Result<Vec<String>, Error> {
+        let files = list::entries(&root.join(SPLITS))?.into_iter().map(|entry| entry.path);
+        let texts = files.filter(|path| path.extension().is_some_and(|ending| ending == "txt"));
+        let stem = |path: PathBuf| Some(path.file_stem()?.to_string_lossy().into_owned());
+        let mut names: Vec<_> = texts.filter_map(stem).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn places(&self, root: &Path, split: &str) -> Result<Vec<Place>, Error> {
+        let (images, masks) = (images(), masks(root, split));
+        Ok(vec![Place { images, masks, split: String::new(), lists: Lists::File }])
+    }
+}
+
+fn images() -> Template {
+    Template::of(&format!("{IMAGES}/{{stem}}.*"))
+}
+
+fn masks(root: &Path, split: &str) -> Template {
+    let folder = match AUG {
+        (name, folder) if name == split && root.join(folder).is_dir() => folder,
+        _ => MASKS,
+    };
+    Template::of(&format!("{folder}/{{stem}}.png"))
 }

@@ -3,19 +3,18 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
-use super::jpeg;
+use super::header::{Fault, Header, Stored};
+use super::{jpeg, png_chunks};
 use crate::data::Error;
-
-/// More than any camera takes; a header that claims more is damaged or a decompression bomb.
-pub const PIXELS_MAX: u64 = 1 << 28;
+use crate::data::sample::PIXELS_MAX;
 
 /// Deflate expands a byte to 1032 at most (258 for the 2 bits of the shortest match).
 const DEFLATE_RATIO_MAX: u64 = 1032;
 /// Pixels that a byte of a JPEG file may stand for: a block of 8x8 takes a bit in the first scan
 /// at least, and four times as much where a channel has half the resolution.
 const JPEG_PIXELS_A_BYTE_MAX: u64 = 2048;
+/// A path, and no picture: what a link becomes where it is copied as a file.
+const LINK_BYTES_MAX: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -23,40 +22,19 @@ pub(super) enum Format {
     Png,
 }
 
-/// How the pixels of an image file are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stored {
-    /// 8-bit RGB or `YCbCr`: read as it is.
-    Colour,
-    Grey,
-    Cmyk,
-    Palette,
-    /// Colour or grey.
-    Alpha,
-    SixteenBit,
-}
-
-/// What the header of a file says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) stored: Stored,
-}
-
 /// Checks what can be checked without decoding.
 pub(super) fn open(bytes: &[u8], format: Format, path: &Path) -> Result<Header, Error> {
     let read = match format {
         Format::Jpeg => jpeg::walk(bytes).map(|walked| walked.header),
-        Format::Png => png(bytes),
+        Format::Png => png_chunks::walk(bytes),
     };
-    let truncated = || Error::Truncated { path: path.to_owned(), bytes: bytes.len() };
     let damaged =
         |reason: &str| Error::Damaged { path: path.to_owned(), reason: reason.to_owned() };
     let header = match read {
         Ok(header) => header,
-        Err(Fault::Ends) => return Err(truncated()),
+        Err(Fault::Ends(before)) => {
+            return Err(Error::Truncated { path: path.to_owned(), bytes: bytes.len(), before });
+        }
         Err(Fault::Damaged(reason)) => return Err(damaged(reason)),
         Err(Fault::Unsupported(reason)) => {
             return Err(Error::Unsupported { path: path.to_owned(), reason });
@@ -91,59 +69,6 @@ fn pixels_a_byte(stored: Stored) -> u64 {
     }
 }
 
-/// Why a file is not read to its end.
-pub(super) enum Fault {
-    /// Before it should.
-    Ends,
-    Damaged(&'static str),
-    /// Sound, and beyond the decoder.
-    Unsupported(&'static str),
-}
-
-/// Walks the chunks up to and with `IEND`.
-fn png(bytes: &[u8]) -> Result<Header, Fault> {
-    let mut at: usize = 8;
-    let mut header = None;
-    loop {
-        let length = number(bytes, at).ok_or(Fault::Ends)?;
-        let name = bytes.get(at + 4..at + 8).ok_or(Fault::Ends)?;
-        if at == 8 && name != b"IHDR" {
-            return Err(Fault::Damaged("its header is not at its start"));
-        }
-        match name {
-            b"IHDR" if at == 8 => header = Some(png_header(bytes).ok_or(Fault::Ends)?),
-            b"IHDR" => return Err(Fault::Damaged("it has more than one header")),
-            _ => {}
-        }
-        let is_end = name == b"IEND";
-        at = at.checked_add(12 + length as usize).ok_or(Fault::Ends)?;
-        if is_end && at <= bytes.len() {
-            return header.ok_or(Fault::Damaged("it has no header"));
-        }
-        if is_end {
-            return Err(Fault::Ends);
-        }
-    }
-}
-
-fn png_header(bytes: &[u8]) -> Option<Header> {
-    let (width, height) = (number(bytes, 16)?, number(bytes, 20)?);
-    let stored = match (bytes.get(25)?, bytes.get(24)?) {
-        (3, _) => Stored::Palette,
-        (4 | 6, _) => Stored::Alpha,
-        (_, 16) => Stored::SixteenBit,
-        (0, _) => Stored::Grey,
-        // Anything else than true colour is the decoder's to refuse.
-        _ => Stored::Colour,
-    };
-    Some(Header { width, height, stored })
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    let field = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_be_bytes(field.try_into().ok()?))
-}
-
 /// What a file is that is no image, in words, and what to do about it.
 pub(super) struct NoImage {
     found: &'static str,
@@ -168,8 +93,27 @@ fn other(bytes: &[u8]) -> &'static str {
         _ if after(4, b"ftypavif") => "an AVIF",
         _ if after(4, b"ftyphei") || after(4, b"ftypmif1") => "a HEIC",
         _ if after(4, b"jP  \r\n") => "a JPEG 2000",
+        _ if after(0, b"\xff\x0a") || after(4, b"JXL ") => "a JPEG XL",
+        _ if after(0, b"\x93NUMPY") => "an array of NumPy",
+        _ if after(0, b"PK\x03\x04") => "a zip archive",
+        _ if after(0, b"\x1f\x8b") => "compressed by gzip",
+        _ if after(0, b"%PDF") => "a PDF",
+        _ if after(0, b"8BPS") => "a Photoshop file",
+        _ if after(0, b"v/1\x01") => "an OpenEXR",
+        [b'P', b'1'..=b'7', b'\n' | b' ', ..] => "a PNM",
+        _ if after(0, b"MATLAB") => "a file of MATLAB",
+        _ if is_path(bytes) => {
+            "a path in a text file, as a link becomes where it is copied as text"
+        }
         _ => "something else",
     }
+}
+
+/// Whether it is nothing but a path.
+fn is_path(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).map(str::trim_end).unwrap_or_default();
+    let is_short = bytes.len() <= LINK_BYTES_MAX && !text.contains(char::is_control);
+    is_short && text.contains('/') && Path::new(text).extension().is_some()
 }
 
 pub(super) fn sniff(bytes: &[u8]) -> Result<Format, NoImage> {
@@ -192,6 +136,10 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Format, NoImage> {
         _ if start.starts_with(b"version https://git-lfs") => {
             NoImage { found: "a git-LFS pointer", advice: "run `git lfs pull` in its repository" }
         }
+        _ if is_path(bytes) => NoImage {
+            found: "a text file with a path in it (a link that was copied as text)",
+            advice: "put the file there that the path leads to",
+        },
         _ => NoImage { found: other(bytes), advice: "convert it, or fetch it again" },
     })
 }

@@ -4,7 +4,7 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::container::{Fault, Header, Stored};
+use super::header::{Fault, Header, Stored};
 
 /// Scans of a JPEG file; encoders make about 10. Each is a pass over the whole image.
 const SCANS_MAX: u32 = 100;
@@ -17,6 +17,10 @@ const ONES: [u8; 16] = [0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0x
 /// (etemesi254/zune-image issues 419, 422 and 448).
 const SCANS_APART: &str = "its channels lie in scans of their own, which the decoder here would get \
                            wrong; write it anew as an ordinary JPEG or a PNG";
+
+const END: &str = "its end marker (EOI)";
+/// Start of frame of JPEG-LS, an own format in JPEG's segments.
+const JPEG_LS: u8 = 0xf7;
 
 /// A file that was walked to its end-of-image marker.
 pub(super) struct Walked {
@@ -38,8 +42,8 @@ pub(super) fn walk(bytes: &[u8]) -> Result<Walked, Fault> {
         at += bytes
             .get(at..)
             .and_then(|rest| rest.iter().position(|&b| b == 0xff))
-            .ok_or(Fault::Ends)?;
-        let marker = *bytes.get(at + 1).ok_or(Fault::Ends)?;
+            .ok_or(Fault::Ends(END))?;
+        let marker = *bytes.get(at + 1).ok_or(Fault::Ends(END))?;
         match marker {
             0xd9 if n_scans > 0 => {
                 let frame = frame.ok_or(Fault::Damaged("it has no frame"))?;
@@ -58,12 +62,12 @@ pub(super) fn walk(bytes: &[u8]) -> Result<Walked, Fault> {
             }
             _ => {}
         }
-        let length = bytes.get(at + 2..at + 4).ok_or(Fault::Ends)?;
+        let length = bytes.get(at + 2..at + 4).ok_or(Fault::Ends(END))?;
         let length = usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
-        let segment = || bytes.get(at + 4..at + 2 + length).ok_or(Fault::Ends);
+        let segment = || bytes.get(at + 4..at + 2 + length).ok_or(Fault::Ends(END));
         match marker {
             // Start of frame: all of the range but tables and an extension.
-            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
+            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | JPEG_LS => {
                 let read = Frame::read(marker, segment()?)?;
                 // A second frame would let a small header vouch for a large picture.
                 if frame.replace(read).is_some() {
@@ -78,7 +82,7 @@ pub(super) fn walk(bytes: &[u8]) -> Result<Walked, Fault> {
                 if let Some(frame) = &mut frame {
                     frame.scan(segment()?);
                     if frame.has_scans_apart() {
-                        return Err(Fault::Unsupported(SCANS_APART));
+                        return Err(Fault::Unsupported(SCANS_APART.to_owned()));
                     }
                 }
             }
@@ -104,9 +108,14 @@ struct Channel {
 impl Frame {
     /// Precision, height, width and the number of channels; then name, sampling and table of each.
     fn read(marker: u8, segment: &[u8]) -> Result<Self, Fault> {
-        let [_, h1, h0, w1, w0, n_channels, ref channels @ ..] = *segment else {
+        let [bits, h1, h0, w1, w0, n_channels, ref channels @ ..] = *segment else {
             return Err(Fault::Damaged("its frame header is too short"));
         };
+        if let Some(kind) = unread(marker, bits) {
+            let advice = "which the decoder here does not read; write it anew as an ordinary JPEG \
+                          (8 bits, Huffman-coded) or a PNG";
+            return Err(Fault::Unsupported(format!("it is {kind}, {advice}")));
+        }
         let (channels, rest) = channels.as_chunks::<3>();
         if channels.len() != usize::from(n_channels) || !rest.is_empty() {
             return Err(Fault::Damaged("its frame header is not as long as its channels need"));
@@ -120,6 +129,7 @@ impl Frame {
             1 => Stored::Grey,
             3 => Stored::Colour,
             4 => Stored::Cmyk,
+            2 => return Err(Fault::Unsupported("it has 2 channels; write it anew".to_owned())),
             _ => return Err(Fault::Damaged("it has neither 1, 3 nor 4 channels")),
         };
         let [height, width] = [[h1, h0], [w1, w0]].map(|side| u32::from(u16::from_be_bytes(side)));
@@ -164,6 +174,19 @@ impl Frame {
     }
 }
 
+/// What a frame is that no decoder here reads, by its marker and the bits of a sample.
+fn unread(marker: u8, bits: u8) -> Option<String> {
+    let kind = match marker {
+        JPEG_LS => "a JPEG-LS",
+        0xc3 => "a lossless JPEG",
+        0xc5..=0xc7 => "a hierarchical JPEG",
+        0xc9..=0xcf => "an arithmetic-coded JPEG",
+        _ if bits != 8 => return Some(format!("a JPEG of {bits} bits a sample")),
+        _ => return None,
+    };
+    Some(kind.to_owned())
+}
+
 /// What is wrong with the data of a file that can be decoded.
 ///
 /// A decoder that forgives nothing takes an end-of-image marker for granted wherever it comes, and
@@ -179,11 +202,11 @@ pub(super) fn damage(bytes: &[u8]) -> Option<String> {
         Err(text) => return text,
     };
     if !walked.is_complete {
-        return Some("it lacks its last scans, as if it were cut short".to_owned());
+        return Some("it lacks its last scans".to_owned());
     }
     let (data, rest) = bytes.split_at(walked.end);
     let is_same = strict(&[data, &ONES, rest].concat()).is_ok_and(|pixels| pixels == whole);
-    let cut = || "its data ends before its last pixels, as if it were cut short".to_owned();
+    let cut = || "its data ends before its last pixels".to_owned();
     (!is_same).then(cut)
 }
 
@@ -236,9 +259,28 @@ mod tests {
     #[test]
     fn channels_in_scans_of_their_own_are_refused() {
         let apart = encoded(ColorType::Rgb, |encoder| encoder.set_optimized_huffman_tables(true));
-        assert!(matches!(walk(&apart), Err(Fault::Unsupported(SCANS_APART))));
+        assert_eq!(walk(&apart).err(), Some(Fault::Unsupported(SCANS_APART.to_owned())));
         let grey = encoded(ColorType::Luma, |encoder| encoder.set_optimized_huffman_tables(true));
         assert!(walk(&grey).is_ok());
+    }
+
+    /// Each kind is told by its frame alone: no message is about an end that came too early.
+    #[test]
+    fn frames_that_are_not_read_are_named() {
+        let check = |marker: u8, bits: u8, expect: &str| {
+            let mut bytes = encoded(ColorType::Rgb, |_| {});
+            let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+            (bytes[frame + 1], bytes[frame + 4]) = (marker, bits);
+            let Err(Fault::Unsupported(reason)) = walk(&bytes) else { panic!("{expect}") };
+            assert!(reason.starts_with(&format!("it is {expect}, which the decoder")), "{reason}");
+        };
+        check(0xc1, 12, "a JPEG of 12 bits a sample");
+        check(0xc2, 12, "a JPEG of 12 bits a sample");
+        check(0xc3, 8, "a lossless JPEG");
+        check(0xc5, 8, "a hierarchical JPEG");
+        check(0xc9, 8, "an arithmetic-coded JPEG");
+        check(0xca, 8, "an arithmetic-coded JPEG");
+        check(0xf7, 8, "a JPEG-LS");
     }
 
     #[test]

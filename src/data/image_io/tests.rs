@@ -1,6 +1,9 @@
+use png::{BitDepth, ColorType};
 use proptest::prelude::*;
 
 use super::*;
+use crate::data::Mask;
+use crate::data::labels::Form;
 
 fn rgb(width: u32, height: u32) -> Rgb {
     let pixels = (0..width * height * 3).map(|i| (i * 7 % 251) as u8).collect();
@@ -197,6 +200,68 @@ fn channels_sampled_as_none_can_be_are_refused() {
     bytes[frame + 11] = 0x11;
     bytes[frame + 9] = 2;
     insta::assert_snapshot!(refused(&bytes), @"`photo.bin` is damaged: its frame header is not as long as its channels need; fetch it again");
+}
+
+/// A PNG of indices with fewer colours than those.
+fn short_palette(indices: &[u8], n_colours: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, indices.len() as u32, 1);
+    encoder.set_color(ColorType::Indexed);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_palette(voc_palette().as_flattened()[..3 * n_colours].to_vec());
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(indices).unwrap();
+    writer.finish().unwrap();
+    bytes
+}
+
+#[test]
+fn an_index_without_a_colour_is_no_colour() {
+    let bytes = short_palette(&[0, 1, 2, 2], 2);
+    let error = decode_raw_mask(&bytes, Form::Colours, path()).unwrap_err();
+    insta::assert_snapshot!(error, @"mask `photo.bin` has index 2 (first at x 2, y 0; in all 2 pixels), but its palette ends after 2 colours, so that it stands for none; write the mask anew, or, if the indices are what counts, name them instead of colours in `data.label_map`");
+    // Where indices count, colours do not.
+    assert_eq!(decode_mask(&bytes, path()).unwrap().classes, [0, 1, 2, 2]);
+    assert!(decode_raw_mask(&short_palette(&[0, 1], 2), Form::Colours, path()).is_ok());
+    // An image is read by a decoder that takes black for it.
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("a.png");
+    fs_err::write(&image, bytes).unwrap();
+    let (_, storage) = survey_rgb(&image).unwrap();
+    insta::assert_snapshot!(storage.damage.unwrap(), @"2 of its pixels have an index beyond the 2 colours of its palette");
+}
+
+#[test]
+fn packed_indices_have_their_palette_s_colours() {
+    let bytes = png(3, 1, ColorType::Indexed, BitDepth::Two, &[0b00_01_10_00]);
+    let raw = decode_raw_mask(&bytes, Form::Colours, path()).unwrap();
+    assert_eq!(
+        raw.values,
+        crate::data::labels::RawValues::Colours(vec![0, 0, 0, 128, 0, 0, 0, 128, 0])
+    );
+}
+
+#[test]
+fn links_that_lead_nowhere_or_became_text_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (link, text) = (dir.path().join("a.jpg"), dir.path().join("b.jpg"));
+    std::os::unix::fs::symlink("/mnt/gone/a.jpg", &link).unwrap();
+    fs_err::write(&text, "/mnt/gone/b.jpg").unwrap();
+    let said = |path: &Path| {
+        read_rgb(path).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR")
+    };
+    insta::assert_snapshot!(said(&link), @"`DIR/a.jpg` is a link to `/mnt/gone/a.jpg`, which is not there; restore it, or take it out of the split");
+    insta::assert_snapshot!(said(&text), @"`DIR/b.jpg` is a text file with a path in it (a link that was copied as text), not a JPEG or PNG file; put the file there that the path leads to");
+    insta::assert_snapshot!(read_mask(&link).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR"), @"`DIR/a.jpg` is a link to `/mnt/gone/a.jpg`, which is not there; restore it, or take it out of the split");
+}
+
+#[test]
+fn what_comes_before_its_end_is_said_of_a_file_that_is_cut() {
+    let said = |bytes: &[u8]| decode_rgb(bytes, path()).unwrap_err().to_string();
+    let bytes = jpeg(&rgb(40, 30));
+    insta::assert_snapshot!(said(&bytes[..100]), @"`photo.bin` is truncated: it ends after 100 bytes, before its end marker (EOI); fetch it again");
+    let bytes = write_png_rgb(&rgb(40, 30));
+    insta::assert_snapshot!(said(&bytes[..100]), @"`photo.bin` is truncated: it ends after 100 bytes, before its last chunk (IEND); fetch it again");
 }
 
 #[test]

@@ -2,63 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rayon::prelude::*;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Item, Labels, Split};
 use crate::data::Error;
 use crate::fs::hash::{hex, sha256_bytes};
-use crate::fs::write_atomic;
+use crate::fs::{HashCache, Stamp, sealed};
 
-/// Of the cache files; another version is not read.
-const VERSION: u32 = 1;
-/// A sha256 in hex digits.
-const SUM_BYTES: usize = 64;
+/// Of the cache of splits; another version is not read.
+const VERSION: u32 = 2;
 /// Missing files named in the error.
 const NAMED_MAX: usize = 5;
 /// Splits remembered; more are leftovers of datasets that changed, and all are dropped.
 const SPLITS_MAX: usize = 256;
-/// A file changed within this time may change again without its time stamp showing it (some file
-/// systems count in seconds), so it is not cached yet.
-const SETTLE_NS: i128 = 2_000_000_000;
 
-/// Fingerprints of whole splits, by the digest of everything `stat` says about their files.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct SplitCache {
-    version: u32,
-    splits: BTreeMap<String, String>,
-}
+/// Held while caches are written: two threads of one process would share a temp file.
+static WRITING: Mutex<()> = Mutex::new(());
 
-/// sha256 of mask files by path; read only where a split's own entry does not hold any more.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct MaskCache {
-    version: u32,
-    /// Paths that are not UTF-8 are not cached.
-    masks: BTreeMap<String, MaskEntry>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct MaskEntry {
-    stamp: Stamp,
-    sha256: String,
-}
-
-/// What changes when a file does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
-    bytes: u64,
-    inode: u64,
-    modified_ns: i64,
-    /// Also moves when the contents are replaced and the modification time is put back.
-    changed_ns: i64,
-}
+/// What whole splits are known by, under the digest of everything `stat` says about their files.
+type Known = BTreeMap<String, String>;
 
 struct Stat {
     image_bytes: u64,
@@ -68,43 +35,32 @@ struct Stat {
 pub(super) fn of(split: &Split, cache: Option<&Path>, now: SystemTime) -> Result<String, Error> {
     let stats = stats(split)?;
     let Some(cache) = cache else {
-        let masks = hash_masks(split, &stats, &BTreeMap::new())?;
+        let masks = hash_masks(split, &stats, None)?;
         return Ok(combine(split, &stats, &masks));
     };
     let key = stat_digest(split, &stats);
-    let mut splits: SplitCache = read_cache(cache, |cache: &SplitCache| cache.version);
-    if let Some(fingerprint) = splits.splits.get(&key) {
+    let mut splits: Known = sealed::read(cache, VERSION);
+    if let Some(fingerprint) = splits.get(&key) {
         return Ok(fingerprint.clone());
     }
-    let masks_path = cache.with_extension("masks.json");
-    let mut known: MaskCache = read_cache(&masks_path, |cache: &MaskCache| cache.version);
-    let masks = hash_masks(split, &stats, &known.masks)?;
+    let mut hashes = HashCache::open(cache.with_extension("masks.json"));
+    let masks = hash_masks(split, &stats, Some(&hashes))?;
     let fingerprint = combine(split, &stats, &masks);
-
-    // A clock before 1970 makes every file look new: then nothing is cached.
-    let now_ns = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos().cast_signed());
-    let mut settled = 0;
     for ((item, stat), sha256) in split.items.iter().zip(&stats).zip(&masks) {
-        if now_ns - i128::from(stat.mask.changed_ns) <= SETTLE_NS {
-            continue;
-        }
-        settled += 1;
-        if let Some(path) = item.mask.to_str() {
-            let entry = MaskEntry { stamp: stat.mask, sha256: sha256.clone() };
-            known.masks.insert(path.to_owned(), entry);
-        }
+        hashes.remember(&item.mask, stat.mask, sha256, now);
     }
-    if settled > 0 {
-        known.version = VERSION;
-        write_cache(&masks_path, &known);
-    }
-    if settled == stats.len() {
-        if splits.splits.len() >= SPLITS_MAX {
-            splits.splits.clear();
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut written = hashes.save();
+    if stats.iter().all(|stat| stat.mask.is_settled(now)) {
+        if splits.len() >= SPLITS_MAX {
+            splits.clear();
         }
-        splits.version = VERSION;
-        splits.splits.insert(key, fingerprint.clone());
-        write_cache(cache, &splits);
+        splits.insert(key, fingerprint.clone());
+        written = written.and_then(|()| sealed::write(cache, VERSION, &splits));
+    }
+    if let Err(error) = written {
+        // Only time is lost.
+        tracing::warn!(path = %cache.display(), %error, "dataset fingerprints are not cached");
     }
     Ok(fingerprint)
 }
@@ -137,13 +93,8 @@ fn stats(split: &Split) -> Result<Vec<Stat>, Error> {
 
 /// `None` where there is no such file.
 fn stat(path: &Path) -> Result<Option<Stamp>, Error> {
-    match fs_err::metadata(path) {
-        Ok(meta) => Ok(Some(Stamp {
-            bytes: meta.len(),
-            inode: meta.ino(),
-            modified_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
-            changed_ns: nanoseconds(meta.ctime(), meta.ctime_nsec()),
-        })),
+    match Stamp::of(path) {
+        Ok(stamp) => Ok(Some(stamp)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)
         }
@@ -151,24 +102,18 @@ fn stat(path: &Path) -> Result<Option<Stamp>, Error> {
     }
 }
 
-fn nanoseconds(s: i64, ns: i64) -> i64 {
-    s.saturating_mul(1_000_000_000).saturating_add(ns)
-}
-
 fn hash_masks(
     split: &Split,
     stats: &[Stat],
-    known: &BTreeMap<String, MaskEntry>,
+    known: Option<&HashCache>,
 ) -> Result<Vec<String>, Error> {
-    split
-        .items
-        .par_iter()
-        .zip(stats)
-        .map(|(item, stat)| match item.mask.to_str().and_then(|path| known.get(path)) {
-            Some(entry) if entry.stamp == stat.mask => Ok(entry.sha256.clone()),
-            _ => Ok(sha256_bytes(&fs_err::read(&item.mask)?)),
-        })
-        .collect()
+    let hash = |(item, stat): (&Item, &Stat)| match known
+        .and_then(|known| known.known(&item.mask, &stat.mask))
+    {
+        Some(sha256) => Ok(sha256.to_owned()),
+        None => Ok(sha256_bytes(&fs_err::read(&item.mask)?)),
+    };
+    split.items.par_iter().zip(stats).map(hash).collect()
 }
 
 /// The fingerprint itself; nothing in it depends on where the dataset lies.
@@ -244,30 +189,5 @@ impl Fields {
 
     fn finish(self) -> String {
         hex(&self.0.finalize())
-    }
-}
-
-/// A cache that is missing, damaged or of another version is an empty one. It begins with
-/// the sha256 of the rest: a wrong digit in it would name another dataset, and runs by it.
-fn read_cache<T: Default + DeserializeOwned>(path: &Path, version: fn(&T) -> u32) -> T {
-    let parse = |bytes: Vec<u8>| {
-        let (sum, json) = bytes.split_at_checked(SUM_BYTES)?;
-        let is_sound = sha256_bytes(json).as_bytes() == sum;
-        // What cannot be parsed is of another version.
-        serde_json::from_slice(json).ok().filter(|_| is_sound)
-    };
-    let cache = fs_err::read(path).ok().and_then(parse);
-    cache.filter(|cache| version(cache) == VERSION).unwrap_or_default()
-}
-
-/// Only time is lost where a cache cannot be written, so that is a warning.
-fn write_cache<T: Serialize>(path: &Path, cache: &T) {
-    // Two threads of one process would share a temp file.
-    static WRITING: Mutex<()> = Mutex::new(());
-    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let json = serde_json::to_vec(cache).expect("maps with text keys always serialise");
-    let bytes = [sha256_bytes(&json).into_bytes(), json].concat();
-    if let Err(error) = write_atomic(path, &bytes) {
-        tracing::warn!(path = %path.display(), %error, "dataset fingerprints are not cached");
     }
 }

@@ -11,6 +11,7 @@ use crate::data::loader::ordered_map;
 use crate::data::{Mask, VOID};
 use crate::eval::score::metrics;
 use crate::event::Metrics;
+use crate::fs::list;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -18,6 +19,8 @@ pub enum Error {
     List { path: PathBuf, source: std::io::Error },
     #[error("there is no PNG file in `{0}`")]
     Empty(PathBuf),
+    #[error("`{first}` and `{second}` are of one name: remove one of them")]
+    Twice { first: PathBuf, second: PathBuf },
     #[error("no prediction for {count} of the {total} masks in `{truth}`; the first: `{first}`")]
     Unpredicted { truth: PathBuf, first: PathBuf, count: usize, total: usize },
     #[error(transparent)]
@@ -93,13 +96,15 @@ pub fn score(folders: &Folders) -> Result<Scored, Error> {
 
 /// PNG files by stem.
 fn pngs(folder: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
-    let failed = |source| Error::List { path: folder.to_owned(), source };
+    let entries = list::entries(folder);
+    let entries = entries.map_err(|source| Error::List { path: folder.to_owned(), source })?;
     let mut files = BTreeMap::new();
-    for entry in fs_err::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let is_png = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
-        if let (true, Some(stem)) = (is_png, path.file_stem()) {
-            files.insert(stem.to_string_lossy().into_owned(), path);
+    for path in entries.into_iter().map(|entry| entry.path) {
+        if let ("png", Some(stem)) = (list::ending(&path).as_str(), path.file_stem()) {
+            let stem = stem.to_string_lossy().into_owned();
+            if let Some(first) = files.insert(stem, path.clone()) {
+                return Err(Error::Twice { first, second: path });
+            }
         }
     }
     Ok(files)
@@ -188,8 +193,21 @@ mod tests {
         assert_eq!(scored.confusion.row(1), [1, 1, 0]);
         assert_eq!(scored.confusion.row(2), [0, 1, 1]);
         let expect = (0.5 + 1.0 / 3.0 + 0.5) / 3.0;
-        assert!((scored.metrics.miou - expect).abs() < 1e-12);
+        assert!((scored.metrics.miou.unwrap() - expect).abs() < 1e-12);
         assert_eq!((scored.metrics.n_images, scored.images.n_images(), scored.n_unused), (2, 2, 0));
+    }
+
+    /// Notes of macOS about files, in both folders.
+    #[test]
+    fn names_that_begin_with_a_dot_are_no_masks() {
+        let case = Case::new();
+        for name in ["truth/._a.png", "truth/.x.png", "pred/._a.png"] {
+            fs_err::write(case.0.path().join(name), "Mac OS X").unwrap();
+        }
+        let scored = score(&case.folders()).unwrap();
+        assert_eq!((scored.metrics.n_images, scored.n_unused), (2, 0));
+        write(&case.pred(), "b.png", 1, &[2, 2]);
+        insta::assert_snapshot!(case.refused(), @"`DIR/pred/b.PNG` and `DIR/pred/b.png` are of one name: remove one of them");
     }
 
     #[test]

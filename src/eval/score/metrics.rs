@@ -1,4 +1,4 @@
-//! Scores from a confusion matrix.
+//! Scores from a confusion matrix, for the passes over a set and for `sweep score`.
 
 use super::confusion::Confusion;
 use crate::event::Metrics;
@@ -6,8 +6,8 @@ use crate::event::Metrics;
 /// All scores of one pass over an evaluation set.
 ///
 /// A class is present if the ground truth has a pixel of it; means are over present classes, in
-/// the order of their indices. Where nothing is labelled every score is 0.
-pub fn metrics(confusion: &Confusion, reference_metric: f64, n_images: u64) -> Metrics {
+/// the order of their indices. Where nothing is labelled no score is defined.
+pub fn metrics(confusion: &Confusion, reference_metric: Option<f64>, n_images: u64) -> Metrics {
     let present: Vec<_> =
         (0..confusion.n_classes()).filter(|&class| confusion.row_sum(class) > 0).collect();
     let hits: u64 = present.iter().map(|&class| confusion.hits(class)).sum();
@@ -18,7 +18,7 @@ pub fn metrics(confusion: &Confusion, reference_metric: f64, n_images: u64) -> M
         iou_per_class: (0..confusion.n_classes())
             .map(|class| iou(confusion, class).filter(|_| confusion.row_sum(class) > 0))
             .collect(),
-        pixel_accuracy: ratio(hits, confusion.total()).unwrap_or(0.0),
+        pixel_accuracy: ratio(hits, confusion.total()),
         accuracy_mean: mean(
             present
                 .iter()
@@ -27,22 +27,23 @@ pub fn metrics(confusion: &Confusion, reference_metric: f64, n_images: u64) -> M
         reference_metric,
         n_images,
         n_pixels: confusion.total(),
-        iou_frequency_weighted: Some(iou_frequency_weighted(confusion)),
-        miou_union: Some(miou_union(confusion)),
+        iou_frequency_weighted: iou_frequency_weighted(confusion),
+        miou_union: miou_union(confusion),
     }
 }
 
 /// The mean of the classes' IoU, each weighted by its share of the labelled pixels.
-fn iou_frequency_weighted(confusion: &Confusion) -> f64 {
-    let total = confusion.total().max(1) as f64;
-    let weighted = (0..confusion.n_classes())
-        .filter_map(|class| Some(iou(confusion, class)? * confusion.row_sum(class) as f64 / total));
-    weighted.sum()
+fn iou_frequency_weighted(confusion: &Confusion) -> Option<f64> {
+    let total = confusion.total();
+    let share = |class| confusion.row_sum(class) as f64 / total as f64;
+    let weighted =
+        (0..confusion.n_classes()).filter_map(|class| Some(iou(confusion, class)? * share(class)));
+    (total > 0).then(|| weighted.sum())
 }
 
 /// mmseg's mIoU: the mean over the classes that the ground truth *or the prediction* has. Not the
 /// mIoU of the tables.
-pub fn miou_union(confusion: &Confusion) -> f64 {
+pub fn miou_union(confusion: &Confusion) -> Option<f64> {
     mean((0..confusion.n_classes()).filter_map(|class| iou(confusion, class)))
 }
 
@@ -56,10 +57,10 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// 0 for no values.
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
+/// `None` for no values.
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0u32), |(sum, count), value| (sum + value, count + 1));
-    if count == 0 { 0.0 } else { sum / f64::from(count) }
+    (count > 0).then(|| sum / f64::from(count))
 }
 
 #[cfg(test)]
@@ -70,11 +71,11 @@ mod tests {
     fn score(n_classes: usize, truth: &[u8], predicted: &[u8]) -> (Metrics, f64) {
         let mut confusion = Confusion::new(n_classes);
         confusion.add(truth, predicted);
-        (metrics(&confusion, 0.25, 1), miou_union(&confusion))
+        (metrics(&confusion, Some(0.25), 1), miou_union(&confusion).unwrap_or(f64::NAN))
     }
 
-    fn close(a: f64, b: f64) -> bool {
-        (a - b).abs() < 1e-12
+    fn close(a: impl Into<Option<f64>>, b: f64) -> bool {
+        a.into().is_some_and(|a| (a - b).abs() < 1e-12)
     }
 
     #[test]
@@ -94,17 +95,32 @@ mod tests {
         let (scores, _) = score(2, &[0, 0, 0, 1], &[0, 0, 0, 0]);
         assert!(close(scores.pixel_accuracy, 0.75) && close(scores.accuracy_mean, 0.5));
         assert!(close(scores.miou, 0.75 / 2.0));
-        assert!(close(scores.iou_frequency_weighted.unwrap(), 0.75 * 0.75));
+        assert!(close(scores.iou_frequency_weighted, 0.75 * 0.75));
     }
 
     #[test]
-    fn nothing_labelled_scores_zero() {
-        let (scores, union) = score(2, &[VOID], &[1]);
-        assert_eq!(
-            (scores.miou, scores.pixel_accuracy, scores.accuracy_mean, union),
-            (0.0, 0.0, 0.0, 0.0)
-        );
+    fn where_nothing_is_labelled_no_score_is_defined() {
+        let (scores, _) = score(2, &[VOID], &[1]);
+        let Metrics { miou, pixel_accuracy, accuracy_mean, .. } = scores;
+        assert_eq!([miou, pixel_accuracy, accuracy_mean], [None; 3]);
+        assert_eq!([scores.iou_frequency_weighted, scores.miou_union], [None; 2]);
         assert_eq!((scores.classes_present, scores.n_pixels), (0, 0));
         assert_eq!(scores.iou_per_class, [None, None]);
+    }
+
+    /// On the wire, and from journals of before.
+    #[test]
+    fn what_is_undefined_is_null_and_older_journals_are_read() {
+        let (scores, _) = score(2, &[VOID], &[1]);
+        let json = serde_json::to_value(&scores).unwrap();
+        for key in ["miou", "pixel_accuracy", "accuracy_mean", "iou_frequency_weighted"] {
+            assert_eq!(json[key], serde_json::Value::Null, "{key}");
+        }
+        assert_eq!(serde_json::from_value::<Metrics>(json).unwrap(), scores);
+        let old = r#"{"miou":0.5,"classes_present":1,"classes_total":2,"iou_per_class":[0.5,null],
+            "pixel_accuracy":0.75,"accuracy_mean":0.75,"reference_metric":0.9,"n_images":1,
+            "n_pixels":4}"#;
+        let old: Metrics = serde_json::from_str(old).unwrap();
+        assert_eq!((old.miou, old.reference_metric, old.miou_union), (Some(0.5), Some(0.9), None));
     }
 }

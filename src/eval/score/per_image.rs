@@ -166,8 +166,9 @@ impl ImageCounts {
     }
 }
 
-/// mIoU of the images taken `weights` times each, over the classes that `present` says.
-fn miou(counts: &ImageCounts, weights: &[u32], present: &[bool]) -> f64 {
+/// mIoU of the images taken `weights` times each, over the classes that `present` says; `None`
+/// where they have no labelled pixel.
+fn miou(counts: &ImageCounts, weights: &[u32], present: &[bool]) -> Option<f64> {
     let confusion = counts.total(weights);
     let (mut sum, mut n) = (0.0, 0u32);
     for class in (0..counts.n_classes).filter(|class| present[*class]) {
@@ -179,7 +180,7 @@ fn miou(counts: &ImageCounts, weights: &[u32], present: &[bool]) -> f64 {
             n += 1;
         }
     }
-    sum / f64::from(n.max(1))
+    (n > 0).then(|| sum / f64::from(n))
 }
 
 fn present(counts: &ImageCounts) -> Vec<bool> {
@@ -187,30 +188,31 @@ fn present(counts: &ImageCounts) -> Vec<bool> {
     (0..counts.n_classes).map(|class| all.row_sum(class) > 0).collect()
 }
 
-/// 95% percentile bootstrap interval of the mIoU over images. `None` for fewer than two images.
+/// 95% percentile bootstrap interval of the mIoU over images. `None` for fewer than two images, and
+/// where nothing is labelled; resampled sets without a label are left out.
 pub fn interval(counts: &ImageCounts, seed: u64) -> Option<Interval> {
     let present = present(counts);
     resampled(counts.n_images(), seed, |weights| miou(counts, weights, &present))
 }
 
 /// 95% interval of `mIoU(a) - mIoU(b)`: the same resampled images for both (paired bootstrap).
-/// `None` where the sets differ in size or classes, or have fewer than two images.
+/// `None` where the sets differ in size or classes, and as for [`interval`].
 pub fn paired_interval(a: &ImageCounts, b: &ImageCounts, seed: u64) -> Option<Interval> {
     let (present_a, present_b) = (present(a), present(b));
     if a.n_images() != b.n_images() || present_a != present_b {
         return None;
     }
     resampled(a.n_images(), seed, |weights| {
-        miou(a, weights, &present_a) - miou(b, weights, &present_b)
+        Some(miou(a, weights, &present_a)? - miou(b, weights, &present_b)?)
     })
 }
 
-fn resampled(n: usize, seed: u64, score: impl Fn(&[u32]) -> f64) -> Option<Interval> {
+fn resampled(n: usize, seed: u64, score: impl Fn(&[u32]) -> Option<f64>) -> Option<Interval> {
     if n < 2 {
         return None;
     }
     let mut values: Vec<f64> = (0..RESAMPLES)
-        .map(|i| {
+        .filter_map(|i| {
             let mut rng = rng::keyed(seed, "bootstrap", &[i as u64]);
             let mut weights = vec![0u32; n];
             for _ in 0..n {
@@ -219,8 +221,11 @@ fn resampled(n: usize, seed: u64, score: impl Fn(&[u32]) -> f64) -> Option<Inter
             score(&weights)
         })
         .collect();
+    if values.is_empty() {
+        return None;
+    }
     values.sort_by(f64::total_cmp);
-    let at = |q: f64| values[((RESAMPLES - 1) as f64 * q).round() as usize];
+    let at = |q: f64| values[((values.len() - 1) as f64 * q).round() as usize];
     Some(Interval { low: at(0.025), high: at(0.975) })
 }
 
@@ -274,7 +279,7 @@ mod tests {
     fn intervals_hold_the_score_and_shrink_with_the_set() {
         let width = |n: usize| {
             let counts = counts(n, |i| 20 + (i * 7) % 31);
-            let all = miou(&counts, &vec![1; n], &present(&counts));
+            let all = miou(&counts, &vec![1; n], &present(&counts)).unwrap();
             let Interval { low, high } = interval(&counts, 0).unwrap();
             assert!(low < all && all < high, "{low} {all} {high}");
             high - low
@@ -282,6 +287,20 @@ mod tests {
         // Four times the images: half the width.
         let ratio = width(40) / width(160);
         assert!((1.5..2.7).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn without_a_label_there_is_no_interval() {
+        let mut counts = ImageCounts::new(3);
+        for _ in 0..3 {
+            counts.add(&[VOID; 4], &[1; 4]);
+        }
+        assert_eq!(interval(&counts, 0), None);
+        assert_eq!(paired_interval(&counts, &counts, 0), None);
+        // One image of three with labels: sets without it have no score.
+        counts.add(&[1, 1, 0, 0], &[1, 0, 0, 0]);
+        let Interval { low, high } = interval(&counts, 0).unwrap();
+        assert!((low - high).abs() < 1e-12 && low > 0.5, "{low} {high}");
     }
 
     #[test]

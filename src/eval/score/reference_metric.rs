@@ -30,6 +30,8 @@ pub struct ReferenceMetric {
     /// Of full batches.
     sum_of_means: f64,
     n_batches: usize,
+    /// Pixels that were not left out.
+    n_pixels: u64,
 }
 
 impl ReferenceMetric {
@@ -37,7 +39,15 @@ impl ReferenceMetric {
     /// Where `batch_size` is 0.
     pub fn new(batch_size: usize, void_is: VoidIs) -> Self {
         assert!(batch_size > 0, "a batch holds at least one image");
-        Self { void_is, batch_size, sum: 0.0, n_images: 0, sum_of_means: 0.0, n_batches: 0 }
+        Self {
+            void_is,
+            batch_size,
+            sum: 0.0,
+            n_images: 0,
+            sum_of_means: 0.0,
+            n_batches: 0,
+            n_pixels: 0,
+        }
     }
 
     /// Adds the next image; batches are filled in this order.
@@ -53,6 +63,7 @@ impl ReferenceMetric {
                 (VOID, VoidIs::Background) => 0,
                 (class, _) => class,
             };
+            self.n_pixels += 1;
             both += u64::from(truth & predicted);
             either += u64::from(truth | predicted);
         }
@@ -65,14 +76,15 @@ impl ReferenceMetric {
         }
     }
 
-    /// The metric of all images so far, 0 for none. An incomplete last batch is a batch.
-    pub fn value(&self) -> f64 {
+    /// The metric of all images so far; an incomplete last batch is a batch. `None` where no pixel
+    /// was counted, though the formula gives an image without any a 1.
+    pub fn value(&self) -> Option<f64> {
         let (mut sum, mut count) = (self.sum_of_means, self.n_batches);
         if self.n_images > 0 {
             sum += self.sum / self.n_images as f64;
             count += 1;
         }
-        if count == 0 { 0.0 } else { sum / count as f64 }
+        (self.n_pixels > 0).then(|| sum / count as f64)
     }
 }
 
@@ -83,7 +95,8 @@ mod tests {
     fn check(truth: &[u8], predicted: &[u8], expect: f64) {
         let mut metric = ReferenceMetric::new(1, VoidIs::LeftOut);
         metric.add_image(truth, predicted);
-        assert!((metric.value() - expect).abs() < 1e-6, "{} for {expect}", metric.value());
+        let value = metric.value().unwrap();
+        assert!((value - expect).abs() < 1e-6, "{value} for {expect}");
     }
 
     #[test]
@@ -105,7 +118,7 @@ mod tests {
         let value = |void_is| {
             let mut metric = ReferenceMetric::new(1, void_is);
             metric.add_image(&[VOID, 4], &[4, 4]);
-            metric.value()
+            metric.value().unwrap()
         };
         assert!((value(VoidIs::LeftOut) - 1.0).abs() < 1e-6);
         assert!((value(VoidIs::Background) - 0.5).abs() < 1e-6);
@@ -118,11 +131,24 @@ mod tests {
             for predicted in [1, 1, 0] {
                 metric.add_image(&[1], &[predicted]);
             }
-            metric.value()
+            metric.value().unwrap()
         };
         // Ratios 1, 1, 0: the lone image of the last batch weighs as much as the two before.
         assert!((value(2) - 0.5).abs() < 1e-5);
         assert!((value(3) - 2.0 / 3.0).abs() < 1e-5);
-        assert!(ReferenceMetric::new(2, VoidIs::LeftOut).value().abs() < 1e-12);
+    }
+
+    #[test]
+    fn of_no_pixel_there_is_no_metric() {
+        let value = |void_is, truth: &[u8]| {
+            let mut metric = ReferenceMetric::new(2, void_is);
+            if !truth.is_empty() {
+                metric.add_image(truth, &[1; 2]);
+            }
+            metric.value()
+        };
+        assert_eq!(value(VoidIs::LeftOut, &[]), None);
+        assert_eq!(value(VoidIs::LeftOut, &[VOID; 2]), None);
+        assert!(value(VoidIs::Background, &[VOID; 2]).is_some());
     }
 }

@@ -10,10 +10,9 @@ use crate::data::dataset;
 const FOLDER: Of = Of { key: "data.kind", kinds: &["folder"] };
 const SHAPES: Of = Of { key: "data.kind", kinds: &["shapes"] };
 /// Datasets that lie in a folder of the user's.
-const ROOTED: Of =
-    Of { key: "data.kind", kinds: &["voc", "ade20k", "cityscapes", "acdc", "folder"] };
+const ROOTED: Of = Of { key: "data.kind", kinds: dataset::KINDS_WITH_ROOT };
 /// Datasets with more than one split to train on.
-const SPLIT: Of = Of { key: "data.kind", kinds: &["voc", "cityscapes", "acdc", "folder"] };
+const SPLIT: Of = Of { key: "data.kind", kinds: dataset::KINDS_WITH_TRAIN };
 
 /// How the images that are trained on stand in a run's id, and those that are scored in a score's.
 const BY_FINGERPRINT: &str = "part of the ids by the fingerprints of the images and masks";

@@ -204,7 +204,7 @@ impl<'a> Sweep<'a> {
         group: &Group<'_>,
         level: u8,
         part: &Part,
-        value: fn(&Metrics) -> f64,
+        value: fn(&Metrics) -> Option<f64>,
     ) -> Measure {
         let has_suite = !self.experiment.suite_corruptions.is_empty();
         let is_asked = |score: &CellScore| {
@@ -300,7 +300,7 @@ fn described(group: &Group<'_>) -> Vec<String> {
     key
 }
 
-fn clean_score(group: &Group<'_>, value: fn(&Metrics) -> f64) -> Measure {
+fn clean_score(group: &Group<'_>, value: fn(&Metrics) -> Option<f64>) -> Measure {
     measure(group, 1, value, |score| score.planned.condition.is_clean())
 }
 
@@ -308,7 +308,7 @@ fn clean_score(group: &Group<'_>, value: fn(&Metrics) -> f64) -> Measure {
 fn measure(
     group: &Group<'_>,
     total: u32,
-    value: fn(&Metrics) -> f64,
+    value: fn(&Metrics) -> Option<f64>,
     is_part: impl Fn(&CellScore) -> bool,
 ) -> Measure {
     Measure::over(&parts(group, total, value, is_part))
@@ -318,7 +318,7 @@ fn measure(
 fn parts(
     group: &Group<'_>,
     total: u32,
-    value: fn(&Metrics) -> f64,
+    value: fn(&Metrics) -> Option<f64>,
     is_part: impl Fn(&CellScore) -> bool,
 ) -> Vec<Parts> {
     let parts = |entry: &Entry<'_>| {
@@ -326,12 +326,15 @@ fn parts(
         let missing = match entry.cell.state {
             _ if asked().next().is_none() => Missing::NotAsked,
             CellState::Failed(_) => Missing::Failed,
+            _ if asked().all(|s| s.made.as_ref().is_some_and(|m| value(&m.metrics).is_none())) => {
+                Missing::Undefined
+            }
             CellState::Open | CellState::Done => Missing::Open,
         };
         Parts {
             seed: entry.cell.facts.as_ref().map(|facts| facts.spec.seed),
             run: entry.cell.run.clone(),
-            values: asked().filter_map(|s| Some(value(&s.made.as_ref()?.metrics))).collect(),
+            values: asked().filter_map(|s| value(&s.made.as_ref()?.metrics)).collect(),
             total,
             missing,
         }

@@ -35,6 +35,8 @@ pub struct Partial {
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     NotAsked,
+    /// Made, of a set without a labelled pixel.
+    Undefined,
     /// Still to come.
     Open,
     Failed,
@@ -105,7 +107,7 @@ impl Measure {
             return format!("{} ({done}/{total})", percent(mean));
         }
         match self.missing {
-            Missing::NotAsked => NOTHING,
+            Missing::NotAsked | Missing::Undefined => NOTHING,
             Missing::Open => "…",
             Missing::Failed => "failed",
         }

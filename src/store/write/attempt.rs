@@ -277,14 +277,16 @@ impl<'a> AttemptWriter<'a> {
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
 fn bind_metrics<'q>(query: Query<'q>, metrics: &'q Metrics) -> Query<'q> {
+    // Journals of before have 0 where nothing was labelled.
+    let defined = |score: Option<f64>| score.filter(|_| metrics.n_pixels > 0);
     query
-        .bind(metrics.miou)
+        .bind(defined(metrics.miou))
         .bind(metrics.classes_present)
         .bind(metrics.classes_total)
         .bind(json(&metrics.iou_per_class))
-        .bind(metrics.pixel_accuracy)
-        .bind(metrics.accuracy_mean)
-        .bind(metrics.reference_metric)
+        .bind(defined(metrics.pixel_accuracy))
+        .bind(defined(metrics.accuracy_mean))
+        .bind(defined(metrics.reference_metric))
         .bind(int(metrics.n_images))
         .bind(int(metrics.n_pixels))
 }

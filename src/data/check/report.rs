@@ -1,0 +1,124 @@
+//! What a check found: the tables and the findings that `data check` prints or writes as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::data::image_io::Stored;
+
+/// What was found in a dataset.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    pub n_pairs: u64,
+    /// Pairs with a fault.
+    pub n_faulty: u64,
+    /// Images by how they are stored.
+    pub stored: BTreeMap<Stored, u64>,
+    /// Images whose EXIF rotation is not applied.
+    pub n_rotated: u64,
+    pub classes: Vec<String>,
+    pub splits: Vec<SplitReport>,
+    /// Faults and notes, in the order of splits and items.
+    pub findings: Vec<Finding>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SplitReport {
+    pub split: String,
+    pub n_images: u64,
+    pub n_faulty: u64,
+    /// Of masks that could be read, by class.
+    pub pixels: Vec<u64>,
+    /// Images that have a pixel of the class.
+    pub images: Vec<u64>,
+    pub void_pixels: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub kind: Kind,
+    /// The first split that lists it.
+    pub split: String,
+    pub item: Option<String>,
+    pub message: String,
+}
+
+/// Kinds of findings, in the order in which they are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    SplitList,
+    DuplicateStem,
+    MissingImage,
+    MissingMask,
+    TruncatedImage,
+    TruncatedMask,
+    UnreadableImage,
+    UnreadableMask,
+    /// Decodes, but not all of it is what it was.
+    DamagedImage,
+    SizeMismatch,
+    UnknownClass,
+    /// A class that no training pixel has.
+    AbsentClass,
+    /// A mask whose palette gives an index another colour than most masks do.
+    OtherPalette,
+    /// No pixel but void: nothing can be learnt or scored.
+    VoidMask,
+    /// No pixel but void and the ground.
+    EmptyMask,
+    /// Listed for training and for something else.
+    InTrain,
+    /// Two files of one picture.
+    SamePicture,
+    /// A file beside those of a split that its ending keeps out.
+    OtherEnding,
+    DeadLink,
+    /// A mask without an image.
+    UnusedMask,
+    /// Images that no list of stems names.
+    UnusedImages,
+}
+
+impl Kind {
+    /// Whether it is wrong, and not only odd. A run stops at all of these but a damaged image.
+    pub fn is_fault(self) -> bool {
+        self <= Self::UnknownClass
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SplitList => "split list",
+            Self::DuplicateStem => "duplicate stem",
+            Self::MissingImage => "missing image",
+            Self::MissingMask => "missing mask",
+            Self::TruncatedImage => "truncated image",
+            Self::TruncatedMask => "truncated mask",
+            Self::UnreadableImage => "unreadable image",
+            Self::UnreadableMask => "unreadable mask",
+            Self::DamagedImage => "damaged image",
+            Self::SizeMismatch => "size mismatch",
+            Self::UnknownClass => "unknown class",
+            Self::AbsentClass => "absent class",
+            Self::OtherPalette => "other palette",
+            Self::VoidMask => "all void",
+            Self::EmptyMask => "empty mask",
+            Self::InTrain => "also in train",
+            Self::SamePicture => "same picture",
+            Self::OtherEnding => "other ending",
+            Self::DeadLink => "dead link",
+            Self::UnusedMask => "unused mask",
+            Self::UnusedImages => "unused images",
+        }
+    }
+}
+
+impl Report {
+    pub fn faults(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.kind.is_fault())
+    }
+
+    pub fn notes(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| !finding.kind.is_fault())
+    }
+}

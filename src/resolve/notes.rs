@@ -1,0 +1,58 @@
+//! What the owner of the data should know before a run: files that no split has, classes that no
+//! training pixel has. `plan` and `run` print it; `data check` says the same file by file.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::Resolved;
+use super::sets::key;
+use crate::data::Error;
+use crate::data::dataset::left_out::summaries;
+use crate::data::dataset::{self, EvalSet};
+use crate::data::split::AbsentClass;
+use crate::fs::ResultsDir;
+
+/// Notes on the datasets of `cells`, each once. Masks are counted once and remembered in the
+/// results folder.
+pub fn data_notes(cells: &[Resolved], results: &ResultsDir) -> Vec<String> {
+    let cache = results.experiments().join("classes.json");
+    let mut looked_at = BTreeSet::new();
+    let mut notes: Vec<String> = Vec::new();
+    for Resolved { cell, facts, .. } in cells {
+        let spec = &cell.spec;
+        let mut places = vec![(&spec.data, &facts.data_root, spec.data.train())];
+        places.extend(facts.sets.iter().map(|set| match &set.set {
+            EvalSet::Own(split) => (&spec.data, &facts.data_root, split.as_str()),
+            EvalSet::Other { data, split } => (data, &set.root, split.as_str()),
+        }));
+        for (config, root, split) in places {
+            if !looked_at.insert((key(config), root.clone(), split.to_owned())) {
+                continue;
+            }
+            // What cannot be read is named by the run that reads it.
+            let is_train = config == &spec.data && split == spec.data.train();
+            let print = is_train.then_some(facts.train_fingerprint.as_str());
+            notes.extend(of_split((config, root, split), print, &cache).unwrap_or_default());
+        }
+    }
+    let mut said = BTreeSet::new();
+    notes.retain(|note| said.insert(note.clone()));
+    notes
+}
+
+/// Of one split; where it is trained on, `train` is its fingerprint.
+fn of_split(
+    (config, root, split): (&dataset::Config, &Path, &str),
+    train: Option<&str>,
+    cache: &Path,
+) -> Result<Vec<String>, Error> {
+    let dataset = dataset::open_at(config, root)?;
+    let mut notes = summaries(&dataset.root, &dataset.left_out(&[split.to_owned()])?);
+    if let Some(fingerprint) = train {
+        let split = dataset.train_split()?;
+        let counted = split.class_pixels(fingerprint, Some(cache))?;
+        let absent = AbsentClass::all(&split, &counted.pixels, counted.n_255);
+        notes.extend(AbsentClass::summary(&absent));
+    }
+    Ok(notes)
+}
