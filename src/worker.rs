@@ -528,7 +528,12 @@ impl Error {
             | Self::Score(pass::Error::Data(error)) => error.class(),
             Self::RunFile { .. }
             | Self::Weights(_)
-            | Self::Train(train::run::Error::Diverged { .. })
+            | Self::Train(
+                train::run::Error::Diverged { .. }
+                | train::run::Error::Checkpoint(checkpoint::Error::NotFinite { .. }),
+            )
+            | Self::Score(pass::Error::NotFinite { .. })
+            | Self::Adapter(checkpoint::Error::NotFinite { .. })
             | Self::Unknown(_) => FailureClass::Input,
             Self::Train(_)
             | Self::Score(_)

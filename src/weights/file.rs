@@ -55,8 +55,10 @@ impl TensorFile {
         } else {
             let reader = PytorchReader::new(&path)
                 .map_err(|error| format(cause::unread(&path, &head, &error)))?;
-            let format = reader.metadata().format_type.clone();
-            Content::Pytorch { format, tensors: reader.into_tensors().into_iter().collect() }
+            let container = reader.metadata().format_type.clone();
+            let tensors = reader.into_tensors().into_iter().collect();
+            check_claims(&tensors, file.metadata().map_err(read)?.len()).map_err(format)?;
+            Content::Pytorch { format: container, tensors }
         };
         Ok(Self { parts: vec![path.clone()], path, content })
     }
@@ -155,6 +157,23 @@ impl TensorFile {
         Some(shown.to_lowercase())
     }
 
+    /// Whether it is a PyTorch file, in any of its containers.
+    pub fn is_pytorch(&self) -> bool {
+        matches!(self.content, Content::Pytorch { .. })
+    }
+
+    /// Bytes that its tensors take together by their shapes; `None` for more than can be counted.
+    pub fn claimed(&self) -> Option<u64> {
+        match &self.content {
+            Content::Safetensors { entries, .. } => {
+                Some(entries.values().map(|(_, entry)| entry.len as u64).sum())
+            }
+            Content::Pytorch { tensors, .. } => {
+                tensors.values().try_fold(0u64, |sum, tensor| sum.checked_add(claimed(tensor)?))
+            }
+        }
+    }
+
     /// What a safetensors file says of itself in words; empty for other formats and for shards.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         const NONE: &BTreeMap<String, String> = &BTreeMap::new();
@@ -238,5 +257,26 @@ impl TensorFile {
             Content::Safetensors { entries, .. } => &self.parts[entries[name].0],
             Content::Pytorch { .. } => &self.path,
         }
+    }
+}
+
+/// Bytes that a tensor takes by its shape.
+fn claimed(tensor: &pytorch_reader::Tensor) -> Option<u64> {
+    let sides = tensor.shape().iter();
+    let n = sides.map(|side| *side as u64).try_fold(1u64, u64::checked_mul)?;
+    n.checked_mul(tensor.dtype().size() as u64)
+}
+
+/// A view can claim more than its storage has: what does is refused before memory is asked for.
+fn check_claims(
+    tensors: &BTreeMap<String, pytorch_reader::Tensor>,
+    file_len: u64,
+) -> Result<(), String> {
+    let is_more = |tensor: &pytorch_reader::Tensor| claimed(tensor).is_none_or(|n| n > file_len);
+    match tensors.iter().find(|(_, tensor)| is_more(tensor)) {
+        Some((name, _)) => {
+            Err(format!("its tensor {name} claims more than the file's {file_len} bytes"))
+        }
+        None => Ok(()),
     }
 }

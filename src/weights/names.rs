@@ -30,7 +30,7 @@ pub struct Named {
 }
 
 /// What names may begin with.
-const PREFIXES: &[&str] = &[
+pub(crate) const PREFIXES: &[&str] = &[
     "backbone",
     "teacher",
     "student",

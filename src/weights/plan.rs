@@ -94,7 +94,7 @@ impl Plan {
 }
 
 /// Our names and shapes of every tensor of an encoder, without making one: all blocks are alike.
-pub(super) fn expected(arch: &Arch) -> Vec<(String, Vec<usize>)> {
+pub fn expected(arch: &Arch) -> Vec<(String, Vec<usize>)> {
     const FIRST: &str = "blocks.0.";
     let mut names = Vec::new();
     let mut encoder = Encoder::zeros(Arch { depth: 1, ..*arch }, &Device::flex());

@@ -98,7 +98,7 @@ mod tests {
         let nan = f32::NAN;
         let found = NotFinite::count("w", &[nan, 1.0, f32::INFINITY, f32::NEG_INFINITY]).unwrap();
         assert_eq!(found.to_string(), "w (1 NaN and 2 infinite of 4 values)");
-        let line = NotFinite::listed(&[found.clone()]);
+        let line = NotFinite::listed(std::slice::from_ref(&found));
         assert!(line.starts_with("1 tensor with values that are not finite: w ("), "{line}");
         assert!(NotFinite::listed(&vec![found; 9]).ends_with("values), …"));
     }
