@@ -1,58 +1,42 @@
 //! Opening any adapter file, building its network, and writing it in any format.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::Path;
 
 use burn::tensor::Device;
 
-use super::{AdapterFile, EncoderInfo, Error, Kind, Normalise, Stored, peft, reference, sweep};
+use super::check::{self, Shapes};
+use super::{AdapterFile, EncoderInfo, Error, Kind, Normalise, peft, reference, sweep};
 use crate::model::backbone::{self, Variant};
-use crate::model::config::{DecoderConfig, DinoType, LoraConfig, LoraTarget, TuneConfig};
+use crate::model::config::{DecoderConfig, LoraConfig, TuneConfig};
 use crate::model::decoder;
 use crate::model::init;
 use crate::model::network::{Network, Parts, is_buffer, is_lora};
 use crate::model::params::{Params, Slot};
-use crate::model::vit::{Arch, Encoder, Ffn, Position};
-use crate::weights::{self, TensorFile};
+use crate::model::vit::Encoder;
+use crate::weights::{TensorFile, cause};
 
 /// Called with a name and its slot.
 type Visit<'a> = dyn FnMut(&str, Slot<'_>) + 'a;
 /// Calls a [`Visit`] for each of some slots.
 type Each<'a> = dyn FnMut(&mut Visit<'_>) + 'a;
 
-/// Names that a message lists at most.
-const SHOWN: usize = 6;
-
 impl AdapterFile {
     /// Reads an adapter of any format: our safetensors, the reference project's `.pt`, or a PEFT
-    /// folder (or either of its two files).
+    /// folder (or one of its files). What is read is whole and fits the encoder that it names.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        if path.is_dir() {
-            return peft::read(path);
+        if cause::is_absent(path) {
+            return Err(Error::Absent { path: path.to_owned(), reason: cause::absent(path) });
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if let ("adapter_config.json" | "adapter_model.safetensors", Some(folder)) =
-            (&*name, path.parent())
-        {
-            return peft::read(folder);
-        }
-        let read = |source| Error::Read { path: path.to_owned(), source };
-        let mut head = [0u8; 9];
-        let n = {
-            let mut file = fs_err::File::open(path).map_err(read)?;
-            file.read(&mut head).map_err(read)?
+        let folder = if path.is_dir() { Some(path) } else { peft::folder_of(path) };
+        let adapter = if let Some(folder) = folder {
+            peft::read(folder)?
+        } else {
+            let file = TensorFile::open(path)?;
+            if file.is_pytorch() { reference::read(&file)? } else { sweep::read(&file)? }
         };
-        if n == head.len() && head[8] == b'{' && head[6..8] == [0, 0] {
-            return sweep::read(path);
-        }
-        // Says what a file is that is neither: a web page, a git-LFS pointer, cut short.
-        TensorFile::open(path).map_err(|error| match error {
-            weights::Error::Read { path, source } => Error::Read { path, source },
-            weights::Error::Format { path, reason } => Error::Format { path, reason },
-            other => Error::Format { path: path.to_owned(), reason: other.to_string() },
-        })?;
-        reference::read(path)
+        adapter.check()?;
+        Ok(adapter)
     }
 
     /// The LoRA in it.
@@ -116,29 +100,11 @@ impl AdapterFile {
 
     /// Sets all that `each` visits from the tensors below `prefix`; every one is accounted for.
     fn apply(&self, prefix: &str, device: &Device, each: &mut Each<'_>) -> Result<(), Error> {
-        let mut known = BTreeSet::new();
-        let mut problems = vec![];
-        each(&mut |name, slot| {
-            known.insert(name.to_owned());
-            match self.tensors.get(name) {
-                None => problems.push(format!("{name} is missing")),
-                Some(stored) if stored.shape != slot.file_shape() => problems.push(format!(
-                    "{name} is {:?}, not {:?}",
-                    stored.shape,
-                    slot.file_shape()
-                )),
-                Some(_) => {}
-            }
-        });
-        let unexpected = self.tensors.keys().filter(|name| name.starts_with(prefix));
-        let unexpected = unexpected.filter(|name| !known.contains(*name));
-        problems.extend(unexpected.map(|name| format!("{name} is unexpected")));
-        if !problems.is_empty() {
-            let n = problems.len();
-            let more = if n > SHOWN { ", …" } else { "" };
-            problems.truncate(SHOWN);
-            let problems = problems.join(", ");
-            return Err(self.misfit(format!("does not fit in {n} tensors: {problems}{more}")));
+        let mut expected = Shapes::new();
+        each(&mut |name, slot| drop(expected.insert(name.to_owned(), slot.file_shape())));
+        let below = self.tensors.iter().filter(|(name, _)| name.starts_with(prefix));
+        if let Some(problems) = check::problems(&expected, below) {
+            return Err(self.misfit(format!("does not fit {problems}")));
         }
         each(&mut |name, mut slot| {
             let trained = slot.is_trained();
@@ -148,40 +114,6 @@ impl AdapterFile {
             }
         });
         Ok(())
-    }
-
-    /// Whether the file is for an encoder of this architecture.
-    fn fits(&self, arch: &Arch) -> Result<(), Error> {
-        let info = &self.about.encoder;
-        let differs = |theirs: Option<usize>, ours| theirs.is_some_and(|theirs| theirs != ours);
-        let ours = EncoderInfo::of("", arch).dino_type;
-        let other_family = info.dino_type.is_some() && info.dino_type != ours;
-        if differs(info.dim, arch.dim) || differs(info.depth, arch.depth) || other_family {
-            return Err(self.misfit(format!(
-                "is for {}; this {} encoder has dim {} and {} blocks",
-                self.meant(),
-                family(ours),
-                arch.dim,
-                arch.depth
-            )));
-        }
-        let Some(lora) = self.lora() else { return Ok(()) };
-        let (last, depth) = (*lora.blocks_in(arch).end(), arch.depth);
-        if last >= depth {
-            return Err(self.misfit(format!("adapts block {last}; this encoder has {depth}")));
-        }
-        let places = places(arch);
-        match lora.targets_in(arch).into_iter().find(|target| !places.contains(target)) {
-            None => Ok(()),
-            Some(target) => {
-                let names: Vec<_> = places.iter().map(|place| place.name()).collect();
-                Err(self.misfit(format!(
-                    "adapts the layer {}; this encoder's blocks have {}",
-                    target.name(),
-                    names.join(", ")
-                )))
-            }
-        }
     }
 
     /// Values in all its tensors, buffers left out.
@@ -202,7 +134,7 @@ impl AdapterFile {
         let labels: BTreeSet<_> =
             backbone::variants().filter(fits).map(|variant| variant.label).collect();
         let label = match labels.len() {
-            0 => format!("an encoder of {}", family(info.dino_type)),
+            0 => format!("an encoder of {}", info.family()),
             _ => labels.into_iter().collect::<Vec<_>>().join(" or "),
         };
         let sizes =
@@ -220,7 +152,7 @@ impl AdapterFile {
         let weights_sha256 = self.about.encoder.weights_sha256.take();
         self.about.encoder =
             EncoderInfo { weights_sha256, ..EncoderInfo::of(variant.name, &variant.arch) };
-        Ok(())
+        self.check()
     }
 
     /// Writes it in another format; gives what that format does not say, in words.
@@ -234,58 +166,11 @@ impl AdapterFile {
         }
     }
 
-    fn misfit(&self, reason: String) -> Error {
+    pub(super) fn misfit(&self, reason: String) -> Error {
         Error::Misfit { path: self.path.clone(), reason }
     }
 
     pub(super) fn inexpressible(&self, format: &'static str, reason: String) -> Error {
         Error::Inexpressible { path: self.path.clone(), format, reason }
-    }
-}
-
-fn family(dino_type: Option<DinoType>) -> &'static str {
-    match dino_type {
-        Some(DinoType::Dinov2) => "DINOv2",
-        Some(DinoType::Dinov3) => "DINOv3",
-        None => "DINO",
-    }
-}
-
-/// All layers that may carry an update; DINOv2's gates may have one each, though its specs have one
-/// for both.
-fn places(arch: &Arch) -> BTreeSet<LoraTarget> {
-    let mut places: BTreeSet<_> = LoraTarget::of(arch).iter().copied().collect();
-    if places.contains(&LoraTarget::W3) {
-        places.extend([LoraTarget::W1, LoraTarget::W2, LoraTarget::W12]);
-    }
-    places
-}
-
-impl EncoderInfo {
-    /// Of an encoder called `name`.
-    pub fn of(name: &str, arch: &Arch) -> Self {
-        let (Ffn::Mlp { hidden } | Ffn::SwiGlu { hidden }) = arch.ffn;
-        Self {
-            name: Some(name.to_owned()),
-            dino_type: Some(match arch.position {
-                Position::Learned { .. } => DinoType::Dinov2,
-                Position::Rotary { .. } => DinoType::Dinov3,
-            }),
-            patch: Some(arch.patch),
-            dim: Some(arch.dim),
-            depth: Some(arch.depth),
-            heads: Some(arch.heads),
-            hidden: Some(hidden),
-            registers: Some(arch.registers),
-            weights_sha256: None,
-        }
-    }
-}
-
-impl Stored {
-    /// Elements, checked against the shape.
-    pub(super) fn new(shape: Vec<usize>, values: Vec<f32>) -> Option<Self> {
-        let n = shape.iter().try_fold(1usize, |n, side| n.checked_mul(*side))?;
-        (n == values.len()).then_some(Self { shape, values })
     }
 }

@@ -1,21 +1,27 @@
 //! Adapter files: what training adds to an encoder, in our own format, the reference project's and
-//! PEFT's. One reader for all, a writer for each.
+//! PEFT's. One reader and one check for all, a writer for each.
 //!
-//! Every tensor of a file is accounted for, and no code of a file is run.
+//! The verbs that take `--adapter`, and `sweep adapter`, come with a path; out goes the file in
+//! memory, an adapted encoder, a network, or the same in another format. Every tensor of a file is
+//! accounted for and finite, and no code of a file is run.
 
-mod file;
-mod peft;
-mod reference;
-mod sweep;
+mod stored;
 mod torch;
+mod sweep;
+mod reference;
+mod peft;
+mod encoder_info;
+mod check;
+mod file;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::RunId;
 use crate::model::config::{DecoderConfig, DinoType, TuneConfig};
+use crate::weights::{self, NotFinite};
+use stored::Tensors;
 pub(crate) use sweep::{KEY, VERSION};
 
 /// An adapter file that was read; its tensors are in memory.
@@ -90,29 +96,48 @@ pub enum Normalise {
     },
 }
 
-/// Tensors by their names in a [`super::Network`].
-type Tensors = BTreeMap<String, Stored>;
-
-/// A tensor in file layout.
-#[derive(Debug, Clone, PartialEq)]
-struct Stored {
-    shape: Vec<usize>,
-    values: Vec<f32>,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read adapter `{path}`")]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot read adapter `{path}`: {reason}")]
+    Absent { path: PathBuf, reason: String },
     #[error("cannot write adapter `{path}`")]
     Write { path: PathBuf, source: std::io::Error },
     #[error("`{path}` is no adapter file: {reason}")]
     Format { path: PathBuf, reason: String },
-    /// For another encoder.
+    #[error(
+        "adapter `{path}` is damaged, or was saved by a training that diverged: {}",
+        NotFinite::listed(tensors)
+    )]
+    NotFinite { path: PathBuf, tensors: Vec<NotFinite> },
+    /// For another encoder, or not what it says of itself.
     #[error("adapter `{path}` {reason}")]
     Misfit { path: PathBuf, reason: String },
     #[error("{format} cannot hold adapter `{path}`: {reason}")]
     Inexpressible { path: PathBuf, format: &'static str, reason: String },
+}
+
+impl From<weights::Error> for Error {
+    fn from(error: weights::Error) -> Self {
+        match error {
+            weights::Error::Read { path, source } => Self::Read { path, source },
+            weights::Error::Absent { path, reason } => Self::Absent { path, reason },
+            weights::Error::NotFinite { path, tensors } => Self::NotFinite { path, tensors },
+            weights::Error::Format { path, reason }
+            | weights::Error::Unfit { path, reason }
+            | weights::Error::Mismatch { path, problems: reason, .. } => {
+                Self::Format { path, reason }
+            }
+            weights::Error::NotFound { looked, advice, .. } => {
+                Self::Absent { path: looked.into(), reason: advice }
+            }
+            weights::Error::Checksum { path, expected, found } => {
+                let reason = format!("its sha256 is {found}, it should begin with {expected}");
+                Self::Format { path, reason }
+            }
+        }
+    }
 }
 
 impl Kind {
@@ -126,5 +151,7 @@ impl Kind {
     }
 }
 
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod tests;

@@ -9,23 +9,26 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::Path;
 
+use super::stored::{Stored, Tensors};
 use super::torch::{self, As};
-use super::{About, AdapterFile, EncoderInfo, Error, Kind, Normalise, Stored, Tensors};
+use super::{About, AdapterFile, EncoderInfo, Error, Kind, Normalise};
 use crate::fs::write_atomic;
 use crate::model::config::{DecoderConfig, LoraConfig, LoraTarget, TuneConfig};
+use crate::weights::TensorFile;
 
 const FORMAT: &str = "the reference project's format";
 
-pub(super) fn read(path: &Path) -> Result<AdapterFile, Error> {
+pub(super) fn read(file: &TensorFile) -> Result<AdapterFile, Error> {
+    let path = file.path();
     let format = |reason: String| Error::Format { path: path.to_owned(), reason };
-    let mut file = torch::read(path).map_err(format)?;
+    let mut found = torch::read(file)?;
     let mut tensors = Tensors::new();
-    let lora = take_lora(&mut file, &mut tensors).map_err(format)?;
-    let (decoder, n_classes, dim) = decoder(&file).map_err(format)?;
+    let lora = take_lora(&mut found, &mut tensors).map_err(format)?;
+    let (decoder, n_classes, dim) = decoder(&found).map_err(format)?;
     if lora.as_ref().is_some_and(|lora| lora.dim != dim) {
         return Err(format(format!("its decoder is for dim {dim}, its LoRA for another")));
     }
-    tensors.extend(file.into_iter().map(|(name, stored)| (format!("decoder.{name}"), stored)));
+    tensors.extend(found.into_iter().map(|(name, stored)| (format!("decoder.{name}"), stored)));
     let depth = lora.as_ref().map(|lora| lora.depth);
     let about = About {
         sweep: None,
@@ -50,12 +53,9 @@ struct Sizes {
 }
 
 /// Moves LoRA from `file` to `tensors`; `None` where there is none.
-fn take_lora(
-    file: &mut BTreeMap<String, Stored>,
-    tensors: &mut Tensors,
-) -> Result<Option<Sizes>, String> {
+fn take_lora(file: &mut Tensors, tensors: &mut Tensors) -> Result<Option<Sizes>, String> {
     let n = file.keys().filter(|name| name.starts_with("w_a_")).count();
-    if n == 0 {
+    if n == 0 && !file.keys().any(|name| name.starts_with("w_b_")) {
         return Ok(None);
     }
     if n % 2 == 1 {
@@ -78,7 +78,10 @@ fn take_lora(
     }
     let (rank, dim) = sizes.unwrap_or_default();
     let rank = u32::try_from(rank).ok().and_then(NonZeroU32::new);
-    let rank = rank.ok_or("w_a_000 has no rank")?;
+    let rank = rank.ok_or("w_a_000 is missing or has no rank")?;
+    if let Some(name) = file.keys().find(|name| name.starts_with("w_b_")) {
+        return Err(format!("{name} has no w_a of its number"));
+    }
     Ok(Some(Sizes { rank, dim, depth: n / 2 }))
 }
 
@@ -89,7 +92,7 @@ fn ours(i: usize, letter: &str) -> String {
 }
 
 /// The decoder whose tensors these are, its classes, and the encoder's dim.
-fn decoder(file: &BTreeMap<String, Stored>) -> Result<(DecoderConfig, usize, usize), String> {
+fn decoder(file: &Tensors) -> Result<(DecoderConfig, usize, usize), String> {
     let shape = |name: &str| file.get(name).map(|stored| stored.shape.as_slice());
     if let Some(&[n_classes, dim, 1, 1]) = shape("classifier.weight") {
         return Ok((DecoderConfig::Linear {}, n_classes, dim));

@@ -1,9 +1,11 @@
 //! Files of all formats, there and back, and files that are not what they should be.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::stored::Stored;
 use super::torch::{self, As};
 use super::*;
 use crate::fs::write_atomic;
@@ -16,7 +18,7 @@ use crate::rng;
 
 const PX: [usize; 2] = [8, 12];
 
-fn data(name: &str) -> PathBuf {
+pub(super) fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models").join(name)
 }
 
@@ -28,7 +30,7 @@ fn stored(shape: &[usize], seed: u64) -> Stored {
 }
 
 /// A file in memory, as a run would have made it.
-fn made(arch: Arch, tune: TuneConfig, decoder: DecoderConfig) -> AdapterFile {
+pub(super) fn made(arch: Arch, tune: TuneConfig, decoder: DecoderConfig) -> AdapterFile {
     let parts = Parts { tune: &tune, decoder: &decoder, n_classes: 3, input_px: PX, seed: 1 };
     let mut network = Network::new(encoder(arch), &parts);
     let mut tensors = Tensors::new();
@@ -56,7 +58,7 @@ fn made(arch: Arch, tune: TuneConfig, decoder: DecoderConfig) -> AdapterFile {
     AdapterFile { path, kind: Kind::Sweep, about, run, step: Some(40), tensors }
 }
 
-fn lora(targets: &[LoraTarget]) -> LoraConfig {
+pub(super) fn lora(targets: &[LoraTarget]) -> LoraConfig {
     let rank = 2.try_into().unwrap();
     LoraConfig { targets: targets.to_vec(), ..LoraConfig::reference(rank) }
 }
@@ -75,7 +77,7 @@ fn logits(network: &Network) -> Vec<f32> {
     network.merged().forward(images, Mode::Eval).into_data().try_into_vec().unwrap()
 }
 
-fn said<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+pub(super) fn said<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().to_string()
 }
 
@@ -273,9 +275,9 @@ fn peft_files_of_others_are_read_or_refused_with_the_reason() {
     }
     let q = "encoder.layer.0.attention.q_proj";
     let refused = |module: &str, more: &str| said(open_peft(module, &config(more)));
-    assert!(refused(q, ", \"use_dora\": true").contains("sets use_dora"));
-    assert!(refused(q, ", \"rank_pattern\": {\"q\": 3}").contains("sets rank_pattern"));
-    assert!(refused(q, ", \"bias\": \"all\"").contains("bias is \"all\""));
+    assert!(refused(q, ", \"use_dora\": true").contains("sets use_dora to true"));
+    assert!(refused(q, ", \"rank_pattern\": {\"q\": 3}").contains("sets rank_pattern to {"));
+    assert!(refused(q, ", \"bias\": \"all\"").contains("sets bias to \"all\""));
     assert!(refused("encoder.layer.0.norm1", "").contains("of no layer of DINOv2 or DINOv3"));
     assert!(refused("encoder.layer.1.attention.q_proj", "").contains("block 0 is missing"));
     assert!(said(open_peft(q, "{\"r\": 2}")).contains("is no LoRA's"));
@@ -364,7 +366,7 @@ fn files_that_are_cut_short_or_no_adapters_are_errors() {
         safetensors::serialize(Vec::<(&str, safetensors::tensor::TensorView<'_>)>::new(), None);
     assert!(open(&foreign.unwrap()).contains("no metadata of sweep"));
     let missing = AdapterFile::open(&folder.path().join("absent.pt"));
-    assert!(matches!(missing, Err(Error::Read { .. })));
+    assert!(matches!(missing, Err(Error::Absent { .. })));
 }
 
 #[test]

@@ -4,30 +4,51 @@
 //! nothing; on top of it, whatever is not a tensor is refused here. Writing is our own: stored zip
 //! entries and a pickle of protocol 2 with the calls that `torch.save` writes.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::borrow::Cow;
+use std::io::{Cursor, Write};
 
-use burn::store::pytorch_reader::{DType, PickleValue, PytorchReader, Tensor};
-use half::{bf16, f16};
+use burn::store::pytorch_reader::{PickleValue, PytorchReader};
+use bytemuck::cast_slice;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
-use super::Stored;
+use super::Error;
+use super::stored::{self, Stored, Tensors};
+use crate::weights::{TensorFile, values};
 
 /// Largest count that f32 holds exactly.
 const COUNT_MAX: i64 = 1 << 24;
+/// The folder within the archive.
+const ROOT: &str = "archive";
+/// Bytes to whose multiples the content of an entry is moved, so that it can be mapped.
+const ALIGNMENT: u16 = 64;
 
 /// Tensors of a file by name. Counters (scalars of i64) have shape `[1]`.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Stored>, String> {
-    let broken =
-        |error: &dyn std::fmt::Display| format!("not a PyTorch file, or cut short: {error}");
-    let file_len = fs_err::metadata(path).map_err(|error| broken(&error))?.len();
-    let reader = PytorchReader::new(path).map_err(|error| broken(&error))?;
-    let entries = PytorchReader::read_pickle_data(path, None).map_err(|error| broken(&error))?;
+pub(super) fn read(file: &TensorFile) -> Result<Tensors, Error> {
+    let format = |reason: String| Error::Format { path: file.path().to_owned(), reason };
+    check_entries(file).map_err(format)?;
+    let mut tensors = Tensors::new();
+    for name in file.names() {
+        let bytes = file.bytes(&name)?;
+        let shape = file.shape(&name).unwrap_or_default();
+        let dtype = file.dtype(&name).unwrap_or_default();
+        let stored = stored((&dtype, shape), &bytes)
+            .map_err(|reason| format(format!("tensor `{name}` {reason}")))?;
+        tensors.insert(name, stored);
+    }
+    stored::check_finite(file, &tensors)?;
+    Ok(tensors)
+}
+
+/// Refuses entries that are no tensors, and tensors that are more than the file.
+fn check_entries(file: &TensorFile) -> Result<(), String> {
+    let unread = |error: &dyn std::fmt::Display| format!("it cannot be read: {error}");
+    let entries = PytorchReader::read_pickle_data(file.path(), None).map_err(|e| unread(&e))?;
     let PickleValue::Dict(entries) = entries else {
         return Err("its top is no dictionary of tensors".to_owned());
     };
-    let tensors = reader.into_tensors();
     for (name, value) in &entries {
-        if !tensors.contains_key(name) {
+        if file.shape(name).is_none() {
             let what = match value {
                 PickleValue::Unsupported(class) => class.as_str(),
                 _ => "a plain value",
@@ -36,50 +57,23 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Stored>, String> {
         }
     }
     // A view can claim more than its storage has; nothing that is claimed is allocated unchecked.
-    let claimed = tensors.values().try_fold(0u64, |sum, tensor| {
-        let n = tensor.shape().iter().try_fold(1u64, |n, side| n.checked_mul(*side as u64))?;
-        sum.checked_add(n.checked_mul(tensor.dtype().size() as u64)?)
-    });
-    if claimed.is_none_or(|claimed| claimed > file_len) {
+    let file_len = fs_err::metadata(file.path()).map_err(|error| unread(&error))?.len();
+    if file.claimed().is_none_or(|claimed| claimed > file_len) {
         return Err(format!("its tensors claim more than the file's {file_len} bytes"));
     }
-    let mut read = BTreeMap::new();
-    for (name, tensor) in tensors {
-        let stored = stored(&tensor).map_err(|reason| format!("tensor `{name}` {reason}"))?;
-        read.insert(name, stored);
-    }
-    Ok(read)
+    Ok(())
 }
 
-fn stored(tensor: &Tensor) -> Result<Stored, String> {
-    let bytes = tensor.read().map_err(|error| format!("cannot be read: {error}"))?;
-    let shape = tensor.shape().to_vec();
-    let values = match (tensor.dtype(), shape.as_slice()) {
-        (DType::F32, _) => f32s(&bytes),
-        (DType::F16, _) => f16s(&bytes),
-        (DType::BF16, _) => bf16s(&bytes),
-        (DType::I64, []) => {
-            let count = bytes.first_chunk().map_or(-1, |bytes| i64::from_le_bytes(*bytes));
-            if !(0..=COUNT_MAX).contains(&count) {
-                return Err(format!("counts {count}; 0 to {COUNT_MAX} can be kept"));
-            }
-            return Ok(Stored { shape: vec![1], values: vec![count as f32] });
+fn stored((dtype, shape): (&str, Vec<usize>), bytes: &[u8]) -> Result<Stored, String> {
+    if dtype == "i64" && shape.is_empty() {
+        let count = bytes.first_chunk().map_or(-1, |bytes| i64::from_le_bytes(*bytes));
+        if !(0..=COUNT_MAX).contains(&count) {
+            return Err(format!("counts {count}; 0 to {COUNT_MAX} can be kept"));
         }
-        (dtype, _) => return Err(format!("is {dtype:?}; f32, f16 and bf16 can be read")),
-    };
+        return Ok(Stored { shape: vec![1], values: vec![count as f32] });
+    }
+    let values = values::decode(dtype, bytes)?;
     Stored::new(shape, values).ok_or_else(|| "has a broken shape".to_owned())
-}
-
-pub(super) fn f32s(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-}
-
-pub(super) fn f16s(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-}
-
-pub(super) fn bf16s(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
 }
 
 /// What `torch.save` is to make of a tensor.
@@ -102,18 +96,32 @@ pub(super) fn encode(entries: &[(String, As, &Stored)]) -> Result<Vec<u8>, Strin
         pickle.tensor(*kind, &stored.shape, &i.to_string())?;
     }
     pickle.0.extend(b"u.");
-    let mut zip = Zip::default();
-    zip.add("data.pkl", &pickle.0)?;
-    zip.add("byteorder", b"little")?;
+    let mut files = vec![
+        ("data.pkl".to_owned(), Cow::Borrowed(pickle.0.as_slice())),
+        ("byteorder".to_owned(), Cow::Borrowed(b"little".as_slice())),
+    ];
     for (i, (_, kind, stored)) in entries.iter().enumerate() {
-        let bytes: Vec<u8> = match kind {
-            As::Counter => (stored.values[0] as i64).to_le_bytes().to_vec(),
-            _ => stored.values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        let bytes = match kind {
+            As::Counter => Cow::Owned((stored.values[0] as i64).to_le_bytes().to_vec()),
+            As::Parameter | As::Tensor => Cow::Borrowed(cast_slice(&stored.values)),
         };
-        zip.add(&format!("data/{i}"), &bytes)?;
+        files.push((format!("data/{i}"), bytes));
     }
-    zip.add("version", b"3\n")?;
-    zip.finish()
+    files.push(("version".to_owned(), Cow::Borrowed(b"3\n")));
+    archive(&files).map_err(|error| error.to_string())
+}
+
+/// A zip archive of the files below [`ROOT`], stored and aligned as `torch.save` does.
+fn archive(files: &[(String, Cow<'_, [u8]>)]) -> zip::result::ZipResult<Vec<u8>> {
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .with_alignment(ALIGNMENT);
+    let mut zip = ZipWriter::new(Cursor::new(vec![]));
+    for (name, content) in files {
+        zip.start_file(format!("{ROOT}/{name}"), options)?;
+        zip.write_all(content)?;
+    }
+    Ok(zip.finish()?.into_inner())
 }
 
 /// A pickle under way.
@@ -184,83 +192,24 @@ impl Pickle {
     }
 }
 
-/// A zip archive of stored entries below one folder.
-#[derive(Default)]
-struct Zip {
-    bytes: Vec<u8>,
-    directory: Vec<u8>,
-    n: u16,
-}
-
-/// The folder within the archive.
-const ROOT: &str = "archive";
-
-impl Zip {
-    fn add(&mut self, name: &str, content: &[u8]) -> Result<(), String> {
-        let name = format!("{ROOT}/{name}");
-        let too_big = || "more than 4 GiB".to_owned();
-        let at = u32::try_from(self.bytes.len()).map_err(|_| too_big())?;
-        let size = u32::try_from(content.len()).map_err(|_| too_big())?;
-        // Version 2.0, no flags, stored, without a date.
-        let mut fields = vec![20, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        fields.extend(crc32(content).to_le_bytes());
-        fields.extend(size.to_le_bytes());
-        fields.extend(size.to_le_bytes());
-        fields.extend((name.len() as u16).to_le_bytes());
-        fields.extend([0, 0]);
-        self.bytes.extend(b"PK\x03\x04");
-        self.bytes.extend(&fields);
-        self.bytes.extend(name.as_bytes());
-        self.bytes.extend(content);
-        // The directory repeats the fields, then: comment, disk, attributes, and where the entry is.
-        self.directory.extend(b"PK\x01\x02\x14\x00");
-        self.directory.extend(&fields);
-        self.directory.extend([0; 10]);
-        self.directory.extend(at.to_le_bytes());
-        self.directory.extend(name.as_bytes());
-        self.n = self.n.checked_add(1).ok_or("more than 65535 entries")?;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<u8>, String> {
-        let at = u32::try_from(self.bytes.len()).map_err(|_| "more than 4 GiB".to_owned())?;
-        let size = self.directory.len() as u32;
-        self.bytes.extend(&self.directory);
-        self.bytes.extend(b"PK\x05\x06\0\0\0\0");
-        self.bytes.extend(self.n.to_le_bytes());
-        self.bytes.extend(self.n.to_le_bytes());
-        self.bytes.extend(size.to_le_bytes());
-        self.bytes.extend(at.to_le_bytes());
-        self.bytes.extend([0, 0]);
-        Ok(self.bytes)
-    }
-}
-
-/// The checksum of zip (ISO 3309, reflected, polynomial 0xEDB88320).
-fn crc32(bytes: &[u8]) -> u32 {
-    let table: [u32; 256] = std::array::from_fn(|i| {
-        (0..8).fold(i as u32, |c, _| if c & 1 == 1 { (c >> 1) ^ 0xEDB8_8320 } else { c >> 1 })
-    });
-    !bytes
-        .iter()
-        .fold(!0u32, |crc, byte| (crc >> 8) ^ table[((crc ^ u32::from(*byte)) & 0xff) as usize])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// A file with the given pickle, and what is said about it.
     fn refused(pickle: &[u8]) -> String {
-        let mut zip = Zip::default();
-        zip.add("data.pkl", pickle).unwrap();
-        zip.add("byteorder", b"little").unwrap();
-        zip.add("data/0", &[0; 8]).unwrap();
-        zip.add("version", b"3\n").unwrap();
+        let files: [(_, &[u8]); 4] = [
+            ("data.pkl", pickle),
+            ("byteorder", b"little"),
+            ("data/0", &[0; 8]),
+            ("version", b"3\n"),
+        ];
+        let files = files.map(|(name, bytes)| (name.to_owned(), Cow::Borrowed(bytes)));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.pt");
-        crate::fs::write_atomic(&path, &zip.finish().unwrap()).unwrap();
-        read(&path).unwrap_err()
+        crate::fs::write_atomic(&path, &archive(&files).unwrap()).unwrap();
+        let read = TensorFile::open(&path).map_err(Error::from).and_then(|file| read(&file));
+        read.unwrap_err().to_string()
     }
 
     #[test]
@@ -286,7 +235,7 @@ mod tests {
     fn deep_and_broken_pickles_are_errors() {
         let deep =
             [b"\x80\x02".as_slice(), &b"]".repeat(100_000), &b"a".repeat(99_999), b"."].concat();
-        assert!(refused(&deep).contains("cut short"));
+        assert!(refused(&deep).contains("cannot be read"));
         for pickle in [b"".as_slice(), b"\x80\x02", b"\x80\x02}(", b"\x80\x02u.", b"\xff\xff."] {
             refused(pickle);
         }
@@ -306,12 +255,22 @@ mod tests {
         let (from, to) = (ints(2, 1), ints(1 << 30, 0));
         let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
         bytes.splice(at..at + from.len(), to);
-        assert!(refused(&bytes).contains("claim more than the file's"));
+        assert!(refused(&bytes).contains("claims more than the file's"));
     }
 
     #[test]
-    fn the_checksum_is_zips() {
-        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
-        assert_eq!(crc32(b""), 0);
+    fn entries_are_stored_and_aligned() {
+        let stored = Stored { shape: vec![3], values: vec![1.0, 2.0, 3.0] };
+        let entries =
+            [("a".to_owned(), As::Tensor, &stored), ("b".to_owned(), As::Tensor, &stored)];
+        let bytes = encode(&entries).unwrap();
+        let mut zip = zip::ZipArchive::new(Cursor::new(&bytes)).unwrap();
+        for i in 0..zip.len() {
+            let file = zip.by_index(i).unwrap();
+            assert_eq!(file.compression(), CompressionMethod::Stored);
+            assert!(file.data_start().unwrap().is_multiple_of(u64::from(ALIGNMENT)));
+        }
+        // Nothing of the clock is in it.
+        assert_eq!(encode(&entries).unwrap(), bytes);
     }
 }

@@ -93,8 +93,11 @@ fn open(file: &Path) -> anyhow::Result<AdapterFile> {
 /// Files and folders are the environment's, what is in them is the user's who names them.
 pub(super) fn with_exit(error: adapter::Error) -> anyhow::Error {
     let exit = match error {
-        adapter::Error::Read { .. } | adapter::Error::Write { .. } => Exit::Environment,
+        adapter::Error::Read { .. }
+        | adapter::Error::Absent { .. }
+        | adapter::Error::Write { .. } => Exit::Environment,
         adapter::Error::Format { .. }
+        | adapter::Error::NotFinite { .. }
         | adapter::Error::Misfit { .. }
         | adapter::Error::Inexpressible { .. } => Exit::Usage,
     };

@@ -12,6 +12,7 @@ use super::{printer, words};
 use crate::error::with_sources;
 use crate::fs::hash::sha256_file;
 use crate::model::params::Params;
+use crate::weights::inspect::Values;
 use crate::weights::{self, Inspection};
 
 /// Names shown of a list; the others are counted.
@@ -25,7 +26,8 @@ pub struct Args {
 
 #[derive(Debug, Clone, clap::Subcommand)]
 enum Action {
-    /// Show naming, variant, types, tensors and sha256; exit code 1 if it cannot be loaded
+    /// Show naming, variant, types, tensors and sha256; exit code 1 if names, types or shapes (with
+    /// --load: values too) keep it from being loaded
     Inspect(Inspect),
 }
 
@@ -37,7 +39,7 @@ struct Inspect {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Also load it into an encoder, as a run would
+    /// Also load it into an encoder, as a run would: reads every value and checks that it is finite
     #[arg(long)]
     load: bool,
 }
@@ -61,6 +63,7 @@ pub fn run(args: &Args) -> Exit {
     };
     let mut loaded = None;
     if args.load && found.problems.is_empty() {
+        found.values = Values::Read;
         match load(&args.path) {
             Ok(text) => loaded = Some(text),
             Err(error) => found.problems.push(with_sources(&error)),
@@ -124,6 +127,9 @@ fn text(found: &Inspection, loaded: Option<&str>) -> String {
     }
     if let Some(loaded) = loaded {
         row("loaded", loaded);
+    }
+    if found.values == Values::NotRead && found.problems.is_empty() {
+        row("values", "not read; --load checks that all are finite");
     }
     for problem in &found.problems {
         row("PROBLEM", problem);

@@ -9,10 +9,11 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::{Mode, Tta};
 use crate::data::{Rgb, transform};
-use crate::eval::score::pass::{Protocol, to_vec};
+use crate::eval::score::pass::{Protocol, check_finite, to_vec};
 use crate::kernel::upsampled::{self, Logits};
 use crate::kernel::windows::{Canvas, Probabilities, Window, mirror};
 use crate::model::{self, Network};
+use crate::weights::NotFinite;
 
 /// Windows of one forward pass. Fixed, because a batch's size may touch the last bits.
 const BATCH: usize = 4;
@@ -35,13 +36,14 @@ pub(super) fn is_plain(protocol: &Protocol) -> bool {
     protocol.mode == Mode::Whole {} && protocol.tta == Tta::default()
 }
 
-/// The class of each pixel of `image` at `size` (height, width), row-major.
+/// The class of each pixel of `image` at `size` (height, width), row-major; the error is of logits
+/// that are not finite.
 pub(super) fn predict(
     network: &mut Network,
     image: &Rgb,
     size: [usize; 2],
     protocol: &Protocol,
-) -> Vec<u8> {
+) -> Result<Vec<u8>, NotFinite> {
     let Tta { flip, scales } = &protocol.tta;
     let mut sums: Option<Probabilities> = None;
     let mirrored = || [false, true].into_iter().take(if *flip { 2 } else { 1 });
@@ -51,33 +53,38 @@ pub(super) fn predict(
             transform::flip_rgb(&mut image);
         }
         let mut view = match protocol.mode {
-            Mode::Whole {} => whole(network, &image, scale, protocol),
+            Mode::Whole {} => whole(network, &image, scale, protocol)?,
             Mode::Slide { crop, stride, short_side } => {
                 let short_px = scaled(short_side.unwrap_or(crop), scale);
-                slide(network, &resize_short(&image, short_px), (crop, stride), protocol)
+                slide(network, &resize_short(&image, short_px), (crop, stride), protocol)?
             }
         };
         if protocol.tta.n_views() == 1 {
-            return upsampled::arg_max(view.logits(), size);
+            return Ok(upsampled::arg_max(view.logits(), size));
         }
         if is_mirrored {
             mirror(&mut view.values, view.grid[1]);
         }
         sums.get_or_insert_with(|| Probabilities::new(view.n_classes, size)).add(view.logits());
     }
-    sums.expect("there is at least one scale: checked with the spec").arg_max()
+    Ok(sums.expect("there is at least one scale: checked with the spec").arg_max())
 }
 
 /// The image squashed to the scaled input.
-fn whole(network: &mut Network, image: &Rgb, scale: f64, protocol: &Protocol) -> View {
+fn whole(
+    network: &mut Network,
+    image: &Rgb,
+    scale: f64,
+    protocol: &Protocol,
+) -> Result<View, NotFinite> {
     let px = protocol.input_px.map(|px| {
         let patches = (f64::from(px) * scale / f64::from(protocol.patch_px)).round() as u32;
         patches.max(1) * protocol.patch_px
     });
     let image = transform::squash(image, px[0], px[1]);
     let size = px.map(|px| px as usize);
-    let (values, n_classes, grid) = forward(network, &normalised(&image, protocol), size);
-    View { values, n_classes, grid }
+    let (values, n_classes, grid) = forward(network, &normalised(&image, protocol), size)?;
+    Ok(View { values, n_classes, grid })
 }
 
 /// The mean over windows of `crop` px every `stride` px.
@@ -86,7 +93,7 @@ fn slide(
     image: &Rgb,
     (crop, stride): (u32, u32),
     protocol: &Protocol,
-) -> View {
+) -> Result<View, NotFinite> {
     let size = [image.height as usize, image.width as usize];
     let windows = windows(size, crop as usize, stride as usize);
     let values = normalised(image, protocol);
@@ -97,14 +104,14 @@ fn slide(
         let padded = windows[0].size.map(|px| px.next_multiple_of(patch));
         let batch: Vec<f32> =
             windows.iter().flat_map(|window| cut(&values, size, *window, padded)).collect();
-        let (logits, n_classes, grid) = forward(network, &batch, padded);
+        let (logits, n_classes, grid) = forward(network, &batch, padded)?;
         let (canvas, _) = canvas.get_or_insert_with(|| (Canvas::new(n_classes, size), n_classes));
         for (values, window) in logits.chunks_exact(logits.len() / windows.len()).zip(windows) {
             canvas.add(Logits { values, n_classes, grid }, *window);
         }
     }
     let (canvas, n_classes) = canvas.expect("an image has at least one window");
-    View { values: canvas.mean(), n_classes, grid: size }
+    Ok(View { values: canvas.mean(), n_classes, grid: size })
 }
 
 /// Windows that cover `size`, those at the far sides shifted inwards; all of one size.
@@ -155,7 +162,7 @@ fn forward(
     network: &mut Network,
     images: &[f32],
     size: [usize; 2],
-) -> (Vec<f32>, usize, [usize; 2]) {
+) -> Result<(Vec<f32>, usize, [usize; 2]), NotFinite> {
     if network.prepared_px() != Some(size) {
         network.prepare(size);
     }
@@ -164,7 +171,9 @@ fn forward(
     let images = Tensor::from_data(data, &network.device());
     let logits = network.forward(images, model::Mode::Eval);
     let [_, n_classes, rows, columns] = logits.dims();
-    (to_vec(logits), n_classes, [rows, columns])
+    let values = to_vec(logits);
+    check_finite(&values)?;
+    Ok((values, n_classes, [rows, columns]))
 }
 
 #[cfg(test)]
@@ -267,7 +276,7 @@ mod tests {
 
     fn classes(image: &Rgb, mode: Mode, tta: Tta) -> Vec<u8> {
         let size = [image.height as usize, image.width as usize];
-        let classes = predict(&mut network(), image, size, &protocol(mode, tta));
+        let classes = predict(&mut network(), image, size, &protocol(mode, tta)).unwrap();
         assert!(classes.iter().any(|class| *class != classes[0]), "a picture of one class");
         classes
     }

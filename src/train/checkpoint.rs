@@ -14,6 +14,7 @@ use crate::fs::hash::sha256_bytes;
 use crate::fs::write_atomic;
 use crate::id::RunId;
 use crate::model::Network;
+use crate::weights::{NotFinite, values};
 
 /// Checkpoints kept: the newest, and the one to fall back to if it is damaged.
 const KEPT: usize = 2;
@@ -26,6 +27,12 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("checkpoint `{path}` {reason}")]
     Damaged { path: PathBuf, reason: String },
+    /// On writing and on reading.
+    #[error(
+        "training diverged, as checkpoint `{path}` shows: {}; lower `train.lr` or `train.lr_encoder`",
+        NotFinite::listed(tensors)
+    )]
+    NotFinite { path: PathBuf, tensors: Vec<NotFinite> },
 }
 
 /// Where a run stands.
@@ -100,9 +107,8 @@ pub fn save(
         adam_time,
         about: None,
     };
-    let bytes = encode(network, moments, &header);
-    let name = format!("step-{:08}.safetensors", position.step);
-    let saved = write(&dir.join(&name), &bytes)?;
+    let path = dir.join(format!("step-{:08}.safetensors", position.step));
+    let saved = write(&path, &encode(&path, network, moments, &header)?)?;
     for old in list(dir)?.iter().skip(KEPT) {
         remove(old)?;
     }
@@ -127,7 +133,7 @@ pub fn save_adapter(
         adam_time: 0,
         about: Some(about.clone()),
     };
-    write(path, &encode(network, BTreeMap::new(), &header))
+    write(path, &encode(path, network, BTreeMap::new(), &header)?)
 }
 
 /// Checkpoints in `dir`, newest first.
@@ -235,8 +241,14 @@ fn read_checked(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// The changed tensors of `network` (file layout) and the moments, as safetensors bytes.
-fn encode(network: &mut Network, moments: BTreeMap<String, Moments>, header: &Header) -> Vec<u8> {
+/// The changed tensors of `network` (file layout) and the moments, as safetensors bytes for `path`.
+/// Values that are not finite are an error: what has them is of no use to anyone.
+fn encode(
+    path: &Path,
+    network: &mut Network,
+    moments: BTreeMap<String, Moments>,
+    header: &Header,
+) -> Result<Vec<u8>, Error> {
     let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = vec![];
     network.each_changed(&mut |name, slot| {
         tensors.push((format!("param.{name}"), slot.file_shape(), slot.to_file()));
@@ -246,6 +258,7 @@ fn encode(network: &mut Network, moments: BTreeMap<String, Moments>, header: &He
         tensors.push((format!("moment_1.{name}"), vec![n], moments.first));
         tensors.push((format!("moment_2.{name}"), vec![n], moments.second));
     }
+    check_finite(path, tensors.iter().map(|(name, _, values)| (name.as_str(), values.as_slice())))?;
     let views = tensors.iter().map(|(name, shape, values)| {
         let view = TensorView::new(Dtype::F32, shape.clone(), cast_slice(values))
             .expect("shapes are the tensors' own");
@@ -253,7 +266,19 @@ fn encode(network: &mut Network, moments: BTreeMap<String, Moments>, header: &He
     });
     let text = serde_json::to_string(header).expect("a header of plain values serialises");
     let metadata = HashMap::from([(KEY.to_owned(), text)]);
-    safetensors::serialize(views, Some(metadata)).expect("names are unique")
+    Ok(safetensors::serialize(views, Some(metadata)).expect("names are unique"))
+}
+
+fn check_finite<'a>(
+    path: &Path,
+    tensors: impl Iterator<Item = (&'a str, &'a [f32])>,
+) -> Result<(), Error> {
+    let tensors: Vec<_> =
+        tensors.filter_map(|(name, values)| NotFinite::count(name, values)).collect();
+    if tensors.is_empty() {
+        return Ok(());
+    }
+    Err(Error::NotFinite { path: path.to_owned(), tensors })
 }
 
 type Named = BTreeMap<String, Vec<f32>>;
@@ -266,12 +291,12 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<(Header, Named, (Named, Named)), 
     let text = text.ok_or_else(|| damaged(path, "was not written by sweep"))?;
     let header: Header = serde_json::from_str(text).map_err(|e| broken(&e))?;
     let (mut params, mut first, mut second) = (Named::new(), Named::new(), Named::new());
+    let mut not_finite = vec![];
     for (name, view) in SafeTensors::deserialize(bytes).map_err(|e| broken(&e))?.tensors() {
-        let values: Vec<f32> = view
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let dtype = format!("{:?}", view.dtype()).to_lowercase();
+        let values = values::decode(&dtype, view.data())
+            .map_err(|reason| broken(&format!("tensor {name} {reason}")))?;
+        not_finite.extend(NotFinite::count(&name, &values));
         let (kind, name) =
             name.split_once('.').ok_or_else(|| broken(&format!("unexpected tensor {name}")))?;
         let target = match kind {
@@ -281,6 +306,9 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<(Header, Named, (Named, Named)), 
             _ => return Err(broken(&format!("unexpected tensor {kind}.{name}"))),
         };
         target.insert(name.to_owned(), values);
+    }
+    if !not_finite.is_empty() {
+        return Err(Error::NotFinite { path: path.to_owned(), tensors: not_finite });
     }
     Ok((header, params, (first, second)))
 }

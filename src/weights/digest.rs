@@ -1,4 +1,7 @@
-//! sha256 of what was found, and whether it is what was released.
+//! The sha256 of weights, and whether it is that of the released file.
+//!
+//! Called when an experiment is resolved, by inspection and by `features`, with a function that
+//! hashes one file.
 
 use std::fmt::Write;
 use std::io;

@@ -3,19 +3,17 @@
 //!
 //! Pickles are parsed, never run: an object that is no tensor is passed over.
 
+mod header;
+
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::store::pytorch_reader::{self, FileFormat, PytorchReader};
-use half::{bf16, f16};
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
 
-use super::{Error, folder};
-
-/// Largest safetensors header that is believed, bytes; ViT-7B's is 60 kB.
-const HEADER_MAX: u64 = 64 << 20;
+use super::{Error, cause, folder, values};
+use header::{Entry, Header};
 
 /// An open weight file, or several that make one model.
 pub struct TensorFile {
@@ -25,18 +23,15 @@ pub struct TensorFile {
 }
 
 enum Content {
-    Safetensors(BTreeMap<String, Entry>),
-    Pytorch { format: FileFormat, tensors: BTreeMap<String, pytorch_reader::Tensor> },
-}
-
-struct Entry {
-    /// Which of the parts.
-    part: usize,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    /// Bytes from the start of the file.
-    start: u64,
-    len: usize,
+    /// Each tensor with the number of the part that holds it.
+    Safetensors {
+        entries: BTreeMap<String, (usize, Entry)>,
+        metadata: BTreeMap<String, String>,
+    },
+    Pytorch {
+        format: FileFormat,
+        tensors: BTreeMap<String, pytorch_reader::Tensor>,
+    },
 }
 
 impl TensorFile {
@@ -46,22 +41,24 @@ impl TensorFile {
         let path = folder::weight_file(path)?;
         let read = |source| Error::Read { path: path.clone(), source };
         let format = |reason: String| Error::Format { path: path.clone(), reason };
-        let mut head = [0u8; 512];
         let mut file = fs_err::File::open(&path).map_err(read)?;
-        let n = file.read(&mut head).map_err(read)?;
-        let head = &head[..n];
-        if let Some(reason) = impostor(head) {
-            return Err(format(reason.to_owned()));
-        }
-        if folder::is_index(&path) {
+        let mut head = Vec::with_capacity(cause::HEAD);
+        file.by_ref().take(cause::HEAD as u64).read_to_end(&mut head).map_err(read)?;
+        let content = if folder::is_index(&path) {
             return Self::open_shards(&path);
-        }
-        let content = if looks_like_safetensors(head) {
-            Content::Safetensors(safetensors_entries(&mut file).map_err(format)?)
+        } else if header::is_safetensors(&head) {
+            let Header { entries, metadata } = header::read(&mut file).map_err(format)?;
+            let entries = entries.into_iter().map(|(name, entry)| (name, (0, entry))).collect();
+            Content::Safetensors { entries, metadata }
+        } else if let Some(reason) = cause::of_bytes(&head) {
+            return Err(format(reason));
         } else {
-            let reader = PytorchReader::new(&path).map_err(|error| format(unread(head, &error)))?;
-            let format = reader.metadata().format_type.clone();
-            Content::Pytorch { format, tensors: reader.into_tensors().into_iter().collect() }
+            let reader = PytorchReader::new(&path)
+                .map_err(|error| format(cause::unread(&path, &head, &error)))?;
+            let container = reader.metadata().format_type.clone();
+            let tensors = reader.into_tensors().into_iter().collect();
+            check_claims(&tensors, file.metadata().map_err(read)?.len()).map_err(format)?;
+            Content::Pytorch { format: container, tensors }
         };
         Ok(Self { parts: vec![path.clone()], path, content })
     }
@@ -74,17 +71,26 @@ impl TensorFile {
         parts.dedup();
         let mut entries = BTreeMap::new();
         for (part, path) in parts.iter().enumerate() {
-            let file = Self::open(path)?;
-            let Content::Safetensors(found) = file.content else {
-                let reason = "a shard must be a safetensors file".to_owned();
+            let file = Self::open(path).map_err(|error| match error {
+                Error::Absent { path, reason } => {
+                    let reason = format!("the index names it, and {reason}: fetch it");
+                    Error::Absent { path, reason }
+                }
+                error => error,
+            })?;
+            let Content::Safetensors { entries: found, .. } = file.content else {
+                let reason =
+                    "it is a shard of PyTorch's format; only safetensors shards are read: \
+                              save the model as safetensors"
+                        .to_owned();
                 return Err(Error::Format { path: path.clone(), reason });
             };
-            for (name, entry) in found {
+            for (name, (_, entry)) in found {
                 if weight_map.get(&name) != Some(path) {
                     let reason = format!("it holds {name}, which the index does not place there");
                     return Err(Error::Format { path: path.clone(), reason });
                 }
-                entries.insert(name, Entry { part, ..entry });
+                entries.insert(name, (part, entry));
             }
         }
         if let Some((name, path)) = weight_map.iter().find(|(name, _)| !entries.contains_key(*name))
@@ -92,7 +98,8 @@ impl TensorFile {
             let reason = format!("it lacks {name}, which the index places there");
             return Err(Error::Format { path: path.clone(), reason });
         }
-        Ok(Self { path: index.to_owned(), parts, content: Content::Safetensors(entries) })
+        let content = Content::Safetensors { entries, metadata: BTreeMap::new() };
+        Ok(Self { path: index.to_owned(), parts, content })
     }
 
     /// The file that was opened: for shards their index.
@@ -108,8 +115,8 @@ impl TensorFile {
     /// What kind of file it is, in words.
     pub fn container(&self) -> &'static str {
         match &self.content {
-            Content::Safetensors(_) if folder::is_index(&self.path) => "sharded safetensors",
-            Content::Safetensors(_) => "safetensors",
+            Content::Safetensors { .. } if folder::is_index(&self.path) => "sharded safetensors",
+            Content::Safetensors { .. } => "safetensors",
             Content::Pytorch { format: FileFormat::Zip, .. } => "PyTorch zip",
             Content::Pytorch { format: FileFormat::Legacy, .. } => "PyTorch legacy pickle",
             Content::Pytorch { format: FileFormat::Tar, .. } => "PyTorch tar",
@@ -127,14 +134,16 @@ impl TensorFile {
     /// Names of all tensors, sorted.
     pub fn names(&self) -> Vec<String> {
         match &self.content {
-            Content::Safetensors(entries) => entries.keys().cloned().collect(),
+            Content::Safetensors { entries, .. } => entries.keys().cloned().collect(),
             Content::Pytorch { tensors, .. } => tensors.keys().cloned().collect(),
         }
     }
 
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match &self.content {
-            Content::Safetensors(entries) => entries.get(name).map(|entry| entry.shape.clone()),
+            Content::Safetensors { entries, .. } => {
+                entries.get(name).map(|(_, entry)| entry.shape.clone())
+            }
             Content::Pytorch { tensors, .. } => tensors.get(name).map(|t| t.shape().to_vec()),
         }
     }
@@ -142,15 +151,41 @@ impl TensorFile {
     /// The element type of a tensor in lower case, e.g. `bf16`.
     pub fn dtype(&self, name: &str) -> Option<String> {
         let shown = match &self.content {
-            Content::Safetensors(entries) => format!("{:?}", entries.get(name)?.dtype),
+            Content::Safetensors { entries, .. } => format!("{:?}", entries.get(name)?.1.dtype),
             Content::Pytorch { tensors, .. } => format!("{:?}", tensors.get(name)?.dtype()),
         };
         Some(shown.to_lowercase())
     }
 
+    /// Whether it is a PyTorch file, in any of its containers.
+    pub fn is_pytorch(&self) -> bool {
+        matches!(self.content, Content::Pytorch { .. })
+    }
+
+    /// Bytes that its tensors take together by their shapes; `None` for more than can be counted.
+    pub fn claimed(&self) -> Option<u64> {
+        match &self.content {
+            Content::Safetensors { entries, .. } => {
+                Some(entries.values().map(|(_, entry)| entry.len as u64).sum())
+            }
+            Content::Pytorch { tensors, .. } => {
+                tensors.values().try_fold(0u64, |sum, tensor| sum.checked_add(claimed(tensor)?))
+            }
+        }
+    }
+
+    /// What a safetensors file says of itself in words; empty for other formats and for shards.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        const NONE: &BTreeMap<String, String> = &BTreeMap::new();
+        match &self.content {
+            Content::Safetensors { metadata, .. } => metadata,
+            Content::Pytorch { .. } => NONE,
+        }
+    }
+
     /// Whether [`Self::read`] can read tensors of this type.
     pub fn is_readable(dtype: &str) -> bool {
-        ["f32", "f16", "bf16"].contains(&dtype)
+        values::is_readable(dtype)
     }
 
     /// The values of a tensor, row-major; f16 and bf16 are widened.
@@ -158,34 +193,23 @@ impl TensorFile {
     /// # Panics
     /// If the file has no such tensor: callers ask [`Self::shape`] first.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        let path = self.part_of(name);
-        let failed = |source| Error::Read { path: path.to_owned(), source };
-        // Both containers are little-endian, as every machine is that this is built for.
-        let bytes = match &self.content {
-            Content::Safetensors(entries) => {
-                let entry = &entries[name];
-                let mut bytes = vec![0; entry.len];
-                let mut file = fs_err::File::open(path).map_err(failed)?;
-                file.seek(SeekFrom::Start(entry.start)).map_err(failed)?;
-                file.read_exact(&mut bytes).map_err(failed)?;
-                bytes
-            }
-            Content::Pytorch { tensors, .. } => tensors[name].read().map_err(failed)?,
-        };
+        let bytes = self.bytes(name)?;
         self.floats(name, &bytes)
     }
 
-    /// Bytes of a tensor as numbers.
-    fn floats(&self, name: &str, bytes: &[u8]) -> Result<Vec<f32>, Error> {
-        let dtype = self.dtype(name).expect("callers look the tensor up first");
-        match dtype.as_str() {
-            "f32" => Ok(bytemuck::pod_collect_to_vec(bytes)),
-            "f16" => Ok(f16s(bytes)),
-            "bf16" => Ok(bf16s(bytes)),
-            dtype => Err(Error::Format {
-                path: self.part_of(name).to_owned(),
-                reason: format!("tensor {name} is {dtype}; f32, f16 and bf16 can be read"),
-            }),
+    /// The bytes of a tensor as they are stored, row-major, little-endian.
+    ///
+    /// # Panics
+    /// If the file has no such tensor: callers ask [`Self::shape`] first.
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+        match &self.content {
+            Content::Safetensors { entries, .. } => {
+                let (_, entry) = &entries[name];
+                self.stored(name, entry.start, entry.len)
+            }
+            Content::Pytorch { tensors, .. } => {
+                tensors[name].read().map_err(|source| self.unread(name, source))
+            }
         }
     }
 
@@ -193,98 +217,66 @@ impl TensorFile {
     ///
     /// # Panics
     /// If the file has no such tensor or the range ends behind it: callers ask [`Self::shape`].
-    pub fn read_range(&self, name: &str, range: std::ops::Range<usize>) -> Result<Vec<f32>, Error> {
-        let Content::Safetensors(entries) = &self.content else {
+    pub fn read_range(&self, name: &str, range: Range<usize>) -> Result<Vec<f32>, Error> {
+        let Content::Safetensors { entries, .. } = &self.content else {
             return Ok(self.read(name)?[range].to_vec());
         };
-        let entry = &entries[name];
+        let (_, entry) = &entries[name];
         let width = entry.len / entry.shape.iter().product::<usize>().max(1);
         assert!(range.end * width <= entry.len, "callers look the shape up first");
-        let path = self.part_of(name);
-        let failed = |source| Error::Read { path: path.to_owned(), source };
-        let mut bytes = vec![0; range.len() * width];
-        let mut file = fs_err::File::open(path).map_err(failed)?;
         let start = entry.start + (range.start * width) as u64;
-        file.seek(SeekFrom::Start(start)).map_err(failed)?;
-        file.read_exact(&mut bytes).map_err(failed)?;
-        self.floats(name, &bytes)
+        self.floats(name, &self.stored(name, start, range.len() * width)?)
+    }
+
+    /// `len` bytes from `start` of the part that holds a tensor.
+    fn stored(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>, Error> {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = fs_err::File::open(self.part_of(name))?;
+            file.seek(SeekFrom::Start(start))?;
+            let mut bytes = vec![0; len];
+            file.read_exact(&mut bytes)?;
+            Ok(bytes)
+        };
+        read().map_err(|source| self.unread(name, source))
+    }
+
+    fn floats(&self, name: &str, bytes: &[u8]) -> Result<Vec<f32>, Error> {
+        let dtype = self.dtype(name).expect("callers look the tensor up first");
+        values::decode(&dtype, bytes).map_err(|reason| Error::Format {
+            path: self.part_of(name).to_owned(),
+            reason: format!("tensor {name} {reason}"),
+        })
+    }
+
+    fn unread(&self, name: &str, source: io::Error) -> Error {
+        Error::Read { path: self.part_of(name).to_owned(), source }
     }
 
     fn part_of(&self, name: &str) -> &Path {
         match &self.content {
-            Content::Safetensors(entries) => &self.parts[entries[name].part],
+            Content::Safetensors { entries, .. } => &self.parts[entries[name].0],
             Content::Pytorch { .. } => &self.path,
         }
     }
 }
 
-fn f16s(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+/// Bytes that a tensor takes by its shape.
+fn claimed(tensor: &pytorch_reader::Tensor) -> Option<u64> {
+    let sides = tensor.shape().iter();
+    let n = sides.map(|side| *side as u64).try_fold(1u64, u64::checked_mul)?;
+    n.checked_mul(tensor.dtype().size() as u64)
 }
 
-fn bf16s(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-}
-
-/// Why a file that starts with `head` was not read as a PyTorch file.
-fn unread(head: &[u8], error: &pytorch_reader::PytorchError) -> String {
-    match head {
-        [b'P', b'K', 3, 4, ..] => format!("a PyTorch file (zip) that is cut short: {error}"),
-        [0x80, ..] => {
-            format!("a PyTorch file (legacy pickle) that is damaged or cut short: {error}")
+/// A view can claim more than its storage has: what does is refused before memory is asked for.
+fn check_claims(
+    tensors: &BTreeMap<String, pytorch_reader::Tensor>,
+    file_len: u64,
+) -> Result<(), String> {
+    let is_more = |tensor: &pytorch_reader::Tensor| claimed(tensor).is_none_or(|n| n > file_len);
+    match tensors.iter().find(|(_, tensor)| is_more(tensor)) {
+        Some((name, _)) => {
+            Err(format!("its tensor {name} claims more than the file's {file_len} bytes"))
         }
-        _ => format!("neither safetensors nor a PyTorch file, or cut short: {error}"),
+        None => Ok(()),
     }
-}
-
-/// What a file that is no weight file at all is, by its first bytes.
-fn impostor(head: &[u8]) -> Option<&'static str> {
-    let text = String::from_utf8_lossy(head);
-    let text = text.trim_start().to_ascii_lowercase();
-    if head.is_empty() {
-        Some("it is empty")
-    } else if text.starts_with("version https://git-lfs") {
-        Some("it is a git-LFS pointer; fetch the file itself with `git lfs pull`")
-    } else if text.starts_with("<!doctype html") || text.starts_with("<html") {
-        Some("it is an HTML page; the download was answered by a web page, not by the file")
-    } else if text.starts_with("<?xml") {
-        Some("it is an XML page; the download was answered by an error, not by the file")
-    } else {
-        None
-    }
-}
-
-/// A safetensors file is a header length (u64) and a JSON object.
-fn looks_like_safetensors(head: &[u8]) -> bool {
-    head.len() > 8 && head[8] == b'{' && head[6..8] == [0, 0]
-}
-
-fn safetensors_entries(file: &mut fs_err::File) -> Result<BTreeMap<String, Entry>, String> {
-    let text = |error: std::io::Error| error.to_string();
-    let file_len = file.metadata().map_err(text)?.len();
-    let mut length = [0; 8];
-    file.seek(SeekFrom::Start(0)).map_err(text)?;
-    file.read_exact(&mut length).map_err(text)?;
-    let length = u64::from_le_bytes(length);
-    if length > HEADER_MAX || length + 8 > file_len {
-        return Err(format!("its header says {length} bytes, the file has {file_len}: cut short?"));
-    }
-    let mut header = vec![0; length as usize + 8];
-    file.seek(SeekFrom::Start(0)).map_err(text)?;
-    file.read_exact(&mut header).map_err(text)?;
-    let metadata: Metadata = serde_json::from_slice(&header[8..])
-        .map_err(|error| format!("its safetensors header is broken: {error}"))?;
-    let data = length + 8;
-    let expected = data + metadata.data_len() as u64;
-    if expected != file_len {
-        return Err(format!("it should have {expected} bytes and has {file_len}: cut short?"));
-    }
-    let entry = |info: &safetensors::tensor::TensorInfo| Entry {
-        part: 0,
-        dtype: info.dtype,
-        shape: info.shape.clone(),
-        start: data + info.data_offsets.0 as u64,
-        len: info.data_offsets.1 - info.data_offsets.0,
-    };
-    Ok(metadata.tensors().into_iter().map(|(name, info)| (name, entry(info))).collect())
 }

@@ -7,26 +7,33 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 
 use super::Error;
+use super::cause::{self, Listing};
 
 /// Files that hold a model's weights, by their usual names, best first.
 pub const FILES: &[&str] =
     &["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
 
-/// PEFT's name of an adapter's weights.
-const ADAPTER: &str = "adapter_model.safetensors";
+/// Files of PEFT's adapters: settings, and weights in two formats.
+const ADAPTER: &[&str] = &["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"];
 
-/// The weight file in a folder; a file is itself.
+/// The weight file in a folder; a file is itself. What is not there is an error that says what is.
 pub fn weight_file(path: &Path) -> Result<PathBuf, Error> {
+    if cause::is_absent(path) {
+        return Err(Error::Absent { path: path.to_owned(), reason: cause::absent(path) });
+    }
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
     if let Some(found) = find(path) {
         return Ok(found);
     }
-    let reason = if path.join(ADAPTER).exists() {
+    let reason = if ADAPTER.iter().any(|name| path.join(name).exists()) {
         "the folder holds an adapter, not a backbone".to_owned()
     } else {
-        format!("the folder holds no weights; looked for {}", FILES.join(", "))
+        let listing =
+            Listing::of(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let instead = listing.instead(path, FILES);
+        format!("the folder holds no weights; looked for {}; {instead}", FILES.join(", "))
     };
     Err(Error::Format { path: path.to_owned(), reason })
 }
@@ -64,7 +71,7 @@ pub fn weight_map(index: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     let bytes =
         fs_err::read(index).map_err(|source| Error::Read { path: index.to_owned(), source })?;
     let Index { weight_map } = serde_json::from_slice(&bytes)
-        .map_err(|error| failed(format!("a broken index, or cut short: {error}")))?;
+        .map_err(|error| failed(cause::of_json(index, &bytes, &error)))?;
     if weight_map.is_empty() {
         return Err(failed("an index without tensors".to_owned()));
     }

@@ -1,12 +1,15 @@
-//! What Hugging Face's `config.json` says of a DINO: `Dinov2Model`, `Dinov2WithRegistersModel` and
+//! Hugging Face's `config.json` of a DINO: `Dinov2Model`, `Dinov2WithRegistersModel` and
 //! `DINOv3ViTModel`.
+//!
+//! Read when a file is identified, for what no tensor's shape shows, and held against what the
+//! shapes show.
 
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Error;
+use super::{Error, cause};
 use crate::model::config::DinoType;
 use crate::model::vit::{Arch, AttentionBias, Ffn, Position};
 
@@ -47,7 +50,7 @@ impl HfConfig {
         let bytes =
             fs_err::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let config: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| failed(format!("a broken config.json, or cut short: {error}")))?;
+            .map_err(|error| failed(cause::of_json(path, &bytes, &error)))?;
         match config.model_type.as_deref() {
             None => Ok(None),
             Some("dinov2" | "dinov2_with_registers" | "dinov3_vit") => Ok(Some(config)),

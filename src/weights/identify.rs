@@ -1,10 +1,14 @@
-//! Which encoder a weight file holds, by its tensors and the `config.json` beside it.
+//! Works out which encoder a weight file holds, from its tensors' shapes and the `config.json`
+//! beside it.
+//!
+//! Called where no variant is named: by the verbs with `--weights`, by inspection, and for a spec's
+//! `size = "custom"`. Only headers are read.
 
 use std::path::Path;
 
 use super::hf_config::HfConfig;
-use super::names::{Named, Naming};
-use super::{Error, folder};
+use super::names::Named;
+use super::{Error, Naming, folder};
 use crate::model::backbone::{self, Backbone, IMAGENET, SAT_493M, Variant};
 use crate::model::config::{Config, DinoType, Pretraining};
 use crate::model::vit::pos_embed::Resize;
@@ -109,20 +113,17 @@ fn custom_name(dino_type: DinoType, arch: &Arch) -> String {
 
 /// The architecture by the tensors' shapes, and by the config where they do not show it.
 fn arch(named: &Named, config: Option<&HfConfig>) -> Result<(Arch, DinoType), String> {
-    let side = |internal: &str, axis: usize| {
-        named
-            .internal_shape(internal)
-            .and_then(|shape| shape.get(axis).copied())
-            .filter(|side| *side > 0)
-            .ok_or_else(|| format!("{internal} is missing or of no use: what is it?"))
-    };
+    let side = |internal: &str, axis: usize| side(named, internal, axis);
     let dim = side("patch_embed.proj.weight", 0)?;
     let patch = side("patch_embed.proj.weight", 3)?;
     let depth = (0..DEPTH_MAX)
         .take_while(|i| named.internal_shape(&format!("blocks.{i}.norm1.weight")).is_some())
         .count();
     if depth == 0 {
-        return Err("it holds no blocks".to_owned());
+        return Err(format!(
+            "it holds no block 0: neither {} nor anything like it",
+            named.in_file(named.source("blocks.0.norm1.weight").name().unwrap_or_default())
+        ));
     }
     let registers = side("register_tokens", 1).unwrap_or(0);
     let ffn = match side("blocks.0.mlp.w1.weight", 0) {
@@ -171,6 +172,18 @@ fn arch(named: &Named, config: Option<&HfConfig>) -> Result<(Arch, DinoType), St
         return Err(format!("{} channels cannot be split into {} heads", arch.dim, arch.heads));
     }
     Ok((arch, dino_type))
+}
+
+/// Side `axis` of our tensor `internal` as the file has it.
+fn side(named: &Named, internal: &str, axis: usize) -> Result<usize, String> {
+    let side = named.internal_shape(internal).and_then(|shape| shape.get(axis).copied());
+    side.filter(|side| *side > 0).ok_or_else(|| {
+        let source = named.source(internal);
+        let name = named.in_file(source.name().unwrap_or(internal));
+        format!(
+            "{name} is missing or of an unexpected shape: the architecture cannot be told without it"
+        )
+    })
 }
 
 /// Which biases of q, k and v the file stores.
@@ -242,19 +255,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::weights::maps::{fused, hugging_face_v2, hugging_face_v3};
-    use crate::weights::names::Source;
     use crate::weights::plan;
+    use crate::weights::scheme::Shapes;
+    use crate::weights::source::Source;
 
     /// A safetensors file in Hugging Face's names without content: its data is a hole.
     fn write_hollow(path: &Path, row: &Variant) {
+        // With any bias in it, none is left out by default.
+        let bias = "layer.0.attention.q_proj.bias".to_owned();
+        let stores_bias = Shapes(BTreeMap::from([(bias, vec![])]));
         let mut shapes = BTreeMap::new();
         for (internal, mut shape) in plan::expected(&row.arch) {
-            let source = match row.dino_type {
-                DinoType::Dinov2 => fused(&hugging_face_v2(&internal), "weights_in", "weights_out"),
-                DinoType::Dinov3 if internal == "rope_embed.periods" => continue,
-                DinoType::Dinov3 => Source::Whole(hugging_face_v3(&internal)),
+            let naming = match row.dino_type {
+                DinoType::Dinov2 => Naming::HuggingFaceV2,
+                DinoType::Dinov3 => Naming::HuggingFaceV3,
             };
+            let source = naming.source(&stores_bias, &internal);
+            if matches!(source, Source::Default(_)) {
+                continue;
+            }
             if let Source::Part { of, .. } = source {
                 shape[0] *= of;
             }

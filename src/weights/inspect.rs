@@ -1,4 +1,6 @@
-//! Everything about a weight file that a person would ask, whether it can be loaded or not.
+//! Describes a weight file for people: container, naming, variant, types and problems.
+//!
+//! Called by `sweep weights inspect`, also for files that cannot be loaded.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,8 +10,10 @@ use serde::Serialize;
 
 use super::digest::{self, Hasher};
 use super::identify::identify_named;
+use super::load::Reader;
 use super::names::Named;
 use super::plan::Plan;
+use super::source::Source;
 use super::{Error, Identified, TensorFile};
 use crate::model::vit::{Arch, Ffn, Position, rope};
 
@@ -45,12 +49,24 @@ pub struct Inspection {
     pub unused: Vec<String>,
     /// Tensors beside the model.
     pub beside: Vec<String>,
-    /// Empty if it can be loaded.
+    pub values: Values,
+    /// Empty if nothing was found that keeps it from being loaded; see [`Self::values`].
     pub problems: Vec<String>,
 }
 
-/// Looks into a file, an index or a folder. Errors are of files that cannot be opened as weights
-/// at all; what is wrong with the tensors is in [`Inspection::problems`].
+/// Whether the numbers in a file were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Values {
+    /// Headers alone were read: a file of good names and shapes may still hold nonsense.
+    NotRead,
+    /// Every value that an encoder takes was read.
+    Read,
+}
+
+/// Looks into the headers of a file, an index or a folder. Errors are of files that cannot be opened
+/// as weights at all; what is wrong with the tensors is in [`Inspection::problems`]. Values are
+/// left to [`super::load`].
 pub fn inspect(path: &Path, hash: &mut Hasher<'_>) -> Result<Inspection, Error> {
     let file = TensorFile::open(path)?;
     let sha256 = digest::digest(file.path(), hash)?;
@@ -84,6 +100,7 @@ pub fn inspect(path: &Path, hash: &mut Hasher<'_>) -> Result<Inspection, Error> 
         defaults: vec![],
         unused: vec![],
         beside: vec![],
+        values: Values::NotRead,
         problems: vec![],
     };
     if let Err(error) = found.look_inside(path) {
@@ -167,12 +184,12 @@ fn periods(named: &Named, arch: &Arch) -> Result<Option<&'static str>, Error> {
 fn qkv_bias(
     named: &Named,
     arch: &Arch,
-    sources: &BTreeMap<String, super::names::Source>,
+    sources: &BTreeMap<String, Source>,
 ) -> Result<&'static str, Error> {
     if !named.stores_bias() {
         return Ok("not stored");
     }
-    let mut reader = super::Reader::new(named);
+    let mut reader = Reader::new(named);
     for block in 0..arch.depth {
         for part in ["q", "k", "v"] {
             let Some(source) = sources.get(&format!("blocks.{block}.attn.{part}.bias")) else {

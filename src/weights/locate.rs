@@ -1,4 +1,6 @@
-//! Finding weight files: the weight folders first, then the usual caches (read only).
+//! Finds weight files: in the weight folders first, then in the usual caches (read only).
+//!
+//! Called when an experiment is resolved, and by `fetch` and `doctor`.
 
 use std::path::{Path, PathBuf};
 

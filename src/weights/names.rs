@@ -1,48 +1,17 @@
-//! A weight file whose naming is known: where each of our tensors is in it.
+//! A weight file whose naming is known: its tensors by their names in a naming scheme, whatever the
+//! program that trained and saved it put before or between.
+//!
+//! Opened by everything in this module that looks at a backbone's file. Names may begin with the
+//! parts of a training program that held the model ([`PREFIXES`]), have wrappers in between
+//! ([`WRAPPERS`]), and number blocks by chunks, as Meta's own training does: `blocks.C.I.` is block
+//! I (facebookresearch/dinov2 b8931f7, `models/vision_transformer.py`, `block_chunks`).
 
-use super::Error;
-use super::file::TensorFile;
-use super::maps::{fused, hugging_face_v2, hugging_face_v3, is_query_value_bias, qkv, timm_v3};
+use std::collections::BTreeMap;
+use std::path::Path;
 
-/// Who named a file's tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Naming {
-    /// facebookresearch/dinov2 and dinov3.
-    Official,
-    /// Hugging Face's `Dinov2Model` and `Dinov2WithRegistersModel`.
-    HuggingFaceV2,
-    /// Hugging Face's `DINOv3ViTModel`.
-    HuggingFaceV3,
-    /// timm's `vit_*_patch14_dinov2` and `vit_*_patch14_reg4_dinov2`.
-    TimmV2,
-    /// timm's `vit_*_patch16_dinov3` and `vit_*_patch16_dinov3_qkvb`.
-    TimmV3,
-}
-
-/// Where the values of one of our tensors come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    Whole(String),
-    /// Rows `index / of` to `(index + 1) / of` of the tensor.
-    Part {
-        name: String,
-        index: usize,
-        of: usize,
-    },
-    /// The tensor `[1, n, dim]` after one row of zeros.
-    AfterZeros(String),
-    /// Not stored in this naming: the value it is built with holds.
-    Default(Default),
-}
-
-/// What a tensor is where files of a naming do not store it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Default {
-    /// RoPE periods by their formula.
-    Formula,
-    /// Biases of q and v that were trained to zero and dropped.
-    ZeroBias,
-}
+use super::scheme::{Naming, Shapes};
+use super::source::Source;
+use super::{Error, TensorFile, cause};
 
 /// A file whose naming is known, seen without the prefix of its names.
 pub struct Named {
@@ -54,242 +23,157 @@ pub struct Named {
     pub beside: Vec<String>,
     /// Tensors outside the prefix that nothing accounts for.
     pub outside: Vec<String>,
+    /// Of the model, by their names in the scheme.
+    shapes: Shapes,
+    /// The same names in the file.
+    stored: BTreeMap<String, String>,
 }
 
 /// What names may begin with.
-const PREFIXES: &[&str] = &[
+pub(crate) const PREFIXES: &[&str] = &[
     "backbone",
     "teacher",
     "student",
+    "gram_teacher",
     "module",
     "model",
     "model_ema",
+    "ema",
     "state_dict",
     "dinov2",
     "dinov2_with_registers",
     "dinov3_vit",
 ];
+/// Of several models in a training checkpoint, the one that is released, best first.
+const RELEASED: &[&str] = &["teacher", "model_ema", "ema"];
 /// Keys of a checkpoint's outer dictionary; what lies beside them is no part of the model.
-const WRAPPERS: &[&str] = &["teacher", "model_ema", "state_dict", "model", "module"];
+const OUTER_KEYS: &[&str] = &["teacher", "model_ema", "ema", "state_dict", "model", "module"];
 /// Heads that only pre-training uses.
 const HEADS: &[&str] = &["dino_head.", "ibot_head."];
-
-impl Naming {
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Official => "official",
-            Self::HuggingFaceV2 => "Hugging Face (DINOv2)",
-            Self::HuggingFaceV3 => "Hugging Face (DINOv3)",
-            Self::TimmV2 => "timm (DINOv2)",
-            Self::TimmV3 => "timm (DINOv3)",
-        }
-    }
-}
-
-impl Default {
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Formula => "RoPE periods: not stored, the formula's in f32",
-            Self::ZeroBias => "biases of q and v: not stored in this naming, zero",
-        }
-    }
-}
+/// Segments that PyTorch's wrappers of a module put into names.
+const WRAPPERS: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
 impl Named {
     /// Opens the file and finds out how its tensors are named.
-    pub fn open(path: &std::path::Path) -> Result<Self, Error> {
+    pub fn open(path: &Path) -> Result<Self, Error> {
         let file = TensorFile::open(path)?;
+        let failed = |reason: String| Error::Format { path: file.path().to_owned(), reason };
         let names = file.names();
-        let prefix = match prefix(&names) {
-            Ok(prefix) => prefix,
-            Err(reason) => return Err(Error::Format { path: file.path().to_owned(), reason }),
-        };
-        let wrapper = WRAPPERS
+        if names.is_empty() {
+            return Err(failed(cause::without_tensors(file.path())));
+        }
+        let Found { prefix, others } = find_prefix(&names).map_err(failed)?;
+        let outer = OUTER_KEYS
             .iter()
             .map(|key| format!("{key}."))
             .find(|key| prefix.starts_with(key.as_str()))
             .filter(|key| file.is_wrapper(&key[..key.len() - 1]));
-        let others = names.iter().filter(|name| !name.starts_with(&prefix)).cloned();
-        let is_beside = |name: &String| match &wrapper {
-            Some(wrapper) if !name.starts_with(wrapper.as_str()) => true,
-            _ => HEADS.iter().any(|head| name.contains(head)),
+        let is_beside = |name: &String| {
+            outer.as_ref().is_some_and(|outer| !name.starts_with(outer.as_str()))
+                || others.iter().any(|other| name.starts_with(other.as_str()))
+                || HEADS.iter().any(|head| name.contains(head))
         };
-        let (beside, outside) = others.partition(is_beside);
-        let mut named = Self { file, naming: Naming::Official, prefix, beside, outside };
-        named.naming = named.detect();
-        Ok(named)
+        let (inside, rest): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| name.starts_with(&prefix));
+        let (beside, outside) = rest.into_iter().partition(is_beside);
+        let stored = by_scheme_name(inside, &prefix).map_err(failed)?;
+        let shape = |(name, stored): (&String, &String)| (name.clone(), file.shape(stored));
+        let shapes = stored.iter().map(shape).map(|(name, s)| (name, s.unwrap_or_default()));
+        let shapes = Shapes(shapes.collect());
+        let naming = Naming::of(&shapes);
+        Ok(Self { file, naming, prefix, beside, outside, shapes, stored })
     }
 
-    fn detect(&self) -> Naming {
-        if self.has("embeddings.cls_token") {
-            let is_v2 = self.names().any(|name| name.starts_with("encoder.layer."));
-            return if is_v2 { Naming::HuggingFaceV2 } else { Naming::HuggingFaceV3 };
-        }
-        let official = ["mask_token", "register_tokens", "storage_tokens", "rope_embed.periods"];
-        if self.has("blocks.0.gamma_1") {
-            Naming::TimmV3
-        } else if self.has("reg_token") || !official.iter().any(|name| self.has(name)) {
-            Naming::TimmV2
-        } else {
-            Naming::Official
-        }
+    /// Names of the model's tensors in the scheme.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.stored.keys().map(String::as_str)
     }
 
-    /// Names of the model's tensors, without the prefix.
-    pub fn names(&self) -> impl Iterator<Item = String> {
-        let names = self.file.names().into_iter();
-        names.filter_map(|name| name.strip_prefix(&self.prefix).map(str::to_owned))
+    /// The name that the file has for a tensor; for one that it lacks, the name that it would have.
+    pub fn in_file(&self, name: &str) -> String {
+        self.stored.get(name).cloned().unwrap_or_else(|| format!("{}{name}", self.prefix))
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.shape(name).is_some()
+        self.shapes.has(name)
     }
 
-    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.file.shape(&format!("{}{name}", self.prefix))
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.shapes.get(name)
     }
 
     pub fn dtype(&self, name: &str) -> Option<String> {
-        self.file.dtype(&format!("{}{name}", self.prefix))
+        self.file.dtype(&self.in_file(name))
     }
 
+    /// The values of a tensor.
+    ///
+    /// # Panics
+    /// If the file has no such tensor: callers ask [`Self::has`] first.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
-        self.file.read(&format!("{}{name}", self.prefix))
+        self.file.read(&self.in_file(name))
     }
 
     /// Where our tensor `internal` is, present or not.
     pub fn source(&self, internal: &str) -> Source {
-        let source = match self.naming {
-            Naming::Official => self.official(internal),
-            Naming::HuggingFaceV2 => fused(&hugging_face_v2(internal), "weights_in", "weights_out"),
-            Naming::HuggingFaceV3 => Source::Whole(hugging_face_v3(internal)),
-            Naming::TimmV2 => self.timm_v2(internal),
-            Naming::TimmV3 => timm_v3(internal),
-        };
-        if source.name().is_some_and(|name| self.has(name)) {
-            return source;
-        }
-        if internal == "rope_embed.periods" {
-            return Source::Default(Default::Formula);
-        }
-        let may_lack = matches!(self.naming, Naming::HuggingFaceV3 | Naming::TimmV3);
-        if may_lack && is_query_value_bias(internal) && !self.stores_bias() {
-            return Source::Default(Default::ZeroBias);
-        }
-        source
+        self.naming.source(&self.shapes, internal)
     }
 
     /// Whether any block stores a bias of q, k or v: a file has all of them or none.
     pub fn stores_bias(&self) -> bool {
-        self.names().any(|name| {
-            let leaf = name.rsplit('.').next().unwrap_or_default();
-            ["bias", "q_bias", "v_bias"].contains(&leaf) && QKV.iter().any(|q| name.contains(q))
-        })
+        self.shapes.stores_bias()
     }
 
     /// The shape of our tensor as this file has it; `None` where it is absent or by default.
     pub fn internal_shape(&self, internal: &str) -> Option<Vec<usize>> {
         let source = self.source(internal);
-        source.shape(&self.shape(source.name()?)?)
-    }
-
-    fn official(&self, internal: &str) -> Source {
-        if let Some((name, index)) = qkv(internal) {
-            return Source::Part { name, index, of: 3 };
-        }
-        // DINOv3 calls its registers storage tokens.
-        if internal == "register_tokens" && !self.has(internal) {
-            return Source::Whole("storage_tokens".to_owned());
-        }
-        // DINOv2's giant has the two gates fused.
-        for (index, gate) in ["mlp.w1.", "mlp.w2."].iter().enumerate() {
-            let fused = internal.replace(gate, "mlp.w12.");
-            if fused != internal && self.has(&fused) {
-                return Source::Part { name: fused, index, of: 2 };
-            }
-        }
-        Source::Whole(internal.to_owned())
-    }
-
-    fn timm_v2(&self, internal: &str) -> Source {
-        if let Some((name, index)) = qkv(internal) {
-            return Source::Part { name, index, of: 3 };
-        }
-        match internal {
-            "register_tokens" => Source::Whole("reg_token".to_owned()),
-            "pos_embed" if self.has("reg_token") => Source::AfterZeros(internal.to_owned()),
-            _ if internal.contains(".mlp.w") && !self.has_fused_fc1() => {
-                Source::Whole(internal.to_owned())
-            }
-            _ => fused(internal, "fc1", "fc2"),
-        }
-    }
-
-    /// Whether `fc1` holds both gates of a SwiGLU: twice as wide as `fc2`'s input.
-    fn has_fused_fc1(&self) -> bool {
-        let side = |name: &str, axis: usize| self.shape(name).and_then(|s| s.get(axis).copied());
-        let outer = side("blocks.0.mlp.fc1.weight", 0);
-        outer.is_some() && outer == side("blocks.0.mlp.fc2.weight", 1).map(|inner| 2 * inner)
+        source.shape(self.shape(source.name()?)?)
     }
 }
 
-impl Source {
-    /// The tensor of the file that is used.
-    pub fn name(&self) -> Option<&str> {
-        match self {
-            Self::Whole(name) | Self::Part { name, .. } | Self::AfterZeros(name) => Some(name),
-            Self::Default(_) => None,
-        }
-    }
-
-    /// The shape it gives of a tensor that is `stored` in this shape; `None` if it cannot be taken
-    /// apart so.
-    pub fn shape(&self, stored: &[usize]) -> Option<Vec<usize>> {
-        let mut shape = stored.to_vec();
-        match self {
-            Self::Whole(_) => {}
-            Self::Part { of, .. } => match shape.first_mut() {
-                Some(rows) if *rows % of == 0 => *rows /= of,
-                _ => return None,
-            },
-            Self::AfterZeros(_) => *shape.get_mut(1)? += 1,
-            Self::Default(_) => return None,
-        }
-        Some(shape)
-    }
+/// The model of a file that is meant, by what its names begin with.
+struct Found {
+    prefix: String,
+    /// What the names of the file's other models begin with; none is empty.
+    others: Vec<String>,
 }
 
 /// What all of a model's names begin with, by its class token; or why that cannot be told.
-fn prefix(names: &[String]) -> Result<String, String> {
+fn find_prefix(names: &[String]) -> Result<Found, String> {
     let prefix_of = |name: &String| {
         let rest = name.strip_suffix("cls_token")?;
         let rest = rest.strip_suffix("embeddings.").unwrap_or(rest);
         (rest.is_empty() || rest.ends_with('.')).then(|| rest.to_owned())
     };
     let mut found: Vec<String> = names.iter().filter_map(prefix_of).collect();
-    // A training checkpoint holds the student too; the teacher is what is released.
-    if found.len() > 1 && found.iter().any(|p| p.starts_with("teacher.")) {
-        found.retain(|p| !p.starts_with("student."));
+    let mut others = vec![];
+    if found.len() > 1 && found.iter().all(|prefix| !prefix.is_empty()) {
+        let is_of = |prefix: &str, key: &str| prefix.split('.').any(|segment| segment == key);
+        let key = RELEASED.iter().find(|key| found.iter().any(|prefix| is_of(prefix, key)));
+        if let Some(key) = key {
+            (found, others) = found.into_iter().partition(|prefix| is_of(prefix, key));
+        }
     }
-    let is_known =
-        |prefix: &str| prefix.split_terminator('.').all(|segment| PREFIXES.contains(&segment));
+    let is_known = |segment: &str| PREFIXES.contains(&segment) || WRAPPERS.contains(&segment);
     match found.as_slice() {
-        [prefix] if is_known(prefix) => Ok(prefix.clone()),
+        [prefix] if prefix.split_terminator('.').all(is_known) => {
+            Ok(Found { prefix: prefix.clone(), others })
+        }
         [prefix] => Err(format!(
             "its names begin with `{prefix}`; known beginnings: {}",
             PREFIXES.join(", ")
         )),
         [] => Err(no_backbone(names)),
-        many => Err(format!("it holds several models: {}", many.join(", "))),
+        many => Err(format!(
+            "it holds several models, and which is meant cannot be told: {}",
+            many.join(", ")
+        )),
     }
 }
 
 /// What a file without a class token is.
 fn no_backbone(names: &[String]) -> String {
     let any = |test: fn(&str) -> bool| names.iter().any(|name| test(name));
-    if names.is_empty() {
-        return "it holds no tensors".to_owned();
-    }
     let is_lora = |name: &str| {
         name.starts_with("w_a_")
             || ["lora_a", "lora_b", "lora_A", "lora_B"].iter().any(|part| name.contains(part))
@@ -306,21 +190,110 @@ fn no_backbone(names: &[String]) -> String {
     )
 }
 
-/// Tensors of released files that an encoder in eval mode has no use for.
-pub fn is_unused(name: &str) -> bool {
-    name == "mask_token"
-        || name == "embeddings.mask_token"
-        || name.ends_with("attn.qkv.bias_mask")
-        || name.starts_with("local_cls_norm.")
+/// The tensors behind `prefix` by their names in a scheme: without wrappers, blocks by their own
+/// numbers. The error names what would be one tensor, or one block, twice.
+fn by_scheme_name(inside: Vec<String>, prefix: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut stored = BTreeMap::<String, String>::new();
+    let mut places = BTreeMap::<String, String>::new();
+    for in_file in inside {
+        let name = Cleaned::of(&in_file[prefix.len()..]);
+        if let Some((block, place)) = name.place {
+            let earlier = places.entry(block.clone()).or_insert_with(|| place.clone());
+            if *earlier != place {
+                return Err(format!(
+                    "it has block {block} twice, as `{earlier}` and as `{place}`: which is meant \
+                     cannot be told"
+                ));
+            }
+        }
+        if let Some(other) = stored.insert(name.name.clone(), in_file.clone()) {
+            return Err(format!("`{other}` and `{in_file}` are both {}", name.name));
+        }
+    }
+    Ok(stored)
 }
 
-/// What the biases of q, k and v are part of, in all namings.
-const QKV: &[&str] = &[
-    ".attn.qkv.",
-    ".attn.q_bias",
-    ".attn.v_bias",
-    ".attention.attention.",
-    ".attention.q_proj.",
-    ".attention.k_proj.",
-    ".attention.v_proj.",
-];
+/// A name without what a training program put into it.
+struct Cleaned {
+    name: String,
+    /// A block's number, and where it stands.
+    place: Option<(String, String)>,
+}
+
+impl Cleaned {
+    fn of(behind_prefix: &str) -> Self {
+        let mut segments: Vec<_> =
+            behind_prefix.split('.').filter(|segment| !WRAPPERS.contains(segment)).collect();
+        let is_number = |segment: &str| segment.parse::<usize>().is_ok();
+        let mut place = None;
+        if let ["blocks", first, second, ..] = segments[..]
+            && is_number(first)
+        {
+            if is_number(second) {
+                place = Some((second.to_owned(), format!("blocks.{first}.{second}")));
+                segments.remove(1);
+            } else {
+                place = Some((first.to_owned(), format!("blocks.{first}")));
+            }
+        }
+        Self { name: segments.join("."), place }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(names: &[&str], prefix: &str) -> Result<Vec<String>, String> {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(by_scheme_name(names, prefix)?.into_keys().collect())
+    }
+
+    #[test]
+    fn chunks_and_wrappers_are_taken_out_of_names() {
+        let found =
+            named(&["blocks.0.0.norm1.weight", "blocks.1.12.norm1.weight", "norm.bias"], "");
+        assert_eq!(
+            found.unwrap(),
+            ["blocks.0.norm1.weight", "blocks.12.norm1.weight", "norm.bias"]
+        );
+        let found = named(&["m.blocks.3._orig_mod._checkpoint_wrapped_module.ls1.gamma"], "m.");
+        assert_eq!(found.unwrap(), ["blocks.3.ls1.gamma"]);
+        // A number that is no block's.
+        assert_eq!(named(&["mlp.0.1.weight"], "").unwrap(), ["mlp.0.1.weight"]);
+    }
+
+    #[test]
+    fn a_block_that_is_there_twice_is_an_error() {
+        let text = named(&["blocks.0.1.a", "blocks.1.1.b"], "").unwrap_err();
+        assert!(text.contains("block 1 twice, as `blocks.0.1` and as `blocks.1.1`"), "{text}");
+        let text = named(&["blocks.0.1.a", "blocks.1.b"], "").unwrap_err();
+        assert!(text.contains("block 1 twice"), "{text}");
+        let text = named(&["norm.bias", "_orig_mod.norm.bias"], "").unwrap_err();
+        assert!(text.contains("are both norm.bias"), "{text}");
+    }
+
+    fn prefix(names: &[&str]) -> Result<(String, Vec<String>), String> {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        find_prefix(&names).map(|found| (found.prefix, found.others))
+    }
+
+    #[test]
+    fn the_released_model_of_a_training_checkpoint_is_meant() {
+        let check = |names: &[&str], expect: &str| {
+            assert_eq!(prefix(names).unwrap().0, expect, "{names:?}");
+        };
+        check(&["cls_token"], "");
+        check(&["teacher.backbone.cls_token", "student.backbone.cls_token"], "teacher.backbone.");
+        check(
+            &["model.model_ema.backbone.cls_token", "model.student.backbone.cls_token"],
+            "model.model_ema.backbone.",
+        );
+        check(&["module._orig_mod.cls_token"], "module._orig_mod.");
+        check(&["dinov2.embeddings.cls_token"], "dinov2.");
+        assert!(prefix(&["visual.cls_token"]).unwrap_err().contains("begin with `visual.`"));
+        assert!(prefix(&["a.cls_token", "cls_token"]).unwrap_err().contains("several models"));
+        let two = prefix(&["teacher.backbone.cls_token", "teacher.module.cls_token"]);
+        assert!(two.unwrap_err().contains("several models"));
+    }
+}

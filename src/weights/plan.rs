@@ -1,4 +1,7 @@
-//! Which tensor of a file goes where in an encoder, and all that does not fit; nothing is read.
+//! The plan by which an encoder is filled: which tensor of a file goes where, and all that does not
+//! fit.
+//!
+//! Made from headers alone, for loading and for inspection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,24 +10,26 @@ use std::path::Path;
 use burn::tensor::Device;
 
 use super::hf_config::HfConfig;
-use super::names::{Default, Named, Source, is_unused};
+use super::names::Named;
+use super::scheme::is_unused;
+use super::source::{Implied, Source};
 use super::{Error, TensorFile, folder};
 use crate::model::params::Params;
 use crate::model::vit::{Arch, Encoder};
 
-/// How an encoder is filled.
+/// Where each of an encoder's tensors comes from.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// By our names; only what can be read.
     pub sources: BTreeMap<String, Source>,
     /// What is not stored and has its value by definition.
-    pub defaults: BTreeSet<Default>,
+    pub defaults: BTreeSet<Implied>,
     /// Tensors that an encoder in eval mode has no use for, under the file's names.
     pub unused: Vec<String>,
     pub problems: Problems,
 }
 
-/// All that does not fit.
+/// All that does not fit, under the file's names.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Problems {
     pub missing: Vec<String>,
@@ -44,12 +49,10 @@ impl Plan {
         for (internal, shape) in expected(arch) {
             plan.place(named, &internal, &shape, &mut used);
         }
-        for name in named.names().filter(|name| !used.contains(name)) {
-            if is_unused(&name) {
-                plan.unused.push(format!("{}{name}", named.prefix));
-            } else {
-                plan.problems.unexpected.push(format!("{}{name}", named.prefix));
-            }
+        for name in named.names().filter(|name| !used.contains(*name)) {
+            let list =
+                if is_unused(name) { &mut plan.unused } else { &mut plan.problems.unexpected };
+            list.push(named.in_file(name));
         }
         plan.problems.unexpected.extend(named.outside.iter().cloned());
         let config = folder::config(path).map(|path| HfConfig::read(&path)).transpose()?.flatten();
@@ -75,7 +78,7 @@ impl Plan {
             return;
         };
         used.insert(name.to_owned());
-        let found = source.shape(&stored);
+        let found = source.shape(stored);
         // mask and class tokens come with and without an axis of 1.
         if found.is_none_or(|found| squeezed(&found) != squeezed(shape)) {
             self.problems.shaped.push(format!("{name} is {stored:?}, {internal} is {shape:?}"));
@@ -91,7 +94,7 @@ impl Plan {
 }
 
 /// Our names and shapes of every tensor of an encoder, without making one: all blocks are alike.
-pub(super) fn expected(arch: &Arch) -> Vec<(String, Vec<usize>)> {
+pub fn expected(arch: &Arch) -> Vec<(String, Vec<usize>)> {
     const FIRST: &str = "blocks.0.";
     let mut names = Vec::new();
     let mut encoder = Encoder::zeros(Arch { depth: 1, ..*arch }, &Device::flex());

@@ -67,7 +67,12 @@ impl Error {
         match self {
             Self::RunFile { .. }
             | Self::Weights(_)
-            | Self::Train(training::Error::Diverged { .. })
+            | Self::Train(
+                training::Error::Diverged { .. }
+                | training::Error::Checkpoint(checkpoint::Error::NotFinite { .. }),
+            )
+            | Self::Score(pass::Error::NotFinite { .. })
+            | Self::Adapter(checkpoint::Error::NotFinite { .. })
             | Self::Device(_)
             | Self::Unknown(_) => FailureClass::Input,
             Self::Data(_)

@@ -63,6 +63,11 @@ def official(state, registers):
     return state
 
 
+def chunked(teacher):
+    """Meta's own training output: each block behind the number of its chunk, here one for both."""
+    return {k.replace("blocks.", "blocks.0."): v for k, v in teacher.items()}
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     half, brain = torch.float16, torch.bfloat16
@@ -86,6 +91,7 @@ def main():
             teacher["dino_head.last_layer.weight"] = torch.ones(2)
             checkpoint = {"teacher": teacher, "optimizer": {"exp_avg": torch.ones(3)}, "epoch": 7}
             torch.save(checkpoint, OUT / "tiny_teacher.pth")
+            torch.save({"teacher": chunked(teacher)}, OUT / "tiny_chunks.pth")
         print(name, {k: tuple(v.shape) for k, v in state.items() if "blocks.1" not in k})
 
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::data::{image_io, transform};
-use crate::weights::TensorFile;
+use crate::weights::{NotFinite, TensorFile};
 
 /// The tensor of a safetensors file that is fed.
 pub(super) const TENSOR: &str = "input";
@@ -96,7 +96,14 @@ impl Input {
             }
             Self::Tensor { file, px: [height, width], .. } => {
                 let n = 3 * height * width;
-                Ok(file.read_range(TENSOR, i * n..(i + 1) * n)?)
+                let values = file.read_range(TENSOR, i * n..(i + 1) * n)?;
+                match NotFinite::count(TENSOR, &values) {
+                    None => Ok(values),
+                    Some(found) => Err(Error::Input {
+                        path: file.path().to_owned(),
+                        reason: format!("image {i} of it (from 0) is not finite: {found}"),
+                    }),
+                }
             }
         }
     }

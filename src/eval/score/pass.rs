@@ -18,6 +18,7 @@ use crate::eval::{Mode, Tta, infer};
 use crate::event::Metrics;
 use crate::kernel::upsampled::{self, Logits};
 use crate::model::{self, Network};
+use crate::weights::NotFinite;
 
 /// Images of one forward pass. Fixed, because a batch's size may touch the last bits.
 const BATCH: usize = 8;
@@ -28,6 +29,11 @@ pub enum Error {
     Data(#[from] crate::data::Error),
     #[error("cannot report progress")]
     Progress(#[from] io::Error),
+    #[error(
+        "the network's output for image `{image}` of `{split}` is not finite: {found}; nothing is \
+         scored, because its weights or its training are broken"
+    )]
+    NotFinite { split: String, image: String, found: NotFinite },
 }
 
 /// How a set is scored.
@@ -108,7 +114,12 @@ pub fn score(
             return Ok(None);
         }
         let batch = images.by_ref().take(BATCH).collect::<Result<Vec<_>, _>>()?;
-        for (prepared, predicted) in batch.iter().zip(predict(network, &batch, protocol)) {
+        let predicted = predict(network, &batch, protocol);
+        for ((prepared, predicted), item) in batch.iter().zip(predicted).zip(&split.items[done..]) {
+            let predicted = predicted.map_err(|found| {
+                let (split, image) = (split.name.clone(), item.id.clone());
+                Error::NotFinite { split, image, found }
+            })?;
             confusion.add(&prepared.mask.classes, &predicted.at_labels);
             counts.add(&prepared.mask.classes, &predicted.at_labels);
             reference.add_image(&prepared.mask_input.classes, &predicted.at_input);
@@ -145,8 +156,12 @@ fn prepare(
     Ok(Prepared { image, mask: sample.mask, mask_input })
 }
 
-/// Predictions of a batch, in its order.
-fn predict(network: &mut Network, batch: &[Prepared], protocol: &Protocol) -> Vec<Predicted> {
+/// Predictions of a batch, in its order; for an image whose logits are not finite, how many are not.
+fn predict(
+    network: &mut Network,
+    batch: &[Prepared],
+    protocol: &Protocol,
+) -> Vec<Result<Predicted, NotFinite>> {
     let size = |mask: &Mask| [mask.height as usize, mask.width as usize];
     let ready: Vec<&[f32]> = batch
         .iter()
@@ -161,11 +176,12 @@ fn predict(network: &mut Network, batch: &[Prepared], protocol: &Protocol) -> Ve
         let views = batch.iter().zip(logits.values.chunks_exact(per_image));
         return views
             .map(|(prepared, values)| {
+                check_finite(values)?;
                 let (n_classes, grid) = (logits.n_classes, logits.grid);
                 let at = |mask: &Mask| {
                     upsampled::arg_max(Logits { values, n_classes, grid }, size(mask))
                 };
-                Predicted { at_labels: at(&prepared.mask), at_input: at(&prepared.mask_input) }
+                Ok(Predicted { at_labels: at(&prepared.mask), at_input: at(&prepared.mask_input) })
             })
             .collect();
     }
@@ -176,12 +192,12 @@ fn predict(network: &mut Network, batch: &[Prepared], protocol: &Protocol) -> Ve
             Image::Ready(_) => None,
         })
         .map(|(prepared, image)| {
-            let at_labels = infer::predict(network, image, size(&prepared.mask), protocol);
+            let at_labels = infer::predict(network, image, size(&prepared.mask), protocol)?;
             let Mask { width, height, .. } = prepared.mask;
             let mask = Mask { width, height, classes: at_labels };
             let [height, width] = protocol.input_px;
             let at_input = transform::resize_nearest(&mask, height, width).classes;
-            Predicted { at_labels: mask.classes, at_input }
+            Ok(Predicted { at_labels: mask.classes, at_input })
         })
         .collect()
 }
@@ -209,6 +225,11 @@ fn forward(network: &mut Network, batch: &[&[f32]], input_px: [u32; 2]) -> Batch
     BatchLogits { values: to_vec(logits), n_classes, grid: [rows, columns] }
 }
 
+/// Refuses logits that are not finite: the largest of them means nothing.
+pub(in crate::eval) fn check_finite(logits: &[f32]) -> Result<(), NotFinite> {
+    NotFinite::count("logits", logits).map_or(Ok(()), Err)
+}
+
 /// The values of a tensor, row-major.
 pub(in crate::eval) fn to_vec(tensor: Tensor<4>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
@@ -216,10 +237,16 @@ pub(in crate::eval) fn to_vec(tensor: Tensor<4>) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
     use crate::corrupt::{Corruption, Effect, Severity, TABLE};
     use crate::data::dataset::{self, Config, ShapesConfig};
     use crate::data::split::Split;
+    use crate::model::network::Parts;
+    use crate::model::params::Params;
+    use crate::model::vit::Encoder;
+    use crate::model::{DecoderConfig, TuneConfig, backbone};
 
     fn protocol() -> Protocol {
         Protocol {
@@ -245,6 +272,44 @@ mod tests {
         let n = split.len() - first;
         let load = move |i| prepare(&split, first + i, Some(&corruptor), &protocol()).unwrap();
         ordered_map(n, threads, 3, load).collect()
+    }
+
+    #[test]
+    fn an_image_without_finite_logits_is_named_and_nothing_is_scored() {
+        let dir = tempfile::tempdir().unwrap();
+        let shapes = ShapesConfig { n_train: 1, n_val: 2, side_px: 32, seed: 0 };
+        let dataset = dataset::open(&Config::Shapes(shapes), &[dir.path().to_owned()]).unwrap();
+        let split = Arc::new(dataset.split("val").unwrap());
+        let row = backbone::variants().find(|row| row.name == "dinov2_tiny14").unwrap();
+        let parts = Parts {
+            tune: &TuneConfig::Frozen {},
+            decoder: &DecoderConfig::Linear {},
+            n_classes: split.n_classes() as usize,
+            input_px: [28; 2],
+            seed: 0,
+        };
+        let mut network = Network::new(Encoder::zeros(row.arch, &Device::flex()), &parts);
+        let device = network.device();
+        network.each("", &mut |name, mut slot| {
+            if name == "decoder.classifier.bias" {
+                let mut values = slot.to_file();
+                values[1] = f32::NAN;
+                slot.set_from_file(values, &device);
+            }
+        });
+        let mut network = network.without_gradients();
+        let tta = Tta { flip: true, ..Tta::default() };
+        let slide = Mode::Slide { crop: 28, stride: 14, short_side: None };
+        for protocol in
+            [protocol(), Protocol { tta, ..protocol() }, Protocol { mode: slide, ..protocol() }]
+        {
+            let never = AtomicBool::new(false);
+            let silent = &mut |_, _| Ok(());
+            let scored = score(&mut network, (&split, None), &protocol, silent, &never);
+            let text = scored.unwrap_err().to_string();
+            let expect = format!("image `{}` of `val` is not finite", split.items[0].id);
+            assert!(text.contains(&expect), "{text}");
+        }
     }
 
     #[test]

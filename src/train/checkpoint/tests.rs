@@ -125,3 +125,34 @@ fn what_an_adapter_is_made_of_is_written_like_this() {
     });
     assert_eq!(text, expect);
 }
+
+#[test]
+fn values_that_are_not_finite_are_neither_written_nor_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("adapter.safetensors");
+    let mut network = self::network(1);
+    save_adapter(&path, (&run(), 7), &about(), &mut network).unwrap();
+    // As an earlier version would have written it.
+    let bytes = fs_err::read(&path).unwrap();
+    let mut damaged = bytes.clone();
+    let end = damaged.len();
+    damaged[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    damaged[end - 8..end - 4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    write(&path, &damaged).unwrap();
+    let expect = "lora_b (1 NaN and 1 infinite of 128 values)";
+    let text = load_adapter(&path, &run(), &mut network).unwrap_err().to_string();
+    assert!(text.contains("training diverged") && text.contains(expect), "{text}");
+    let text = AdapterFile::open(&path).unwrap_err().to_string();
+    assert!(text.contains(expect), "{text}");
+    let device = network.device();
+    network.each_changed(&mut |name, mut slot| {
+        if name.ends_with("classifier.bias") {
+            slot.set_from_file(vec![f32::NAN, 0.0, 1.0], &device);
+            slot.train();
+        }
+    });
+    let at = (&run(), 7);
+    let text = save_adapter(&path, at, &about(), &mut network).unwrap_err().to_string();
+    assert!(text.contains("classifier.bias (1 NaN and 0 infinite of 3 values)"), "{text}");
+    assert_eq!(fs_err::read(&path).unwrap(), damaged);
+}
