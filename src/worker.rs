@@ -14,6 +14,7 @@ use crate::corrupt::{Corruptor, Effect, Severity};
 use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::loader::{self, Budget, TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
+use crate::eval::infer::Request;
 use crate::eval::score::pass::{self, Protocol, Scored};
 use crate::eval::score::per_image;
 use crate::eval::score::reference_metric::VoidIs;
@@ -184,7 +185,6 @@ impl<'a> Work<'a> {
             tune: &spec.tune,
             decoder: &spec.decoder,
             n_classes: self.dataset.n_classes() as usize,
-            input_px: self.input_px(),
             seed: spec.seed,
         };
         Ok(Network::new(encoder, &parts))
@@ -383,12 +383,14 @@ impl<'a> Work<'a> {
         let (mean, std) = self.mean_std();
         let config = &self.spec().train;
         Protocol {
-            mode,
-            tta,
-            patch_px: self.backbone.arch.patch as u32,
-            input_px: self.file.input_px,
-            mean,
-            std,
+            request: Request {
+                mode,
+                tta,
+                patch_px: self.backbone.arch.patch as u32,
+                input_px: self.file.input_px,
+                mean,
+                std,
+            },
             reference_batch: config.batch_size,
             reference_void: match config.void_label {
                 VoidLabel::Ignore => VoidIs::LeftOut,
@@ -447,7 +449,7 @@ impl<'a> Work<'a> {
 /// The encoder that a spec names; `custom` ones are read off their folder.
 fn backbone(spec: &RunSpec, facts: &Facts) -> Result<Backbone, Error> {
     let unchecked = || Error::Unknown("no such backbone: the spec was not checked".into());
-    if spec.model.size == Size::Custom {
+    if spec.model.size == Size::CUSTOM {
         let folder = facts.weights.as_ref().ok_or_else(unchecked)?;
         return Ok(weights::custom(&spec.model, &folder.path)?);
     }
@@ -528,7 +530,7 @@ impl Error {
             | Self::Score(pass::Error::Data(error)) => error.class(),
             Self::RunFile { .. }
             | Self::Weights(_)
-            | Self::Train(train::run::Error::Diverged { .. })
+            | Self::Train(train::run::Error::Diverged { .. } | train::run::Error::Batch { .. })
             | Self::Unknown(_) => FailureClass::Input,
             Self::Train(_)
             | Self::Score(_)

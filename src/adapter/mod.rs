@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::RunId;
-use crate::model::config::{DecoderConfig, DinoType, TuneConfig};
+use crate::model::DecoderConfig;
+use crate::model::config::{DinoType, TuneConfig};
 pub(crate) use sweep::{KEY, VERSION};
 
 /// An adapter file that was read; its tensors are in memory.

@@ -6,7 +6,7 @@ pub mod data;
 
 use crate::data::dataset;
 use crate::experiment::keys::data::Form;
-use crate::model::{DinoType, Size, backbone};
+use crate::model::DecoderConfig;
 
 /// Corruption suites by name; `none` scores clean images only.
 pub const SUITE_NAMES: &[&str] = &[
@@ -48,6 +48,8 @@ pub enum Type {
         max: f64,
     },
     Choice(&'static [&'static str]),
+    /// A size of an encoder, in any spelling.
+    Size,
     /// The name of a file without its ending: no folder, no white space.
     Name,
     Path,
@@ -112,26 +114,13 @@ const CROP: (&str, &[&str]) = ("train.transform.kind", &["crop"]);
 const SHAPES: (&str, &[&str]) = ("data.kind", &["shapes"]);
 const FOLDER: (&str, &[&str]) = ("data.kind", &["folder"]);
 
-const SIZES: &[&str] = &[
-    "tiny",
-    "small",
-    "small_plus",
-    "base",
-    "large",
-    "large_plus",
-    "huge_plus",
-    "giant",
-    "7b",
-    "custom",
-];
-
 /// The table, in the order of `sweep recipes` and of the documentation.
 pub const KEYS: &[Key] = &[
     key("seed", SEED, "Seed of all of a run's randomness; several seeds are replicates."),
     key("model.dino_type", Type::Choice(&["dinov2", "dinov3"]), "Family of the encoder."),
     key(
         "model.size",
-        Type::Choice(SIZES),
+        Type::Size,
         "Size of the encoder; `custom`: what the Hugging Face folder of `weights.path` says.",
     ),
     key("model.registers", Type::Bool, "DINOv2 with register tokens; DINOv3 always has them."),
@@ -170,7 +159,7 @@ pub const KEYS: &[Key] = &[
     .of(LORA),
     key(
         "decoder.kind",
-        Type::Choice(&["linear", "linear_bn", "fpn", "fpn_reference"]),
+        Type::Choice(DecoderConfig::KINDS),
         "Head on the patch tokens.",
     ),
     key("decoder.layers", Type::Int { min: 1, max: 4 }, "Last layers that the head reads.")
@@ -443,39 +432,4 @@ pub(super) fn excluded_by(name: &str) -> Option<&'static str> {
         _ if name == b => Some(a),
         _ => None,
     })
-}
-
-/// Pixels of a patch's side.
-pub fn patch_px(dino_type: DinoType) -> u32 {
-    backbone::patch_px(dino_type)
-}
-
-/// The sizes that exist.
-pub fn sizes(dino_type: DinoType) -> &'static [Size] {
-    match dino_type {
-        DinoType::Dinov2 => {
-            &[Size::Tiny, Size::Small, Size::Base, Size::Large, Size::Giant, Size::Custom]
-        }
-        DinoType::Dinov3 => &[
-            Size::Tiny,
-            Size::Small,
-            Size::SmallPlus,
-            Size::Base,
-            Size::Large,
-            Size::LargePlus,
-            Size::HugePlus,
-            Size::SevenB,
-            Size::Custom,
-        ],
-    }
-}
-
-/// Another spelling of a size.
-fn size_named(text: &str) -> &str {
-    match text {
-        "h_plus" | "h+" | "huge+" => "huge_plus",
-        "s_plus" | "s+" | "small+" => "small_plus",
-        "l_plus" | "l+" | "large+" => "large_plus",
-        other => other,
-    }
 }

@@ -35,7 +35,7 @@ fn check(prepared: &Prepared) -> Result<(), String> {
     let (model, file) = (&prepared.cell.spec.model, prepared.facts.weights.as_ref());
     let Some(file) = file else { return Ok(()) };
     let text = |error: weights::Error| with_sources(&error);
-    let backbone = if model.size == Size::Custom {
+    let backbone = if model.size == Size::CUSTOM {
         Some(weights::custom(model, &file.path).map_err(text)?)
     } else {
         backbone::find(model).map(Backbone::from)

@@ -19,7 +19,7 @@ use crate::experiment::{
 };
 use crate::fs::{HashCache, ResultsDir};
 use crate::id::RunId;
-use crate::model::{self, Size, TuneConfig, WeightsConfig, backbone, decoder};
+use crate::model::{self, Size, TuneConfig, WeightsConfig, backbone};
 use crate::plan::{self, Wanted};
 use crate::schedule::Job;
 use crate::train::run::with_sources;
@@ -197,13 +197,13 @@ impl<'a> World<'a> {
             return Ok(None);
         }
         let text = |error: weights::Error| with_sources(&error);
-        if let (Size::Custom, WeightsConfig::File { path }) = (spec.model.size, &spec.weights) {
+        if let (Size::CUSTOM, WeightsConfig::File { path }) = (spec.model.size, &spec.weights) {
             let path = weights::locate::locate_custom(path).map_err(text)?;
             let custom = weights::custom(&spec.model, &path).map_err(text)?;
             if let TuneConfig::Lora(lora) = &spec.tune {
                 lora.check((&custom.name, &custom.arch))?;
             }
-            decoder::check_depth(&spec.decoder, custom.arch.depth)?;
+            spec.decoder.check_depth(custom.arch.depth)?;
             return self.hashed(&path).map(Some);
         }
         let variant =

@@ -199,7 +199,7 @@ fn a_file_under_a_released_name_must_be_the_released_one() {
     let path = temp.path().join("weights/dinov2_vits14_pretrain.pth");
     crate::fs::write_atomic(&path, b"weights").unwrap();
     let mut released = spec();
-    released.model.size = Size::Small;
+    released.model.size = Size::named("small").unwrap();
     released.model.registers = false;
     released.weights = WeightsConfig::Pretrained {};
     let missing = prepare_in(temp.path(), vec![released.clone()]).unwrap_err().to_string();
@@ -217,7 +217,7 @@ fn a_custom_size_is_its_whole_folder() {
     let bytes = fs_err::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture)).unwrap();
     crate::fs::write_atomic(&folder.join("model.safetensors"), &bytes).unwrap();
     let mut custom = spec();
-    custom.model.size = Size::Custom;
+    custom.model.size = Size::CUSTOM;
     custom.model.registers = false;
     custom.weights = WeightsConfig::File { path: folder.clone() };
     let prepared = || prepare_in(temp.path(), vec![custom.clone()]);

@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Refusal, SIZES, Type, size_named};
+use super::{Refusal, Type};
 use crate::experiment::text::problem::{nearest, quoted};
 use crate::experiment::text::tree::{label_of, shortened};
+use crate::model::Size;
+use crate::model::backbone::size_names;
 
 impl Type {
     /// What is allowed, for messages.
@@ -18,6 +20,7 @@ impl Type {
             Self::Float { min, max } => format!("a number from {min} to {max}"),
             Self::Positive { max } => format!("a number above 0, up to {max}"),
             Self::Choice(names) => quoted(names.iter().copied()),
+            Self::Size => quoted(size_names().iter().copied()),
             Self::Name => "a file name without folder, ending or white space".to_owned(),
             Self::Path => "a path".to_owned(),
             Self::Devices => {
@@ -45,6 +48,10 @@ impl Type {
             Self::Float { min, max } => self.accept_float(value, |x| (*min..=*max).contains(&x)),
             Self::Positive { max } => self.accept_float(value, |x| x > 0.0 && x <= *max),
             Self::Choice(names) => self.accept_choice(value, names),
+            Self::Size => match value.as_str().and_then(Size::spelled) {
+                Some(size) => Ok(Value::from(size.name())),
+                None => self.accept_choice(value, size_names()),
+            },
             Self::Name => self.accept_text(value, |text| {
                 !text.contains(|c: char| c.is_whitespace() || c.is_control() || "/\\".contains(c))
                     && !text.starts_with('.')
@@ -84,9 +91,8 @@ impl Type {
 
     fn accept_choice(&self, value: &Value, names: &[&str]) -> Result<Value, Refusal> {
         let Value::String(text) = value else { return Err(self.wrong_type(value)) };
-        let text = if names == SIZES { size_named(text) } else { text };
-        if names.contains(&text) {
-            return Ok(Value::from(text));
+        if names.contains(&text.as_str()) {
+            return Ok(Value::from(text.as_str()));
         }
         let message = format!("`{}` is not known; allowed: {}", shortened(text), self.allowed());
         Err(Refusal { message, nearest: nearest(text, names.iter().copied()) })
