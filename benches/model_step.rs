@@ -15,6 +15,7 @@ use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use dino_sweep::data::loader::Batch;
 use dino_sweep::kernel::dropout::Draw;
+use dino_sweep::model::decoder::{fpn, linear};
 use dino_sweep::model::network::Parts;
 use dino_sweep::model::{
     DecoderConfig, LoraConfig, LoraTarget, Mode, Network, Scaling, TuneConfig,
@@ -136,12 +137,11 @@ fn network(args: &Args) -> Network {
         Tune::Full => TuneConfig::Full {},
     };
     let decoder = match args.decoder {
-        Decoder::Linear => DecoderConfig::Linear {},
-        Decoder::Fpn => DecoderConfig::Fpn { channels: 128 },
+        Decoder::Linear => DecoderConfig::Linear(linear::Config {}),
+        Decoder::Fpn => DecoderConfig::Fpn(fpn::Config { channels: 128 }),
     };
-    let input_px = [args.px; 2];
     let (tune, decoder, n_classes) = (&tune, &decoder, args.classes);
-    Network::new(encoder, &Parts { tune, decoder, n_classes, input_px, seed: 0 })
+    Network::new(encoder, &Parts { tune, decoder, n_classes, seed: 0 })
 }
 
 fn batch(args: &Args) -> Batch {
@@ -162,8 +162,7 @@ fn iteration<'a>(args: &Args, network: &'a mut Network, batch: &'a Batch) -> Box
         let mut network = network.without_gradients();
         let images = step::images(batch, input_px, &network.device());
         return Box::new(move || {
-            let logits = network.forward(images.clone(), Mode::Eval);
-            std::hint::black_box(step::to_vec(logits));
+            std::hint::black_box(network.logits(images.clone(), Mode::Eval).into_data());
         });
     }
     let mut optimizer = AdamW::new(0.01);

@@ -143,6 +143,17 @@ fn sizes_that_do_not_exist_together_name_what_does() {
     bench.fails_with(&spec, 2, &["giant", "dinov3", "huge_plus"]);
 }
 
+/// Four training images in batches of three: the last is one image, of one patch.
+#[test]
+fn a_last_batch_that_cannot_be_normalised_fails_its_run_before_it_trains() {
+    let bench = Bench::new();
+    let spec = SPEC
+        .replace(r#"decoder = ["linear", "fpn"]"#, r#"decoder = ["linear_bn"]"#)
+        .replace("batch_size = 2", "batch_size = 3")
+        .replace("tokens = 3", "tokens = 1");
+    bench.fails_with(&spec, 1, &["batch normalisation needs more than one value a channel"]);
+}
+
 #[test]
 fn missing_data_and_weights_are_named_with_what_to_do() {
     let bench = Bench::new();

@@ -61,8 +61,7 @@ fn check_at(path: &Path, arch: Arch, expected: &str) {
 
 fn compare(path: &Path, arch: Arch, (input, shape): (Vec<f32>, Vec<usize>), expected: &TensorFile) {
     let device = Device::flex();
-    let mut encoder = weights::load(path, ("this", arch), &device).unwrap();
-    encoder.prepare([shape[2], shape[3]]);
+    let encoder = weights::load(path, ("this", arch), &device).unwrap();
     let input = Tensor::<4>::from_data(TensorData::new(input, shape), &device);
     let features = encoder.forward(input, &[arch.depth - 1], Mode::Eval);
     for (name, tokens) in [("patch", &features.patches[0]), ("cls", &features.class[0])] {
@@ -282,7 +281,7 @@ fn hf_folder(file: &str, config: &str) -> tempfile::TempDir {
 
 fn custom(dino_type: DinoType, registers: bool) -> Config {
     let pretraining = Pretraining::Lvd1689m;
-    Config { dino_type, size: Size::Custom, registers, pretraining }
+    Config { dino_type, size: Size::CUSTOM, registers, pretraining }
 }
 
 #[test]

@@ -12,11 +12,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use dino_sweep::kernel::dropout::Draw;
-use dino_sweep::kernel::upsampled::{self, Logits};
-use dino_sweep::model::backbone;
-use dino_sweep::model::decoder::Decoder;
-use dino_sweep::model::network::{Parts, is_buffer};
-use dino_sweep::model::params::Params;
+use dino_sweep::kernel::{arg_max::arg_max, classes};
+use dino_sweep::model::decoder::{Decoder, Sizes, fpn_reference, linear, linear_bn};
+use dino_sweep::model::network::Parts;
+use dino_sweep::model::params::{Params, is_buffer};
 use dino_sweep::model::vit::pos_embed::Resize;
 use dino_sweep::model::vit::{Arch, AttentionBias, Encoder, Features, Ffn, Position};
 use dino_sweep::model::{DecoderConfig, LoraConfig, Mode, Network, TuneConfig};
@@ -55,12 +54,16 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let linear =
-        |model| Case { model, name: "linear", decoder: DecoderConfig::Linear {}, limits: LINEAR };
+    let linear = |model| Case {
+        model,
+        name: "linear",
+        decoder: DecoderConfig::Linear(linear::Config {}),
+        limits: LINEAR,
+    };
     let fpn = |model, name, channels| Case {
         model,
         name,
-        decoder: DecoderConfig::FpnReference { channels },
+        decoder: DecoderConfig::FpnReference(fpn_reference::Config { channels }),
         limits: FPN,
     };
     let mut cases: Vec<_> = MODELS.into_iter().map(linear).collect();
@@ -175,10 +178,8 @@ fn relative(what: &str, ours: &[f32], expect: &[f32], limit: f32) {
 #[test]
 fn tokens_equal_the_official_codes() {
     for model in MODELS {
-        let mut encoder = encoder(model);
+        let encoder = encoder(model);
         let input = image(model, "backbone_io.safetensors", IMAGENET);
-        let [_, _, h, w] = input.dims();
-        encoder.prepare([h, w]);
         let depth = encoder.arch.depth;
         let layers: Vec<_> = (depth - 4..depth).collect();
         let features = encoder.forward(input, &layers, Mode::Eval);
@@ -234,14 +235,12 @@ impl Case {
         let rank = u32::try_from(case["r"].as_u64().unwrap()).unwrap();
         let tune = TuneConfig::Lora(LoraConfig::reference(rank.try_into().unwrap()));
         let input = image(self.model, &self.image_file(), PLAIN);
-        let [_, _, h, w] = input.dims();
         let mut network = Network::new(
             encoder(self.model),
             &Parts {
                 tune: &tune,
                 decoder: &self.decoder,
                 n_classes: case["n_classes"].as_u64().unwrap() as usize,
-                input_px: [h, w],
                 seed: 0,
             },
         );
@@ -282,11 +281,11 @@ impl Case {
 fn lora_and_the_decoders_give_the_references_logits() {
     for case in cases() {
         let (mut network, input) = case.network();
-        let logits = network.without_gradients().forward(input.clone(), Mode::Eval);
+        let logits = network.without_gradients().logits(input.clone(), Mode::Eval);
         let golden = case.golden();
         let expect = golden("eval_logits_low");
         close(&case.what(), &values(logits.clone()), &expect, case.limits.logits);
-        let tracked = network.forward(input, Mode::Eval);
+        let tracked = network.logits(input, Mode::Eval);
         close(&case.what(), &values(tracked.inner()), &expect, case.limits.logits);
         assert_eq!(confusion(&case, logits), confusion_of_file(&case), "{}", case.what());
     }
@@ -294,17 +293,12 @@ fn lora_and_the_decoders_give_the_references_logits() {
 
 /// Pixel counts of the predictions at the labels' size, rows are the truth.
 fn confusion(case: &Case, logits: Tensor<4>) -> Vec<u64> {
-    let [batch, n_classes, rows, columns] = logits.dims();
+    let [_, n_classes, _, _] = logits.dims();
     let (targets, shape) = bytes(case.model, &case.image_file(), "target_u8");
-    let data = values(logits);
+    let predicted = classes::to_vec(arg_max(logits, [shape[1], shape[2]]));
     let mut counts = vec![0; n_classes * n_classes];
-    let images = data.chunks(data.len() / batch).zip(targets.chunks(targets.len() / batch));
-    for (values, truth) in images {
-        let logits = Logits { values, n_classes, grid: [rows, columns] };
-        let predicted = upsampled::arg_max(logits, [shape[1], shape[2]]);
-        for (truth, predicted) in truth.iter().zip(predicted).filter(|(truth, _)| **truth != 255) {
-            counts[usize::from(*truth) * n_classes + usize::from(predicted)] += 1;
-        }
+    for (truth, predicted) in targets.iter().zip(predicted).filter(|(truth, _)| **truth != 255) {
+        counts[usize::from(*truth) * n_classes + usize::from(predicted)] += 1;
     }
     counts
 }
@@ -333,18 +327,13 @@ fn losses_gradients_and_three_adamw_steps_are_the_references() {
         let losses = case.summary("train_losses");
         let mut optimizer = AdamW::new(0.01);
         for step in 0..3 {
-            let logits = network.forward(input.clone(), Mode::Train(DRAW));
-            let [_, n_classes, rows, columns] = logits.dims();
-            let data = values(logits.clone().inner());
-            let grid = [rows, columns];
-            let ce = upsampled::cross_entropy(
-                Logits { values: &data, n_classes, grid },
-                &targets,
-                [shape[1], shape[2]],
-            );
-            let expect = losses[step].as_f64().unwrap();
-            assert!((ce.loss - expect).abs() < case.limits.loss, "{what}: {} {expect}", ce.loss);
-            let mut gradients = dino_sweep::train::step::backward(logits, ce.gradient);
+            let output = network.forward(input.clone(), Mode::Train(DRAW));
+            let labels = [shape[0], shape[1], shape[2]];
+            let labels = classes::tensor(targets.clone(), labels, &Device::flex());
+            let loss = network.loss(output, labels);
+            let mut gradients = loss.backward();
+            let (loss, expect): (f64, _) = (loss.into_scalar(), losses[step].as_f64().unwrap());
+            assert!((loss - expect).abs() < case.limits.loss, "{what}: {loss} {expect}");
             if step == 0 {
                 compare_gradients(&case, &mut network, &gradients);
             }
@@ -352,7 +341,7 @@ fn losses_gradients_and_three_adamw_steps_are_the_references() {
         }
         compare_after(&case, &mut network);
         if case.name.starts_with("fpn") {
-            let logits = network.without_gradients().forward(input, Mode::Eval);
+            let logits = network.without_gradients().logits(input, Mode::Eval);
             let expect = case.golden()("after_eval_logits_low");
             // Weights and statistics differ by up to their own limits by now.
             relative(&what, &values(logits), &expect, case.limits.statistics);
@@ -395,13 +384,12 @@ fn compare_after(case: &Case, network: &mut Network) {
 fn the_bn_head_is_pytorchs() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/decoders");
     let file = TensorFile::open(&path.join("linear_bn.safetensors")).unwrap();
-    let variant = backbone::variants().next().unwrap();
     for layers in [1, 4] {
         let named = |name: &str| format!("layers{layers}.{name}");
         let expect = |name: &str| file.read(&named(name)).unwrap();
-        let arch = Arch { dim: 6, ..variant.arch };
-        let config = DecoderConfig::LinearBn { layers, dropout: 0.0 };
-        let mut head = Decoder::new(&config, &arch, 3, (0, &Device::flex()));
+        let config = DecoderConfig::LinearBn(linear_bn::Config { layers, dropout: 0.0 });
+        let sizes = Sizes { dim: 6, n_classes: 3 };
+        let mut head = Decoder::new(&config, sizes, 0, &Device::flex());
         head.each("", &mut |name, mut slot| {
             let shape = file.shape(&named(&format!("start.{name}"))).unwrap();
             assert_eq!(slot.file_shape(), shape, "{name}");
@@ -416,11 +404,14 @@ fn the_bn_head_is_pytorchs() {
         };
         let patches = tokens.chunks(2 * 12 * 6).map(layer).collect();
         let features = Features { patches, class: vec![], grid: [3, 4] };
-        let logits = head.forward(&features, Mode::Eval);
-        close("eval", &values(logits.inner()), &expect("eval_logits"), 1e-5);
-        let logits = head.forward(&features, Mode::Train(DRAW));
+        let output = head.forward(&features, Mode::Eval);
+        close("eval", &values(head.predict(output).inner()), &expect("eval_logits"), 1e-5);
+        let output = head.forward(&features, Mode::Train(DRAW));
+        let logits = head.predict(output);
         close("train", &values(logits.clone().inner()), &expect("train_logits"), 1e-5);
-        let gradients = dino_sweep::train::step::backward(logits, expect("weights"));
+        let weights = TensorData::new(expect("weights"), logits.dims());
+        let gradients =
+            (logits * Tensor::<4>::from_data(weights, &Device::flex())).sum().backward();
         head.each("", &mut |name, slot| {
             if is_buffer(name) {
                 close(name, &slot.to_file(), &expect(&format!("after.{name}")), 1e-6);

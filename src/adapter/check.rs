@@ -10,10 +10,9 @@ use burn::tensor::Device;
 use super::stored::Stored;
 use super::{AdapterFile, EncoderInfo, Error};
 use crate::model::backbone::{self, Variant};
-use crate::model::config::{DecoderConfig, DinoType, LoraConfig, LoraTarget, TuneConfig};
-use crate::model::decoder::{self, Decoder};
-use crate::model::network::is_buffer;
-use crate::model::params::Params;
+use crate::model::config::{DinoType, LoraConfig, LoraTarget, TuneConfig};
+use crate::model::decoder::{Decoder, Sizes};
+use crate::model::params::{Params, is_buffer};
 use crate::model::vit::{Arch, Ffn, Position};
 use crate::weights::plan;
 
@@ -42,7 +41,7 @@ impl AdapterFile {
             self.check_layers(lora, &variant.arch)?;
         }
         if let (Some(config), Some(depth)) = (self.decoder(), self.about.encoder.depth) {
-            decoder::check_depth(config, depth).map_err(|reason| self.misfit(reason))?;
+            config.check_depth(depth).map_err(|reason| self.misfit(reason))?;
         }
         let expected = self.expected(&arch, variant);
         let Some(problems) = problems(&expected, self.tensors.iter()) else { return Ok(()) };
@@ -50,7 +49,8 @@ impl AdapterFile {
             Some(variant) => {
                 format!(
                     "does not fit {} ({}), which it names, {problems}",
-                    variant.name, variant.label
+                    variant.name,
+                    variant.label()
                 )
             }
             None => format!("does not hold what it says {problems}"),
@@ -117,7 +117,7 @@ impl AdapterFile {
     fn check_base(&self, variant: Option<&Variant>) -> Result<(), Error> {
         let (Some(variant), info) = (variant, &self.about.encoder) else { return Ok(()) };
         let named = EncoderInfo::of(variant.name, &variant.arch);
-        let name = format!("{} ({})", variant.name, variant.label);
+        let name = format!("{} ({})", variant.name, variant.label());
         if info.dino_type.is_some() && info.dino_type != named.dino_type {
             return Err(self.misfit(format!(
                 "names {name} as its encoder, and says that it is a {}",
@@ -146,18 +146,8 @@ impl AdapterFile {
                 )));
             }
         }
-        let (dim, n_classes) = (arch.dim as u64, about.n_classes.unwrap_or(0) as u64);
-        let per_channel = match about.decoder {
-            None => 0,
-            Some(DecoderConfig::Linear {}) => n_classes,
-            Some(DecoderConfig::LinearBn { layers, .. }) => {
-                n_classes.saturating_mul(u64::from(layers))
-            }
-            Some(DecoderConfig::Fpn { channels } | DecoderConfig::FpnReference { channels }) => {
-                u64::from(channels).saturating_mul(9).max(n_classes)
-            }
-        };
-        let n_claimed = per_channel.saturating_mul(dim.max(1));
+        let sizes = Sizes { dim: arch.dim.max(1), n_classes: about.n_classes.unwrap_or(0) };
+        let n_claimed = about.decoder.as_ref().map_or(0, |config| config.parameters_min(sizes));
         let n_values = self.tensors.values().map(|stored| stored.values.len() as u64).sum();
         if n_claimed > CLAIM_MAX.max(n_values) {
             return Err(self.misfit(format!(
@@ -235,7 +225,8 @@ impl AdapterFile {
             if arch.dim == 0 {
                 expected.extend(self.shapes_below("decoder."));
             } else {
-                let mut decoder = Decoder::new(config, arch, n_classes, (0, &Device::flex()));
+                let mut decoder =
+                    Decoder::new(config, Sizes { dim: arch.dim, n_classes }, 0, &Device::flex());
                 decoder.each("decoder.", &mut |name, slot| {
                     expected.insert(name.to_owned(), slot.file_shape());
                 });

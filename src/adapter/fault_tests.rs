@@ -12,6 +12,7 @@ use super::*;
 use crate::fs::write_atomic;
 use crate::model::backbone;
 use crate::model::config::LoraTarget;
+use crate::model::decoder::{fpn, fpn_reference, linear};
 use crate::model::network::tests::{archs, encoder};
 use crate::model::vit::Arch;
 
@@ -73,7 +74,7 @@ fn a_file_that_lacks_one_matrix_is_refused_on_opening() {
     let [arch, ..] = archs();
     let tunes = [TuneConfig::Lora(lora(&[LoraTarget::All])), TuneConfig::Full {}];
     for (tune, lacks) in tunes.into_iter().zip(["attn.proj.lora_b", "mlp.fc2.weight"]) {
-        let mut file = made(arch, tune, DecoderConfig::Linear {});
+        let mut file = made(arch, tune, DecoderConfig::Linear(linear::Config {}));
         assert!(of_sweep(&file).is_ok());
         let name = format!("encoder.blocks.1.{lacks}");
         file.tensors.remove(&name).unwrap();
@@ -81,7 +82,8 @@ fn a_file_that_lacks_one_matrix_is_refused_on_opening() {
         let expect = format!("does not hold what it says in 1 tensor: {name} is missing");
         assert!(text.ends_with(&expect), "{text}");
     }
-    let mut file = made(arch, TuneConfig::Frozen {}, DecoderConfig::Fpn { channels: 8 });
+    let mut file =
+        made(arch, TuneConfig::Frozen {}, DecoderConfig::Fpn(fpn::Config { channels: 8 }));
     assert!(of_sweep(&file).is_ok());
     file.tensors.remove("decoder.stages.1.norm.running_var").unwrap_or_else(|| {
         let names: Vec<_> = file.tensors.keys().collect();
@@ -139,7 +141,11 @@ fn a_file_whose_tensors_are_not_of_the_base_it_names_is_refused_on_opening() {
     assert!(text.contains("blocks {0, 2} are adapted, the tensors are of 0 to 2"), "{text}");
 
     let [arch, ..] = archs();
-    let mut file = made(arch, TuneConfig::Lora(lora(&[LoraTarget::Q])), DecoderConfig::Linear {});
+    let mut file = made(
+        arch,
+        TuneConfig::Lora(lora(&[LoraTarget::Q])),
+        DecoderConfig::Linear(linear::Config {}),
+    );
     let row = backbone::variants().find(|row| row.name == "dinov2_vits14").unwrap();
     file.about.encoder.name = Some(row.name.to_owned());
     let text = said(of_sweep(&file));
@@ -158,7 +164,7 @@ fn sizes_that_are_made_up_allocate_nothing() {
     let [arch, ..] = archs();
     let check = |change: &dyn Fn(&mut AdapterFile), expect: &str| {
         let tune = TuneConfig::Lora(lora(&[LoraTarget::Q]));
-        let mut file = made(arch, tune, DecoderConfig::Fpn { channels: 8 });
+        let mut file = made(arch, tune, DecoderConfig::Fpn(fpn::Config { channels: 8 }));
         change(&mut file);
         let text = said(of_sweep(&file));
         assert!(text.contains(expect), "{text}");
@@ -167,7 +173,10 @@ fn sizes_that_are_made_up_allocate_nothing() {
     check(&|f| f.about.encoder.dim = Some(1 << 40), "says that its decoder has");
     check(&|f| f.about.encoder.depth = Some(1 << 40), "are adapted, and has");
     check(
-        &|f| f.about.decoder = Some(DecoderConfig::FpnReference { channels: u32::MAX }),
+        &|f| {
+            f.about.decoder =
+                Some(DecoderConfig::FpnReference(fpn_reference::Config { channels: u32::MAX }))
+        },
         "says that its decoder has",
     );
     check(&|f| f.about.class_names = Some(vec![]), "tells 3 classes apart and names 0");
@@ -183,7 +192,11 @@ fn values_that_are_not_finite_are_named_in_every_format() {
     };
     let expect = |name: &str| format!("{name} (1 NaN and 1 infinite of ");
     let [arch, ..] = archs();
-    let mut file = made(arch, TuneConfig::Lora(lora(&[LoraTarget::V])), DecoderConfig::Linear {});
+    let mut file = made(
+        arch,
+        TuneConfig::Lora(lora(&[LoraTarget::V])),
+        DecoderConfig::Linear(linear::Config {}),
+    );
     let name = "encoder.blocks.2.attn.v.lora_b";
     file.tensors.insert(name.to_owned(), spoiled(&[16, 2]));
     let text = said(of_sweep(&file));
@@ -210,7 +223,11 @@ fn values_that_are_not_finite_are_named_in_every_format() {
 #[test]
 fn an_encoder_that_differs_in_anything_is_another() {
     let [arch, ..] = archs();
-    let mut file = made(arch, TuneConfig::Lora(lora(&[LoraTarget::Q])), DecoderConfig::Linear {});
+    let mut file = made(
+        arch,
+        TuneConfig::Lora(lora(&[LoraTarget::Q])),
+        DecoderConfig::Linear(linear::Config {}),
+    );
     file.about.encoder = EncoderInfo { name: None, ..EncoderInfo::of("", &arch) };
     assert!(file.adapt(encoder(arch)).is_ok());
     let other = Arch { registers: arch.registers + 1, ..arch };

@@ -8,12 +8,11 @@ use burn::tensor::Device;
 use super::check::{self, Shapes};
 use super::{AdapterFile, EncoderInfo, Error, Kind, Normalise, peft, reference, sweep};
 use crate::model::backbone::{self, Variant};
-use crate::model::config::{DecoderConfig, LoraConfig, TuneConfig};
-use crate::model::decoder;
-use crate::model::init;
-use crate::model::network::{Network, Parts, is_buffer, is_lora};
-use crate::model::params::{Params, Slot};
+use crate::model::config::{LoraConfig, TuneConfig};
+use crate::model::network::{Network, Parts};
+use crate::model::params::{Params, Slot, is_buffer, is_lora};
 use crate::model::vit::Encoder;
+use crate::model::{DecoderConfig, init};
 use crate::weights::{TensorFile, cause};
 
 /// Called with a name and its slot.
@@ -61,19 +60,18 @@ impl AdapterFile {
     }
 
     /// The network of this file: `encoder` (its weights loaded), adapted, and the file's decoder.
-    pub fn build(&self, encoder: Encoder, input_px: [usize; 2]) -> Result<Network, Error> {
+    pub fn build(&self, encoder: Encoder) -> Result<Network, Error> {
         let (Some(decoder), Some(n_classes)) = (&self.about.decoder, self.about.n_classes) else {
             return Err(self.misfit("holds no decoder, so that it gives features only".to_owned()));
         };
         self.fits(&encoder.arch)?;
-        decoder::check_depth(decoder, encoder.arch.depth)
+        decoder
+            .check_depth(encoder.arch.depth)
             .map_err(|reason| self.misfit(format!("does not fit: {reason}")))?;
-        let parts = Parts { tune: &self.about.tune, decoder, n_classes, input_px, seed: 0 };
+        let parts = Parts { tune: &self.about.tune, decoder, n_classes, seed: 0 };
         let mut network = Network::new(encoder, &parts);
         let device = network.device();
         self.apply("", &device, &mut |f| network.each_changed(f))?;
-        // Positions may come from what was loaded just now.
-        network.prepare(input_px);
         Ok(network)
     }
 
@@ -131,8 +129,7 @@ impl AdapterFile {
                 && info.dino_type.is_none_or(|dino_type| dino_type == variant.dino_type)
                 && info.name.as_ref().is_none_or(|name| name == variant.name)
         };
-        let labels: BTreeSet<_> =
-            backbone::variants().filter(fits).map(|variant| variant.label).collect();
+        let labels: BTreeSet<_> = backbone::variants().filter(fits).map(Variant::label).collect();
         let label = match labels.len() {
             0 => format!("an encoder of {}", info.family()),
             _ => labels.into_iter().collect::<Vec<_>>().join(" or "),

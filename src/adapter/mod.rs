@@ -19,7 +19,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::RunId;
-use crate::model::config::{DecoderConfig, DinoType, TuneConfig};
+use crate::model::DecoderConfig;
+use crate::model::config::{DinoType, TuneConfig};
 use crate::weights::{self, NotFinite};
 use stored::Tensors;
 pub(crate) use sweep::{KEY, VERSION};

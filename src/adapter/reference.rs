@@ -13,7 +13,9 @@ use super::stored::{Stored, Tensors};
 use super::torch::{self, As};
 use super::{About, AdapterFile, EncoderInfo, Error, Kind, Normalise};
 use crate::fs::write_atomic;
-use crate::model::config::{DecoderConfig, LoraConfig, LoraTarget, TuneConfig};
+use crate::model::DecoderConfig;
+use crate::model::config::{LoraConfig, LoraTarget, TuneConfig};
+use crate::model::decoder::Found;
 use crate::weights::TensorFile;
 
 const FORMAT: &str = "the reference project's format";
@@ -24,7 +26,7 @@ pub(super) fn read(file: &TensorFile) -> Result<AdapterFile, Error> {
     let mut found = torch::read(file)?;
     let mut tensors = Tensors::new();
     let lora = take_lora(&mut found, &mut tensors).map_err(format)?;
-    let (decoder, n_classes, dim) = decoder(&found).map_err(format)?;
+    let Found { config, n_classes, dim } = decoder(&found).map_err(format)?;
     if lora.as_ref().is_some_and(|lora| lora.dim != dim) {
         return Err(format(format!("its decoder is for dim {dim}, its LoRA for another")));
     }
@@ -36,7 +38,7 @@ pub(super) fn read(file: &TensorFile) -> Result<AdapterFile, Error> {
         tune: lora.map_or(TuneConfig::Frozen {}, |lora| {
             TuneConfig::Lora(LoraConfig::reference(lora.rank))
         }),
-        decoder: Some(decoder),
+        decoder: Some(config),
         n_classes: Some(n_classes),
         class_names: None,
         input_px: None,
@@ -92,23 +94,18 @@ fn ours(i: usize, letter: &str) -> String {
 }
 
 /// The decoder whose tensors these are, its classes, and the encoder's dim.
-fn decoder(file: &Tensors) -> Result<(DecoderConfig, usize, usize), String> {
+fn decoder(file: &Tensors) -> Result<Found<DecoderConfig>, String> {
     let shape = |name: &str| file.get(name).map(|stored| stored.shape.as_slice());
-    if let Some(&[n_classes, dim, 1, 1]) = shape("classifier.weight") {
-        return Ok((DecoderConfig::Linear {}, n_classes, dim));
-    }
-    if let (Some(&[channels, dim, 3, 3]), Some(&[n_classes, _, 3, 3])) =
-        (shape("conv1.0.weight"), shape("conv5.0.weight"))
-    {
-        let channels = u32::try_from(channels).map_err(|_| "conv1 is too wide".to_owned())?;
-        return Ok((DecoderConfig::FpnReference { channels }, n_classes, dim));
-    }
-    let names: Vec<_> = file.keys().take(4).map(String::as_str).collect();
-    Err(format!(
-        "it holds neither of the reference project's decoders, classifier.weight or conv1.0.weight \
-         (beside LoRA it has: {})",
-        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
-    ))
+    DecoderConfig::of_reference(&shape).ok_or_else(|| {
+        let known: Vec<_> =
+            DecoderConfig::in_reference().into_iter().map(|(_, tensor)| tensor).collect();
+        let names: Vec<_> = file.keys().take(4).map(String::as_str).collect();
+        format!(
+            "it holds no decoder of the reference project, {} (beside LoRA it has: {})",
+            known.join(" or "),
+            if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+        )
+    })
 }
 
 pub(super) fn write(adapter: &AdapterFile, path: &Path) -> Result<Vec<String>, Error> {
@@ -174,12 +171,16 @@ fn expressible(adapter: &AdapterFile) -> Result<f64, String> {
             lora.scale()
         }
     };
-    match &adapter.about.decoder {
-        Some(DecoderConfig::Linear {} | DecoderConfig::FpnReference { .. }) => Ok(scale),
-        None => Err("its loader needs a decoder, and there is none here".to_owned()),
-        Some(other) => Err(format!(
-            "it has the decoders `linear` and `fpn_reference` only, this is {}",
-            serde_json::to_string(other).expect("plain data")
-        )),
+    let Some(decoder) = &adapter.about.decoder else {
+        return Err("its loader needs a decoder, and there is none here".to_owned());
+    };
+    let known: Vec<_> = DecoderConfig::in_reference().into_iter().map(|(kind, _)| kind).collect();
+    if known.contains(&decoder.kind()) {
+        return Ok(scale);
     }
+    Err(format!(
+        "it has the decoders `{}` only, this is {}",
+        known.join("` and `"),
+        serde_json::to_string(decoder).expect("plain data")
+    ))
 }

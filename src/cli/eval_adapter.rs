@@ -17,7 +17,8 @@ use crate::corrupt::frost::{self, Source};
 use crate::corrupt::{self, Corruption, Corruptor, Severity};
 use crate::data::dataset::{self, EvalSet};
 use crate::data::split::Split;
-use crate::device::Request;
+use crate::device::Request as Devices;
+use crate::eval::infer::Request;
 use crate::eval::score::pass::{self, Protocol};
 use crate::eval::score::reference_metric::VoidIs;
 use crate::eval::score::robustness::{self, Scores};
@@ -66,7 +67,7 @@ struct Row {
 pub fn run(
     (args, adapter): (&Args, &PathBuf),
     sets: &[String],
-    device: Option<&Request>,
+    device: Option<&Devices>,
     globals: &Globals,
 ) -> anyhow::Result<Exit> {
     let machine = super::load_machine(globals)?;
@@ -102,8 +103,7 @@ pub fn run(
     let device = device::open(device.unwrap_or(&experiment.schedule.devices))?;
     let encoder = weights::load(weights, (&encoder_of.name, encoder_of.arch), &device)
         .or_exit(Exit::Environment)?;
-    let input_px = protocol.input_px.map(|px| px as usize);
-    let mut network = file.build(encoder, input_px).map_err(with_exit)?.merged();
+    let mut network = file.build(encoder).map_err(with_exit)?.merged();
     let all_asked = asked(spec, &machine.data_dirs)?;
     let mut rows = Vec::new();
     for wanted in &spec.eval.sets {
@@ -123,7 +123,7 @@ pub fn run(
             rows.push(row);
         }
     }
-    let line = words_of(&protocol, &encoder_of.name);
+    let line = words_of(&protocol.request, &encoder_of.name);
     printer::data(&if args.json {
         let scores: Vec<_> = rows.iter().map(as_json).collect();
         let value = json!({ "version": VERSION, "protocol": line, "scores": scores });
@@ -193,25 +193,27 @@ fn protocol(
     };
     let is_voc = matches!(spec.data, dataset::Config::Voc(_));
     Protocol {
-        mode: spec.eval.mode,
-        tta: spec.eval.tta.clone(),
-        input_px: px.map(|side| (side / patch).max(1) * patch),
-        patch_px: patch,
-        mean,
-        std,
+        request: Request {
+            mode: spec.eval.mode,
+            tta: spec.eval.tta.clone(),
+            input_px: px.map(|side| (side / patch).max(1) * patch),
+            patch_px: patch,
+            mean,
+            std,
+        },
         reference_batch: if is_reference { REFERENCE_BATCH } else { spec.train.batch_size },
         reference_void: if is_reference && is_voc { VoidIs::Background } else { VoidIs::LeftOut },
         threads: host::cores().get() as usize,
     }
 }
 
-fn words_of(protocol: &Protocol, encoder: &str) -> String {
-    let [height, width] = protocol.input_px;
-    let is_shifted = protocol.mean.iter().any(|mean| mean.abs() > 0.0);
+fn words_of(request: &Request, encoder: &str) -> String {
+    let [height, width] = request.input_px;
+    let is_shifted = request.mean.iter().any(|mean| mean.abs() > 0.0);
     let normalised = if is_shifted { "mean/std" } else { "no mean/std" };
-    let views = protocol.tta.n_views();
+    let views = request.tta.n_views();
     let views = if views > 1 { format!(", {views} views") } else { String::new() };
-    let mode = serde_json::to_value(protocol.mode).expect("a mode is plain data");
+    let mode = serde_json::to_value(request.mode).expect("a mode is plain data");
     let mode = mode["kind"].as_str().unwrap_or_default().to_owned();
     format!("{encoder}, {mode} {height}x{width}{views}, {normalised}, label size")
 }

@@ -13,8 +13,8 @@ use crate::device::{self as devices, Request};
 use crate::eval::features::{self, Error, Images, Input, Model, Wanted};
 use crate::fs::hash::sha256_file;
 use crate::host;
+use crate::model::DecoderConfig;
 use crate::model::backbone::{self, Backbone};
-use crate::model::decoder;
 use crate::model::vit::FinalNorm;
 use crate::weights;
 
@@ -80,14 +80,13 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
     let input = Arc::new(input(args, &backbone, adapter.as_ref())?);
     let metadata = metadata(args, &backbone, &input)?;
     let encoder = weights::load(&args.weights, (&backbone.name, backbone.arch), &device)?;
-    let px = input.px();
     let mut model = match &adapter {
-        None => Model::bare(encoder, px),
+        None => Model::bare(encoder),
         Some(file) if file.decoder().is_none() => {
-            Model::bare(file.adapt(encoder).map_err(adapter::with_exit)?, px)
+            Model::bare(file.adapt(encoder).map_err(adapter::with_exit)?)
         }
         Some(file) => {
-            let network = file.build(encoder, px).map_err(adapter::with_exit)?;
+            let network = file.build(encoder).map_err(adapter::with_exit)?;
             Model::Network(Box::new(network.without_gradients()))
         }
     };
@@ -157,7 +156,8 @@ fn input(args: &Args, backbone: &Backbone, adapter: Option<&AdapterFile>) -> any
         }
         (None, _) => Input::Images(images(args, backbone, adapter)?),
     };
-    let needed = adapter.and_then(AdapterFile::decoder).map_or(1, decoder::grid_min);
+    let grid_min = adapter.and_then(AdapterFile::decoder).and_then(DecoderConfig::grid_min);
+    let needed = grid_min.map_or(1, |min| min.side);
     let [rows, columns] = input.px().map(|side| side / patch);
     if rows.min(columns) < needed {
         let words = format!(

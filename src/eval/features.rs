@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::data::loader::ordered_map;
 use crate::fs::write_atomic_with;
-use crate::model::vit::{Encoder, FinalNorm};
+use crate::model::vit::{self, Encoder, FinalNorm};
 use crate::model::{Mode, Network};
 use crate::weights;
 pub use input::{Images, Input, Ready};
@@ -52,7 +52,7 @@ pub struct Wanted {
     pub threads: usize,
 }
 
-/// Runs `model`, prepared for the input's size, over `input` and writes `path`.
+/// Runs `model` over `input` and writes `path`.
 ///
 /// `patch_tokens` `[n, n_patches, dim]` and `class_token` `[n, dim]` are the last layer's after the
 /// final norm; `layer.N` `[n, n_patches, dim]` are the layers asked for; `logits`
@@ -70,13 +70,14 @@ pub fn write(
         move |i: usize| input.load(i)
     };
     let mut images = ordered_map(n, wanted.threads, 2 * wanted.batch, load);
+    let on_grid = model.encoder().layout(model.encoder().grid(input.px()));
     write_atomic_with(path, |file| {
         let mut layout: Option<Layout> = None;
         let mut done = 0;
         while done < n {
             let batch: Vec<Ready> =
                 images.by_ref().take(wanted.batch).collect::<Result<_, Error>>()?;
-            let parts = model.run(to_tensor(&batch, input.px(), &model.device()), wanted);
+            let parts = model.run(&on_grid, to_tensor(&batch, input.px(), &model.device()), wanted);
             let layout = match &mut layout {
                 Some(layout) => layout,
                 none => none.insert(Layout::start(file, n, &parts, metadata)?),
@@ -95,9 +96,8 @@ fn to_tensor(batch: &[Ready], [height, width]: [usize; 2], device: &Device) -> T
 }
 
 impl Model {
-    /// An encoder alone, for inputs of `px` (height, width).
-    pub fn bare(mut encoder: Encoder, px: [usize; 2]) -> Self {
-        encoder.prepare(px);
+    /// An encoder alone.
+    pub fn bare(encoder: Encoder) -> Self {
         Self::Encoder(Box::new(encoder))
     }
 
@@ -113,7 +113,7 @@ impl Model {
     }
 
     /// All that is written of one batch; `images` `[batch, 3, height, width]`.
-    fn run(&mut self, images: Tensor<4>, wanted: &Wanted) -> Vec<Part> {
+    fn run(&mut self, on_grid: &vit::Layout, images: Tensor<4>, wanted: &Wanted) -> Vec<Part> {
         let decoded = match self {
             Self::Encoder(_) => vec![],
             Self::Network(network) => network.layers().to_vec(),
@@ -124,23 +124,23 @@ impl Model {
         let mut layers: Vec<usize> = asked.chain(decoded.iter().copied()).chain([last]).collect();
         layers.sort_unstable();
         layers.dedup();
-        let hidden = encoder.hidden(images, &layers, Mode::Eval);
+        let hidden = encoder.hidden(on_grid, images, &layers, Mode::Eval);
         let after = |layer: usize| {
             let i = layers.binary_search(&layer).expect("it was asked for");
             hidden[i].clone()
         };
-        let end = encoder.features(&[after(last)], FinalNorm::Applied);
+        let end = encoder.features(on_grid, &[after(last)], FinalNorm::Applied);
         let [batch, _, dim] = end.class[0].dims();
         let mut parts = vec![
             Part::new("patch_tokens", end.patches[0].clone()),
             Part::new("class_token", end.class[0].clone().reshape([batch, dim])),
         ];
         for layer in &wanted.layers {
-            let features = encoder.features(&[after(layer - 1)], wanted.norm);
+            let features = encoder.features(on_grid, &[after(layer - 1)], wanted.norm);
             parts.push(Part::new(&format!("layer.{layer}"), features.patches[0].clone()));
         }
         let hidden: Vec<_> = decoded.iter().map(|layer| after(*layer)).collect();
-        let features = encoder.features(&hidden, FinalNorm::Applied);
+        let features = encoder.features(on_grid, &hidden, FinalNorm::Applied);
         if let Self::Network(network) = self {
             parts.push(Part::new("logits", network.decode(&features, Mode::Eval)));
         }

@@ -1,7 +1,7 @@
-//! Scoring: predictions, the confusion matrix, and the numbers made of it.
+//! Predictions, what is counted of them, and the scores made of that.
 
 pub mod features;
-mod infer;
+pub mod infer;
 pub mod score;
 
 use serde::{Deserialize, Serialize};

@@ -4,12 +4,11 @@
 use serde_json::Value;
 
 use super::RunSpec;
-use super::keys;
 use crate::data::dataset::{self, EvalSet};
 use crate::eval::{Mode, Select};
 use crate::experiment::text::problem::quoted;
 use crate::model::backbone::{self, Variant};
-use crate::model::decoder;
+use crate::model::decoder::GridMin;
 use crate::model::{DinoType, LoraConfig, Pretraining, Size, TuneConfig, WeightsConfig};
 use crate::train::Input;
 
@@ -35,6 +34,7 @@ pub(super) fn combinations(spec: &RunSpec) -> Vec<Finding> {
         input_holds_a_patch,
         windows_touch,
         input_holds_the_decoder,
+        batch_holds_the_decoder,
         best_needs_dev,
     ];
     let findings = rules.iter().filter_map(|rule| rule(spec));
@@ -63,22 +63,22 @@ fn folders_are_whole(spec: &RunSpec) -> Vec<Finding> {
 }
 
 fn size_exists(spec: &RunSpec) -> Option<Finding> {
-    let sizes = keys::sizes(spec.model.dino_type);
-    let (dino_type, size) = (name_of(spec.model.dino_type), name_of(spec.model.size));
-    if sizes.contains(&size.as_str()) {
+    let sizes = backbone::sizes(spec.model.dino_type);
+    if sizes.contains(&spec.model.size) {
         return None;
     }
+    let (dino_type, size) = (name_of(spec.model.dino_type), name_of(spec.model.size));
     let message = format!(
         "there is no `{size}` of {dino_type}; allowed: {} (in a grid, leave the cell out with \
          [[exclude]])",
-        quoted(sizes)
+        quoted(sizes.into_iter().map(Size::name))
     );
     Some(Finding { keys: &["model.size", "model.dino_type"], value: size, message })
 }
 
 fn pretraining_exists(spec: &RunSpec) -> Option<Finding> {
     let model = spec.model;
-    let is_custom = model.dino_type == DinoType::Dinov3 && model.size == Size::Custom;
+    let is_custom = model.dino_type == DinoType::Dinov3 && model.size == Size::CUSTOM;
     if model.pretraining == Pretraining::Lvd1689m || is_custom {
         return None;
     }
@@ -100,7 +100,7 @@ fn pretraining_exists(spec: &RunSpec) -> Option<Finding> {
 
 fn custom_has_a_folder(spec: &RunSpec) -> Option<Finding> {
     let is_file = matches!(spec.weights, WeightsConfig::File { .. });
-    (spec.model.size == Size::Custom && !is_file).then(|| Finding {
+    (spec.model.size == Size::CUSTOM && !is_file).then(|| Finding {
         keys: &["model.size", "weights.kind"],
         value: "custom".to_owned(),
         message: "size `custom` is what a Hugging Face folder with a `config.json` says; it needs \
@@ -111,11 +111,14 @@ fn custom_has_a_folder(spec: &RunSpec) -> Option<Finding> {
 
 fn weights_exist(spec: &RunSpec) -> Option<Finding> {
     let wants_release = matches!(spec.weights, WeightsConfig::Pretrained {});
-    (spec.model.size == Size::Tiny && wants_release).then(|| Finding {
+    let was_released = backbone::find(&spec.model).is_none_or(|row| !row.files.is_empty());
+    (wants_release && !was_released).then(|| Finding {
         keys: &["weights.kind", "model.size"],
         value: "pretrained".to_owned(),
-        message: "no pretrained weights exist for size `tiny`; allowed: `random`, `file`"
-            .to_owned(),
+        message: format!(
+            "no pretrained weights exist for size `{}`; allowed: `random`, `file`",
+            spec.model.size.name()
+        ),
     })
 }
 
@@ -176,7 +179,8 @@ fn windows_touch(spec: &RunSpec) -> Option<Finding> {
 
 fn input_holds_the_decoder(spec: &RunSpec) -> Option<Finding> {
     let patch = backbone::patch_px(spec.model.dino_type);
-    let needed = decoder::grid_min(&spec.decoder) as u32;
+    let GridMin { side, otherwise } = spec.decoder.grid_min()?;
+    let needed = side as u32;
     let [rows, columns] = input_px(spec).map(|side| side / patch);
     // An input of less than one patch has its own message.
     (rows.min(columns) < needed && rows.min(columns) > 0).then(|| {
@@ -188,11 +192,31 @@ fn input_holds_the_decoder(spec: &RunSpec) -> Option<Finding> {
             },
             value: format!("{rows}x{columns}"),
             message: format!(
-                "an input of {rows}x{columns} patches leaves nothing after the unpadded \
-                 convolutions of `fpn_reference`; allowed: {needed}x{needed} patches \
-                 ({side_px} px) and more, or another decoder"
+                "an input of {rows}x{columns} patches {otherwise}; allowed: {needed}x{needed} \
+                 patches ({side_px} px) and more, or another decoder"
             ),
         }
+    })
+}
+
+/// The last batch of an epoch may be smaller yet: that is met when it comes.
+fn batch_holds_the_decoder(spec: &RunSpec) -> Option<Finding> {
+    let patch = backbone::patch_px(spec.model.dino_type);
+    let grid = input_px(spec).map(|side| (side / patch) as usize);
+    // An input of less than one patch has its own message.
+    let is_input = grid.iter().all(|side| *side > 0);
+    let reason = spec.decoder.check_batch(spec.train.batch_size as usize, grid).err()?;
+    is_input.then(|| Finding {
+        keys: match spec.train.input {
+            Input::Tokens(_) => &["train.batch_size", "train.input.tokens", "decoder.kind"],
+            Input::Px(_) => &["train.batch_size", "train.input.px", "decoder.kind"],
+        },
+        value: spec.train.batch_size.to_string(),
+        message: format!(
+            "`{}` cannot be trained: {reason}; allowed: a larger batch, a larger input, or another \
+             decoder",
+            spec.decoder.kind()
+        ),
     })
 }
 

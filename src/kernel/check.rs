@@ -12,10 +12,14 @@ pub(super) trait Function<const N: usize>:
 }
 impl<const N: usize, F: Fn([Tensor<3>; N]) -> Tensor<3> + Copy + Sync> Function<N> for F {}
 
-/// Standard normal.
 fn random(shape: [usize; 3], which: u64) -> Vec<f32> {
+    normal(shape.iter().product(), which)
+}
+
+/// `n` standard normal values; others for another `which`.
+pub(super) fn normal(n: usize, which: u64) -> Vec<f32> {
     let mut rng = rng::keyed(11, "kernel", &[which]);
-    (0..shape.iter().product()).map(|_| rng::normal(&mut rng) as f32).collect()
+    (0..n).map(|_| rng::normal(&mut rng) as f32).collect()
 }
 
 fn tensor(values: &[f32], shape: [usize; 3]) -> Tensor<3> {

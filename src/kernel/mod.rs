@@ -1,19 +1,29 @@
 //! Operations of our own where Burn's compositions cost too much time or memory.
+//!
+//! `model`, `train` and `eval` call them with Burn's tensors and get tensors back, whatever the
+//! device. An operation is a folder: `mod.rs` has its signature, what it is held to, and the match
+//! on [`dispatch::Path`]; `cpu.rs` is our implementation for the CPU.
 
 pub mod attention;
-pub mod bilinear;
-pub mod dropout;
 pub mod gelu;
-pub mod nearest;
+pub mod swiglu;
 pub mod norm;
 pub mod residual;
-pub mod swiglu;
-pub mod upsampled;
-pub mod windows;
+pub mod dropout;
+pub mod resize;
+pub mod loss;
+pub mod arg_max;
+pub mod confusion;
+pub mod canvas;
+pub mod probabilities;
 
-mod lanes;
+pub mod classes;
+
+mod dispatch;
 mod operation;
+mod upsampled;
 mod panels;
+mod lanes;
 
 #[cfg(test)]
 mod check;

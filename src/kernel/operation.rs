@@ -1,6 +1,6 @@
-//! Operations of our own on the CPU, as nodes of Burn's autodiff graph.
+//! Nodes of Burn's autodiff graph for our operations on the CPU.
 //!
-//! An operation takes [`Operand`]s, works on their slices, and hands its result to [`finish`] with
+//! An operation's `cpu.rs` takes [`Operand`]s, works on their slices, and hands its result to [`finish`] with
 //! the function that turns the result's gradient into those of the operands. Where no operand is
 //! tracked no node is made, and nothing is kept.
 
@@ -12,12 +12,7 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::{DType, Device, Tensor, TensorData};
-
-/// Whether our operations can work on `tensor`: f32 on the CPU.
-pub(super) fn is_ours<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.device().inner() == Device::flex() && tensor.dtype() == DType::F32
-}
+use burn::tensor::{Tensor, TensorData};
 
 /// The values of a tensor, f32 and row-major; shared with it until they are changed.
 #[derive(Debug, Clone)]
@@ -26,6 +21,30 @@ pub(super) struct Values(FlexTensor);
 impl Values {
     pub(super) fn new<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Self {
         Self(FlexTensor::from_data(TensorData::new(values, shape)))
+    }
+
+    /// Of a tensor on the CPU, its place in a graph left behind.
+    ///
+    /// # Panics
+    /// As [`Operand::new`].
+    pub(super) fn of_tensor<const D: usize>(tensor: Tensor<D>) -> Self {
+        Operand::new(tensor.inner()).values
+    }
+
+    /// One value of double precision, such as a loss.
+    pub(super) fn scalar(value: f64) -> Self {
+        Self(FlexTensor::from_data(TensorData::new(vec![value], [1])))
+    }
+
+    /// The only value, of either precision.
+    ///
+    /// # Panics
+    /// If there are others.
+    pub(super) fn to_scalar(&self) -> f64 {
+        let values = self.0.clone().into_data().convert::<f64>().try_into_vec::<f64>();
+        let values = values.expect("converted to f64");
+        assert_eq!(values.len(), 1, "a scalar");
+        values[0]
     }
 
     /// Copies what is not contiguous.
@@ -61,7 +80,7 @@ pub(super) struct Operand {
 
 impl Operand {
     /// # Panics
-    /// If not [`is_ours`].
+    /// If [`super::dispatch::path`] is not the CPU's.
     pub(super) fn new<const D: usize>(tensor: Tensor<D>) -> Self {
         if !tensor.is_tracked() {
             let inner = tensor.inner().try_into_primitive::<Flex>();

@@ -1,4 +1,4 @@
-//! Keys `model`, `weights`, `tune` and `decoder` of a spec.
+//! Keys `weights` and `tune` of a spec, and the choices of key `model`.
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -6,23 +6,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::vit::{Arch, Ffn};
+use super::arch::{Arch, Ffn};
 
-/// Key `model`: which encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    pub dino_type: DinoType,
-    pub size: Size,
-    /// DINOv2 with 4 register tokens. DINOv3 always has them: without effect there.
-    #[serde(default = "yes")]
-    pub registers: bool,
-    /// What DINOv3 was trained on; without effect for DINOv2.
-    #[serde(default, skip_serializing_if = "Pretraining::is_default")]
-    pub pretraining: Pretraining,
-}
-
-/// Which released weights of a size are meant, where there are several.
+/// The images that an encoder was trained on, where a size was released for several.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pretraining {
@@ -35,11 +21,12 @@ pub enum Pretraining {
 
 impl Pretraining {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-    fn is_default(&self) -> bool {
+    pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
+/// A family of encoders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DinoType {
@@ -57,25 +44,6 @@ impl DinoType {
     }
 }
 
-/// Sizes; which exist for which DINO is in the `VARIANTS` tables of `backbone`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Size {
-    /// For trying and testing only; no pretrained weights exist.
-    Tiny,
-    Small,
-    SmallPlus,
-    Base,
-    Large,
-    LargePlus,
-    HugePlus,
-    Giant,
-    #[serde(rename = "7b")]
-    SevenB,
-    /// No row of the tables: what the Hugging Face folder of `weights.path` says.
-    Custom,
-}
-
 /// Key `weights`: where the encoder's weights come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -84,7 +52,7 @@ pub enum WeightsConfig {
     Random {},
     /// The released file of the variant, from the weight folders.
     Pretrained {},
-    /// A weight file, an index or a folder, in any naming that [`super::weights`] knows.
+    /// A weight file, an index or a folder, in any naming that [`crate::weights`] knows.
     File { path: PathBuf },
 }
 
@@ -97,6 +65,7 @@ pub enum TuneConfig {
     Full {},
 }
 
+/// Low-rank updates of the encoder's linear layers (Hu et al. 2021, arXiv:2106.09685).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoraConfig {
@@ -116,7 +85,7 @@ pub struct LoraConfig {
     pub blocks: Option<[u32; 2]>,
 }
 
-/// What the update is multiplied by.
+/// The factor that an update is multiplied by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scaling {
@@ -144,35 +113,6 @@ pub enum LoraTarget {
     W3,
     /// Every linear layer that the encoder's blocks have.
     All,
-}
-
-/// Key `decoder`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum DecoderConfig {
-    /// 1x1 convolution on the last layer's normed patch tokens.
-    Linear {},
-    /// Meta's linear head: dropout, BatchNorm, 1x1 convolution.
-    LinearBn {
-        /// Last layers that are read, their channels concatenated; 1 to 4.
-        #[serde(default = "one_layer")]
-        layers: u32,
-        /// Probability that a channel is dropped in training.
-        #[serde(default = "head_dropout")]
-        dropout: f64,
-    },
-    /// Feature pyramid over the last 4 layers; padded convolutions.
-    Fpn {
-        /// Channels of the first stage.
-        #[serde(default = "fpn_channels")]
-        channels: u32,
-    },
-    /// The reference project's feature pyramid, unpadded convolutions and all.
-    FpnReference {
-        /// Channels of the first convolution.
-        #[serde(default = "fpn_channels")]
-        channels: u32,
-    },
 }
 
 impl LoraConfig {
@@ -301,22 +241,6 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-fn yes() -> bool {
-    true
-}
-
 fn q_and_v() -> Vec<LoraTarget> {
     vec![LoraTarget::Q, LoraTarget::V]
-}
-
-fn fpn_channels() -> u32 {
-    128
-}
-
-fn one_layer() -> u32 {
-    1
-}
-
-fn head_dropout() -> f64 {
-    0.1
 }

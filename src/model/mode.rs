@@ -1,4 +1,4 @@
-//! How a network is run.
+//! Training or evaluation, as a network's forward pass is told.
 
 use crate::kernel::dropout::Draw;
 

@@ -1,20 +1,28 @@
-//! Encoder, adapter and decoder as one network.
+//! Encoder, adapter and decoder as one network: what `train` trains and `eval` runs.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
-use super::config::{DecoderConfig, TuneConfig};
-use super::decoder::Decoder;
+use super::config::TuneConfig;
+use super::decoder::{Decoder, DecoderConfig, Output, Sizes};
 use super::init;
 use super::mode::Mode;
-use super::params::{Params, Slot};
-use super::vit::{Encoder, Features};
+use super::params::{Params, Slot, is_buffer, is_lora};
+use super::vit::{Encoder, Features, Layout};
+
+/// Layouts that are kept: one or two while training, one a scale when scoring; images of many sizes
+/// drive each other out.
+const LAYOUTS_MAX: usize = 8;
 
 /// A segmentation network, with what is trained marked.
 #[derive(Debug, Clone)]
 pub struct Network {
     encoder: Encoder,
     decoder: Decoder,
+    decoder_config: DecoderConfig,
+    /// Indices of the blocks whose features the decoder reads.
     layers: Vec<usize>,
+    /// Of the grids that were seen last, the newest at the end.
+    layouts: Vec<Layout>,
 }
 
 /// What a network is made of, beside its encoder's weights.
@@ -23,18 +31,18 @@ pub struct Parts<'a> {
     pub tune: &'a TuneConfig,
     pub decoder: &'a DecoderConfig,
     pub n_classes: usize,
-    /// Height and width of the input, multiples of the patch.
-    pub input_px: [usize; 2],
     /// Seed of LoRA and decoder.
     pub seed: u64,
 }
 
 impl Network {
     /// Adapts a loaded `encoder` and puts a decoder on it.
+    ///
+    /// # Panics
+    /// If the encoder lacks what is adapted or read: specs and files are checked.
     pub fn new(mut encoder: Encoder, parts: &Parts<'_>) -> Self {
-        let device = encoder.device();
-        let mut decoder =
-            Decoder::new(parts.decoder, &encoder.arch, parts.n_classes, (parts.seed, &device));
+        let sizes = Sizes { dim: encoder.arch.dim, n_classes: parts.n_classes };
+        let mut decoder = Decoder::new(parts.decoder, sizes, parts.seed, &encoder.device());
         decoder.each("", &mut |name, mut slot| {
             if !is_buffer(name) {
                 slot.train();
@@ -56,22 +64,46 @@ impl Network {
                 }
             }),
         }
-        encoder.prepare(parts.input_px);
-        let layers = decoder.layers(&encoder.arch);
-        Self { encoder, decoder, layers }
+        let layers = parts.decoder.blocks_in(encoder.arch.depth);
+        Self { encoder, decoder, decoder_config: parts.decoder.clone(), layers, layouts: vec![] }
     }
 
-    /// Logits `[batch, n_classes, rows, columns]` of normalised images `[batch, 3, h, w]`.
+    /// What the decoder makes of normalised images `[batch, 3, h, w]`.
     ///
     /// The encoder proper is in eval mode always; `mode` is the decoder's and LoRA's.
-    pub fn forward(&mut self, images: Tensor<4>, mode: Mode) -> Tensor<4> {
-        let features = self.encoder.forward(images, &self.layers, mode);
-        self.decode(&features, mode)
+    ///
+    /// # Panics
+    /// If the patch does not divide the images' sides.
+    pub fn forward(&mut self, images: Tensor<4>, mode: Mode) -> Output {
+        let layout = self.layout(&images);
+        let features = self.encoder.forward_on(&layout, images, &self.layers, mode);
+        self.decoder.forward(&features, mode)
     }
 
-    /// Logits of features after [`Self::layers`].
+    /// The mean loss of a batch, `[1]`, from what [`Self::forward`] gave and labels
+    /// `[batch, height, width]`, void left out.
+    pub fn loss(&self, output: Output, labels: Tensor<3, Int>) -> Tensor<1> {
+        self.decoder.loss(output, labels)
+    }
+
+    /// Class logits `[batch, n_classes, rows, columns]` of normalised images `[batch, 3, h, w]`.
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    pub fn logits(&mut self, images: Tensor<4>, mode: Mode) -> Tensor<4> {
+        let output = self.forward(images, mode);
+        self.decoder.predict(output)
+    }
+
+    /// Class logits of features after [`Self::layers`].
     pub fn decode(&mut self, features: &Features, mode: Mode) -> Tensor<4> {
-        self.decoder.forward(features, mode)
+        let output = self.decoder.forward(features, mode);
+        self.decoder.predict(output)
+    }
+
+    /// What is wrong where a training step on `n_images` of `px` (height, width) means nothing.
+    pub fn check_batch(&self, n_images: usize, px: [usize; 2]) -> Result<(), String> {
+        self.decoder_config.check_batch(n_images, self.encoder.grid(px))
     }
 
     /// Indices of the blocks whose features the decoder reads.
@@ -97,8 +129,10 @@ impl Network {
     #[must_use]
     pub fn without_gradients(&self) -> Self {
         let mut network = self.clone();
-        network.each("", &mut |_, mut slot| slot.freeze());
-        network.encoder.freeze_positions();
+        network.encoder.freeze();
+        network.decoder.each("", &mut |_, mut slot| slot.freeze());
+        // Trained positions were resized in the graph; now they are constants.
+        network.layouts.clear();
         network
     }
 
@@ -106,20 +140,10 @@ impl Network {
         self.encoder.device()
     }
 
-    /// Works out again what depends on loaded weights; call after changing them by name.
-    pub fn prepare(&mut self, input_px: [usize; 2]) {
-        self.encoder.prepare(input_px);
-    }
-
-    /// The input size (height, width) that [`Self::prepare`] was last called for.
-    pub fn prepared_px(&self) -> Option<[usize; 2]> {
-        self.encoder.prepared_px()
-    }
-
     /// (all, trained) parameters, buffers left out.
     pub fn count(&mut self) -> (u64, u64) {
         let (mut all, mut trained) = (0, 0);
-        self.each("", &mut |name, slot| {
+        self.walk("", &mut |name, slot| {
             if !is_buffer(name) {
                 let n = slot.n_elements() as u64;
                 all += n;
@@ -132,31 +156,41 @@ impl Network {
     /// Calls `f` with all that training changes: trained parameters, and the buffers of the
     /// decoder.
     pub fn each_changed(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.each("", &mut |name, slot| {
+        // Layouts stay: none is made of what is trained.
+        self.walk("", &mut |name, slot| {
             if slot.is_trained() || (is_buffer(name) && name.starts_with("decoder.")) {
                 f(name, slot);
             }
         });
     }
+
+    fn walk(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.encoder.each(&format!("{path}encoder."), f);
+        self.decoder.each(&format!("{path}decoder."), f);
+    }
+
+    /// The layout of the images' grid, worked out where it is not kept.
+    fn layout(&mut self, images: &Tensor<4>) -> Layout {
+        let [_, _, height, width] = images.dims();
+        let grid = self.encoder.grid([height, width]);
+        if let Some(known) = self.layouts.iter().find(|layout| layout.grid() == grid) {
+            return known.clone();
+        }
+        let layout = self.encoder.layout(grid);
+        if self.layouts.len() == LAYOUTS_MAX {
+            self.layouts.remove(0);
+        }
+        self.layouts.push(layout.clone());
+        layout
+    }
 }
 
 impl Params for Network {
     fn each(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.encoder.each(&format!("{path}encoder."), f);
-        self.decoder.each(&format!("{path}decoder."), f);
+        // `f` may change what layouts are made of.
+        self.layouts.clear();
+        self.walk(path, f);
     }
-}
-
-/// State that is no parameter: RoPE periods, BatchNorm's running statistics.
-pub fn is_buffer(name: &str) -> bool {
-    ["periods", "running_mean", "running_var", "num_batches_tracked"]
-        .iter()
-        .any(|suffix| name.ends_with(suffix))
-}
-
-/// LoRA's tensors.
-pub fn is_lora(name: &str) -> bool {
-    name.ends_with("lora_a") || name.ends_with("lora_b")
 }
 
 #[cfg(test)]

@@ -19,6 +19,19 @@ pub enum Slot<'a> {
     Conv(&'a mut Tensor<4>),
 }
 
+/// Whether a name is that of state which is no parameter: RoPE periods, BatchNorm's running
+/// statistics.
+pub fn is_buffer(name: &str) -> bool {
+    ["periods", "running_mean", "running_var", "num_batches_tracked"]
+        .iter()
+        .any(|suffix| name.ends_with(suffix))
+}
+
+/// Whether a name is that of one of LoRA's tensors.
+pub fn is_lora(name: &str) -> bool {
+    name.ends_with("lora_a") || name.ends_with("lora_b")
+}
+
 /// Something made of named tensors.
 pub trait Params {
     /// Calls `f` with the full name and slot of every tensor, in a fixed order.

@@ -226,7 +226,7 @@ fn each_set_is_a_block_of_rows_where_runs_have_several() {
         cell
     };
     let mut small = spec_with(&json!({}));
-    small.model.size = crate::model::Size::Small;
+    small.model.size = crate::model::Size::named("small").unwrap();
     let cells = vec![on_two_sets("tiny", &spec_with(&json!({}))), on_two_sets("small", &small)];
     let table = Table::new(&experiment(&["size"], cells));
     assert_eq!(column(&table, "dataset"), ["shapes/val", "shapes/val", "voc/val", "voc/val"]);
@@ -384,7 +384,7 @@ fn other_checkpoints_and_other_classes_are_marked() {
     let mut best = cell(&[("size", "tiny")], &spec_with(&json!({})), &[0.5, 0.5, 0.5, 0.5]);
     best.trained_step = Some(9);
     let mut spec = spec_with(&json!({}));
-    spec.model.size = crate::model::Size::Small;
+    spec.model.size = crate::model::Size::named("small").unwrap();
     let mut last = cell(&[("size", "small")], &spec, &[0.5]);
     last.scores[0].made.as_mut().unwrap().metrics.classes_present = 3;
     let table = Table::new(&experiment(&["size"], vec![best, last]));

@@ -33,7 +33,7 @@ fn check(resolved: &Resolved) -> Result<(), String> {
     let (model, file) = (&resolved.cell.spec.model, resolved.facts.weights.as_ref());
     let Some(file) = file else { return Ok(()) };
     let text = |error: weights::Error| with_sources(&error);
-    let backbone = if model.size == Size::Custom {
+    let backbone = if model.size == Size::CUSTOM {
         Some(weights::custom(model, &file.path).map_err(text)?)
     } else {
         backbone::find(model).map(Backbone::from)

@@ -103,7 +103,7 @@ fn what_can_be_fetched_is_known_by_its_name() {
         dataset::Config::Voc(VocConfig { root, train: train.to_owned() })
     };
     let mut small = spec();
-    small.model.size = Size::Small;
+    small.model.size = Size::named("small").unwrap();
     small.weights = WeightsConfig::Pretrained {};
     small.data = voc("trainaug", None);
     let mut own = spec();
@@ -215,7 +215,7 @@ fn a_file_under_a_released_name_must_be_the_released_one() {
     let path = temp.path().join("weights/dinov2_vits14_pretrain.pth");
     crate::fs::write_atomic(&path, b"weights").unwrap();
     let mut released = spec();
-    released.model.size = Size::Small;
+    released.model.size = Size::named("small").unwrap();
     released.model.registers = false;
     released.weights = WeightsConfig::Pretrained {};
     let missing = resolve_in(temp.path(), vec![released.clone()]).unwrap_err().to_string();
@@ -233,7 +233,7 @@ fn a_custom_size_is_its_whole_folder() {
     let bytes = fs_err::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture)).unwrap();
     crate::fs::write_atomic(&folder.join("model.safetensors"), &bytes).unwrap();
     let mut custom = spec();
-    custom.model.size = Size::Custom;
+    custom.model.size = Size::CUSTOM;
     custom.model.registers = false;
     custom.weights = WeightsConfig::File { path: folder.clone() };
     let resolved = || resolve_in(temp.path(), vec![custom.clone()]);

@@ -8,7 +8,7 @@ use crate::error::with_sources;
 use crate::experiment::{Machine, RunSpec, WeightsFile};
 use crate::fetch;
 use crate::fs::{HashCache, ResultsDir};
-use crate::model::{self, Size, TuneConfig, WeightsConfig, backbone, decoder};
+use crate::model::{self, Size, TuneConfig, WeightsConfig, backbone};
 use crate::weights::{self, Error};
 
 pub(super) struct Weights<'a> {
@@ -36,13 +36,13 @@ impl<'a> Weights<'a> {
             return Ok(None);
         }
         let text = |error: Error| with_sources(&error);
-        if let (Size::Custom, WeightsConfig::File { path }) = (spec.model.size, &spec.weights) {
+        if let (Size::CUSTOM, WeightsConfig::File { path }) = (spec.model.size, &spec.weights) {
             let path = weights::locate::locate_custom(path).map_err(text)?;
             let custom = weights::custom(&spec.model, &path).map_err(text)?;
             if let TuneConfig::Lora(lora) = &spec.tune {
                 lora.check((&custom.name, &custom.arch))?;
             }
-            decoder::check_depth(&spec.decoder, custom.arch.depth)?;
+            spec.decoder.check_depth(custom.arch.depth)?;
             return Ok(self.hashed(&path).map(Some)?);
         }
         let variant =

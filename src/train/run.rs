@@ -33,6 +33,8 @@ pub enum Error {
     Journal(#[from] io::Error),
     #[error("the loss is {loss} at step {step}: lower `train.lr` or `train.lr_encoder`")]
     Diverged { step: u64, loss: f64 },
+    #[error("{reason}: choose another `train.batch_size`, a larger input or another decoder")]
+    Batch { reason: String },
 }
 
 /// Everything one training run works on.
@@ -86,6 +88,7 @@ pub enum End {
 impl Job<'_> {
     /// Trains from the newest sound checkpoint (or the start) to the last step.
     pub fn run(&mut self, sink: &mut dyn Sink, stop: &AtomicBool) -> Result<End, Error> {
+        self.check_batches()?;
         let mut optimizer = AdamW::new(self.config.weight_decay);
         let mut at = self.resume(&mut optimizer, sink)?;
         let mut saved = Instant::now();
@@ -118,6 +121,19 @@ impl Job<'_> {
             saved = Instant::now();
         }
         Ok(End::Finished)
+    }
+
+    /// Whether every batch that is met can be trained on; the last of an epoch may be small.
+    fn check_batches(&self) -> Result<(), Error> {
+        let loader = self.loader.config();
+        let (n_images, full) = (loader.split.len(), loader.batch_size);
+        let is_last_met = self.steps_total >= self.loader.batches_per_epoch() as u64;
+        let smallest = match n_images % full {
+            last if last > 0 && is_last_met => last,
+            _ => full.min(n_images),
+        };
+        let checked = self.network.check_batch(smallest, self.input_px);
+        checked.map_err(|reason| Error::Batch { reason })
     }
 
     fn step(

@@ -9,8 +9,8 @@ use std::path::Path;
 use super::hf_config::HfConfig;
 use super::names::Named;
 use super::{Error, Naming, folder};
-use crate::model::backbone::{self, Backbone, IMAGENET, SAT_493M, Variant};
-use crate::model::config::{Config, DinoType, Pretraining};
+use crate::model::backbone::{self, Backbone, Config, IMAGENET, SAT_493M, Variant};
+use crate::model::config::{DinoType, Pretraining};
 use crate::model::vit::pos_embed::Resize;
 use crate::model::vit::{Arch, AttentionBias, Ffn, Position};
 

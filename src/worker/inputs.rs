@@ -5,6 +5,7 @@ use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::split::Split;
 use crate::device;
 use crate::eval;
+use crate::eval::infer::Request;
 use crate::eval::score::pass::Protocol;
 use crate::eval::score::reference_metric::VoidIs;
 use crate::experiment::{Facts, Order, RunFile, RunSpec, SetFacts};
@@ -59,12 +60,14 @@ impl<'a> Work<'a> {
         let (mean, std) = self.mean_std();
         let config = &self.spec().train;
         Protocol {
-            mode,
-            tta,
-            patch_px: self.backbone.arch.patch as u32,
-            input_px: self.file.input_px,
-            mean,
-            std,
+            request: Request {
+                mode,
+                tta,
+                patch_px: self.backbone.arch.patch as u32,
+                input_px: self.file.input_px,
+                mean,
+                std,
+            },
             reference_batch: config.batch_size,
             reference_void: match config.void_label {
                 VoidLabel::Ignore => VoidIs::LeftOut,
@@ -84,7 +87,7 @@ impl<'a> Work<'a> {
 /// The encoder that a spec names; `custom` ones are read off their folder.
 fn backbone(spec: &RunSpec, facts: &Facts) -> Result<Backbone, Error> {
     let unchecked = || Error::Unknown("no such backbone: the spec was not checked".into());
-    if spec.model.size == Size::Custom {
+    if spec.model.size == Size::CUSTOM {
         let folder = facts.weights.as_ref().ok_or_else(unchecked)?;
         return Ok(weights::custom(&spec.model, &folder.path)?);
     }

@@ -69,6 +69,7 @@ impl Error {
             | Self::Weights(_)
             | Self::Train(
                 training::Error::Diverged { .. }
+                | training::Error::Batch { .. }
                 | training::Error::Checkpoint(checkpoint::Error::NotFinite { .. }),
             )
             | Self::Score(pass::Error::NotFinite { .. })

@@ -45,7 +45,6 @@ impl Work<'_> {
             tune: &spec.tune,
             decoder: &spec.decoder,
             n_classes: self.dataset.n_classes() as usize,
-            input_px: self.input_px(),
             seed: spec.seed,
         };
         Ok(Network::new(encoder, &parts))

@@ -1,6 +1,7 @@
 //! The confusion matrix: exact pixel counts, so that scores do not depend on the order of images.
 
 use crate::data::VOID;
+use crate::kernel::confusion::counts_of;
 
 /// Pixel counts, `[n_classes, n_classes]`: rows are the truth, columns the prediction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +28,16 @@ impl Confusion {
     /// Where the slices differ in length or a class is `n_classes` or above: masks are checked
     /// when they are read, predictions are an argmax over the classes.
     pub fn add(&mut self, truth: &[u8], predicted: &[u8]) {
-        assert_eq!(truth.len(), predicted.len(), "one prediction for each pixel");
-        for (&truth, &predicted) in truth.iter().zip(predicted) {
-            if truth == VOID {
-                continue;
-            }
-            let (truth, predicted) = (usize::from(truth), usize::from(predicted));
-            assert!(
-                truth < self.n_classes && predicted < self.n_classes,
-                "class {truth} predicted as {predicted}, of {}",
-                self.n_classes
-            );
-            self.counts[truth * self.n_classes + predicted] += 1;
-        }
+        self.add_counts(&counts_of(truth, predicted, self.n_classes));
+    }
+
+    /// Adds an image's counts, row-major.
+    ///
+    /// # Panics
+    /// Where they are not over the same classes.
+    pub fn add_counts(&mut self, counts: &[u64]) {
+        assert_eq!(counts.len(), self.counts.len(), "counts over the same classes");
+        self.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
 
     /// Adds `pixels` of `truth` that were predicted as `predicted`.

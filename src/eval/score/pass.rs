@@ -1,10 +1,8 @@
-//! Predictions over a split, clean or corrupted, and their scores.
+//! A pass over a split: loads, corrupts, has [`infer`] predict, and counts.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use burn::tensor::{Tensor, TensorData};
 
 use super::confusion::Confusion;
 use super::per_image::ImageCounts;
@@ -12,16 +10,13 @@ use super::reference_metric::{ReferenceMetric, VoidIs};
 use crate::corrupt::Corruptor;
 use crate::data::loader::ordered_map;
 use crate::data::split::Split;
-use crate::data::{Mask, Rgb, transform};
+use crate::data::{Mask, transform};
+use crate::eval::infer::{self, BATCH, Item, Request};
 use crate::eval::score::metrics;
-use crate::eval::{Mode, Tta, infer};
 use crate::event::Metrics;
-use crate::kernel::upsampled::{self, Logits};
-use crate::model::{self, Network};
+use crate::kernel::{classes, confusion};
+use crate::model::Network;
 use crate::weights::NotFinite;
-
-/// Images of one forward pass. Fixed, because a batch's size may touch the last bits.
-const BATCH: usize = 8;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,14 +34,7 @@ pub enum Error {
 /// How a set is scored.
 #[derive(Debug, Clone)]
 pub struct Protocol {
-    pub mode: Mode,
-    pub tta: Tta,
-    /// Height and width of the network's input in training; whole images are squashed to it.
-    pub input_px: [u32; 2],
-    /// Side of a patch.
-    pub patch_px: u32,
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
+    pub request: Request,
     /// Batch over which the reference project's metric is averaged.
     pub reference_batch: u32,
     pub reference_void: VoidIs,
@@ -65,25 +53,11 @@ pub struct Scored {
 /// An image on its way to the network, and its labels.
 #[derive(Debug, PartialEq)]
 struct Prepared {
-    image: Image,
+    input: infer::Input,
     /// At its original size.
     mask: Mask,
-    /// At the network's input size, for the reference project's metric.
+    /// At the network's input size, void as the reference project's metric wants it.
     mask_input: Mask,
-}
-
-#[derive(Debug, PartialEq)]
-enum Image {
-    /// Squashed and normalised, `[3, height, width]`.
-    Ready(Vec<f32>),
-    /// For several views, at its own size.
-    Native(Rgb),
-}
-
-/// One image's predictions at the size of its labels and at that of the network's input.
-struct Predicted {
-    at_labels: Vec<u8>,
-    at_input: Vec<u8>,
 }
 
 /// Scores `network` on `split`; `None` when `stop` was set before the end.
@@ -114,15 +88,15 @@ pub fn score(
             return Ok(None);
         }
         let batch = images.by_ref().take(BATCH).collect::<Result<Vec<_>, _>>()?;
-        let predicted = predict(network, &batch, protocol);
-        for ((prepared, predicted), item) in batch.iter().zip(predicted).zip(&split.items[done..]) {
-            let predicted = predicted.map_err(|found| {
+        let counted = count(network, &batch, &protocol.request, n_classes);
+        for (counted, item) in counted.into_iter().zip(&split.items[done..]) {
+            let counted = counted.map_err(|found| {
                 let (split, image) = (split.name.clone(), item.id.clone());
                 Error::NotFinite { split, image, found }
             })?;
-            confusion.add(&prepared.mask.classes, &predicted.at_labels);
-            counts.add(&prepared.mask.classes, &predicted.at_labels);
-            reference.add_image(&prepared.mask_input.classes, &predicted.at_input);
+            confusion.add_counts(&counted.at_labels);
+            counts.add_counts(&counted.at_labels);
+            reference.add_counts(&counted.at_input, n_classes);
         }
         done += batch.len();
         progress(done, n)?;
@@ -143,96 +117,46 @@ fn prepare(
         None => sample.image,
         Some(corruptor) => corruptor.corrupt(0, &sample.id, (&sample.image, &mut sample.mask)),
     };
-    let [height, width] = protocol.input_px;
-    let image = if infer::is_plain(protocol) {
-        let squashed = transform::squash(&image, height, width);
-        let mut values = vec![0.0; 3 * (height * width) as usize];
-        transform::to_chw(&squashed, protocol.mean, protocol.std, &mut values);
-        Image::Ready(values)
-    } else {
-        Image::Native(image)
-    };
-    let mask_input = transform::resize_nearest(&sample.mask, height, width);
-    Ok(Prepared { image, mask: sample.mask, mask_input })
+    let [height, width] = protocol.request.input_px;
+    let mut mask_input = transform::resize_nearest(&sample.mask, height, width);
+    protocol.reference_void.apply(&mut mask_input);
+    let input = protocol.request.input(image);
+    Ok(Prepared { input, mask: sample.mask, mask_input })
 }
 
-/// Predictions of a batch, in its order; for an image whose logits are not finite, how many are not.
-fn predict(
+/// One image's confusion counts, `[n_classes, n_classes]`.
+struct Counted {
+    /// At the size of its labels.
+    at_labels: Vec<u64>,
+    /// At that of the network's input.
+    at_input: Vec<u64>,
+}
+
+/// Predicts a batch and counts, in its order.
+fn count(
     network: &mut Network,
     batch: &[Prepared],
-    protocol: &Protocol,
-) -> Vec<Result<Predicted, NotFinite>> {
-    let size = |mask: &Mask| [mask.height as usize, mask.width as usize];
-    let ready: Vec<&[f32]> = batch
-        .iter()
-        .filter_map(|prepared| match &prepared.image {
-            Image::Ready(values) => Some(values.as_slice()),
-            Image::Native(_) => None,
-        })
-        .collect();
-    if ready.len() == batch.len() {
-        let logits = forward(network, &ready, protocol.input_px);
-        let per_image = logits.values.len() / batch.len();
-        let views = batch.iter().zip(logits.values.chunks_exact(per_image));
-        return views
-            .map(|(prepared, values)| {
-                check_finite(values)?;
-                let (n_classes, grid) = (logits.n_classes, logits.grid);
-                let at = |mask: &Mask| {
-                    upsampled::arg_max(Logits { values, n_classes, grid }, size(mask))
-                };
-                Ok(Predicted { at_labels: at(&prepared.mask), at_input: at(&prepared.mask_input) })
-            })
-            .collect();
-    }
-    batch
-        .iter()
-        .filter_map(|prepared| match &prepared.image {
-            Image::Native(image) => Some((prepared, image)),
-            Image::Ready(_) => None,
-        })
-        .map(|(prepared, image)| {
-            let at_labels = infer::predict(network, image, size(&prepared.mask), protocol)?;
-            let Mask { width, height, .. } = prepared.mask;
-            let mask = Mask { width, height, classes: at_labels };
-            let [height, width] = protocol.input_px;
-            let at_input = transform::resize_nearest(&mask, height, width).classes;
-            Ok(Predicted { at_labels: mask.classes, at_input })
-        })
-        .collect()
-}
-
-struct BatchLogits {
-    /// `[batch, n_classes, rows, columns]`
-    values: Vec<f32>,
+    request: &Request,
     n_classes: usize,
-    grid: [usize; 2],
-}
-
-/// Logits of images that are squashed and normalised.
-fn forward(network: &mut Network, batch: &[&[f32]], input_px: [u32; 2]) -> BatchLogits {
-    let size = input_px.map(|px| px as usize);
-    if network.prepared_px() != Some(size) {
-        network.prepare(size);
-    }
-    let images: Vec<f32> = batch.iter().flat_map(|image| image.iter().copied()).collect();
-    let images = Tensor::from_data(
-        TensorData::new(images, [batch.len(), 3, size[0], size[1]]),
-        &network.device(),
-    );
-    let logits = network.forward(images, model::Mode::Eval);
-    let [_, n_classes, rows, columns] = logits.dims();
-    BatchLogits { values: to_vec(logits), n_classes, grid: [rows, columns] }
-}
-
-/// Refuses logits that are not finite: the largest of them means nothing.
-pub(in crate::eval) fn check_finite(logits: &[f32]) -> Result<(), NotFinite> {
-    NotFinite::count("logits", logits).map_or(Ok(()), Err)
-}
-
-/// The values of a tensor, row-major.
-pub(in crate::eval) fn to_vec(tensor: Tensor<4>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
+) -> Vec<Result<Counted, NotFinite>> {
+    let size = |mask: &Mask| [mask.height as usize, mask.width as usize];
+    let items: Vec<_> =
+        batch.iter().map(|image| Item { input: &image.input, size: size(&image.mask) }).collect();
+    let predictions = infer::predict(network, &items, request);
+    let device = network.device();
+    let counts = |mask: &Mask, predicted| {
+        let [height, width] = size(mask);
+        let truth = classes::tensor(mask.classes.clone(), [1, height, width], &device);
+        confusion::to_vec(confusion::counts(truth, predicted, n_classes))
+    };
+    let of_image = |(image, prediction): (&Prepared, infer::Prediction)| {
+        prediction.check()?;
+        Ok(Counted {
+            at_labels: counts(&image.mask, prediction.classes()),
+            at_input: counts(&image.mask_input, prediction.classes_at(size(&image.mask_input))),
+        })
+    };
+    batch.iter().zip(predictions).map(of_image).collect()
 }
 
 #[cfg(test)]
@@ -243,23 +167,23 @@ mod tests {
     use crate::corrupt::{Corruption, Effect, Severity, TABLE};
     use crate::data::dataset::{self, Config, ShapesConfig};
     use crate::data::split::Split;
+    use crate::eval::{Mode, Tta};
+    use crate::model::decoder::linear;
     use crate::model::network::Parts;
     use crate::model::params::Params;
     use crate::model::vit::Encoder;
     use crate::model::{DecoderConfig, TuneConfig, backbone};
 
     fn protocol() -> Protocol {
-        Protocol {
+        let request = Request {
             mode: Mode::Whole {},
             tta: Tta::default(),
             input_px: [28; 2],
             patch_px: 14,
             mean: [0.5; 3],
             std: [0.25; 3],
-            reference_batch: 1,
-            reference_void: VoidIs::LeftOut,
-            threads: 1,
-        }
+        };
+        Protocol { request, reference_batch: 1, reference_void: VoidIs::LeftOut, threads: 1 }
     }
 
     /// What the network gets of the images from `first` on.
@@ -283,9 +207,8 @@ mod tests {
         let row = backbone::variants().find(|row| row.name == "dinov2_tiny14").unwrap();
         let parts = Parts {
             tune: &TuneConfig::Frozen {},
-            decoder: &DecoderConfig::Linear {},
+            decoder: &DecoderConfig::Linear(linear::Config {}),
             n_classes: split.n_classes() as usize,
-            input_px: [28; 2],
             seed: 0,
         };
         let mut network = Network::new(Encoder::zeros(row.arch, &Device::flex()), &parts);
@@ -300,9 +223,14 @@ mod tests {
         let mut network = network.without_gradients();
         let tta = Tta { flip: true, ..Tta::default() };
         let slide = Mode::Slide { crop: 28, stride: 14, short_side: None };
-        for protocol in
-            [protocol(), Protocol { tta, ..protocol() }, Protocol { mode: slide, ..protocol() }]
-        {
+        let with = |change: &dyn Fn(&mut Request)| {
+            let mut protocol = protocol();
+            change(&mut protocol.request);
+            protocol
+        };
+        let several = with(&|request| request.tta = tta.clone());
+        let windows = with(&|request| request.mode = slide);
+        for protocol in [protocol(), several, windows] {
             let never = AtomicBool::new(false);
             let silent = &mut |_, _| Ok(());
             let scored = score(&mut network, (&split, None), &protocol, silent, &never);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::confusion::Confusion;
 use crate::data::VOID;
 use crate::fs::write_atomic;
+use crate::kernel::confusion::counts_of;
 use crate::rng;
 
 /// Version of the files.
@@ -68,14 +69,14 @@ impl ImageCounts {
     /// # Panics
     /// Where the slices differ in length or a class is out of range.
     pub fn add(&mut self, truth: &[u8], predicted: &[u8]) {
-        assert_eq!(truth.len(), predicted.len(), "one prediction for each pixel");
-        let mut counts = vec![0u32; self.n_classes * self.n_classes];
-        for (&truth, &predicted) in truth.iter().zip(predicted).filter(|(t, _)| **t != VOID) {
-            counts[usize::from(truth) * self.n_classes + usize::from(predicted)] += 1;
-        }
+        self.add_counts(&counts_of(truth, predicted, self.n_classes));
+    }
+
+    /// Adds the next image by its confusion counts, row-major.
+    pub fn add_counts(&mut self, counts: &[u64]) {
         for (entry, &pixels) in counts.iter().enumerate().filter(|(_, pixels)| **pixels > 0) {
             self.entries.push(entry as u16);
-            self.pixels.push(pixels);
+            self.pixels.push(pixels as u32);
         }
         self.ends.push(self.entries.len() as u32);
     }

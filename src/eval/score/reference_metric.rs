@@ -5,7 +5,7 @@
 //! confusing class 15 with class 14 is nearly free, missing an object of class 20 costs twenty
 //! times as much as one of class 1. Kept so that its published numbers can be compared with.
 
-use crate::data::VOID;
+use crate::data::{Mask, VOID};
 
 /// Keeps the ratio of an image without any object at 1.
 const SMOOTH: f64 = 1e-6;
@@ -17,6 +17,15 @@ pub enum VoidIs {
     LeftOut,
     /// Class 0, as the reference's VOC loader has it.
     Background,
+}
+
+impl VoidIs {
+    /// Gives void pixels the class that they count as, if any.
+    pub fn apply(self, mask: &mut Mask) {
+        if self == Self::Background {
+            mask.classes.iter_mut().filter(|class| **class == VOID).for_each(|class| *class = 0);
+        }
+    }
 }
 
 /// Mean over batches of the mean over a batch's images: the batch size is part of the protocol.
@@ -67,6 +76,23 @@ impl ReferenceMetric {
             both += u64::from(truth & predicted);
             either += u64::from(truth | predicted);
         }
+        self.add(both, either);
+    }
+
+    /// Adds the next image by its confusion counts, row-major, of masks whose void is as
+    /// [`VoidIs::apply`] makes it.
+    pub fn add_counts(&mut self, counts: &[u64], n_classes: usize) {
+        let (mut both, mut either) = (0u64, 0u64);
+        for (entry, pixels) in counts.iter().enumerate() {
+            let (truth, predicted) = (entry / n_classes, entry % n_classes);
+            self.n_pixels += pixels;
+            both += (truth & predicted) as u64 * pixels;
+            either += (truth | predicted) as u64 * pixels;
+        }
+        self.add(both, either);
+    }
+
+    fn add(&mut self, both: u64, either: u64) {
         self.sum += (both as f64 + SMOOTH) / (either as f64 + SMOOTH);
         self.n_images += 1;
         if self.n_images == self.batch_size {
@@ -91,6 +117,7 @@ impl ReferenceMetric {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::confusion::counts_of;
 
     fn check(truth: &[u8], predicted: &[u8], expect: f64) {
         let mut metric = ReferenceMetric::new(1, VoidIs::LeftOut);
@@ -122,6 +149,20 @@ mod tests {
         };
         assert!((value(VoidIs::LeftOut) - 1.0).abs() < 1e-6);
         assert!((value(VoidIs::Background) - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn counts_give_what_the_pixels_give() {
+        let (truth, predicted) = ([VOID, 4, 7, 0, 7, 20], [4, 4, 3, 2, 7, 0]);
+        for void_is in [VoidIs::LeftOut, VoidIs::Background] {
+            let (mut pixels, mut counts) =
+                (ReferenceMetric::new(1, void_is), ReferenceMetric::new(1, void_is));
+            pixels.add_image(&truth, &predicted);
+            let mut mask = Mask { width: 3, height: 2, classes: truth.to_vec() };
+            void_is.apply(&mut mask);
+            counts.add_counts(&counts_of(&mask.classes, &predicted, 21), 21);
+            assert_eq!(pixels.value().map(f64::to_bits), counts.value().map(f64::to_bits));
+        }
     }
 
     #[test]

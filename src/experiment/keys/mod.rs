@@ -31,7 +31,6 @@ pub(super) use key::Resolved;
 pub use key::{Compound, Effect, Examples, Group, Key, Of, Owner, Part, Unset, ValueOf, Values};
 pub use lookup::{aliases, all, compounds, find, groups};
 pub(super) use lookup::{below, defaults, excluded_by, full_name, is_table};
-pub(super) use model::sizes;
 pub use reference::{
     Given, RecipeRow, Recipes, Row, named, nearest_name, recipes, reference, rows,
 };

@@ -8,7 +8,7 @@ use super::value::{Choice, Refusal, Type, choice};
 use crate::experiment::text::problem::{nearest, quoted};
 use crate::experiment::text::tree::label_of;
 use crate::model::backbone::{self, Variant};
-use crate::model::{DinoType, Pretraining, Size};
+use crate::model::{DinoType, Pretraining};
 
 pub(super) static GROUP: Group = Group {
     name: "model",
@@ -59,18 +59,12 @@ pub(super) static GROUP: Group = Group {
 };
 
 const SIZE: Type = Type::Choice(Choice {
-    names: names::<Size>,
-    spellings: &[
-        ("h_plus", "huge_plus"),
-        ("h+", "huge_plus"),
-        ("huge+", "huge_plus"),
-        ("s_plus", "small_plus"),
-        ("s+", "small_plus"),
-        ("small+", "small_plus"),
-        ("l_plus", "large_plus"),
-        ("l+", "large_plus"),
-        ("large+", "large_plus"),
-    ],
+    names: || backbone::size_names().to_vec(),
+    spellings: || {
+        let of_row =
+            |row: &'static Variant| row.spellings.iter().map(|text| (*text, row.size.name()));
+        backbone::variants().flat_map(of_row).collect()
+    },
 });
 
 const BACKBONE: Compound = Compound {
@@ -113,20 +107,11 @@ const BACKBONE: Compound = Compound {
     examples: ["dinov2_vitb14", "dinov3_vitl16_sat493m"],
 };
 
-/// The sizes that a family has, in the order of their names.
-pub(in crate::experiment) fn sizes(dino_type: DinoType) -> Vec<&'static str> {
-    let of_family = || backbone::variants().filter(move |row| row.dino_type == dino_type);
-    let has = |name: &&str| {
-        json!(Size::Custom) == **name || of_family().any(|row| json!(row.size) == **name)
-    };
-    names::<Size>().into_iter().filter(has).collect()
-}
-
 /// The released encoders, those of the usual pretraining first.
 fn official() -> impl Iterator<Item = &'static Variant> {
     let of = |is_usual: bool| {
         let is_of = move |row: &Variant| (row.pretraining == Pretraining::default()) == is_usual;
-        backbone::variants().filter(move |row| row.size != Size::Tiny && is_of(row))
+        backbone::variants().filter(move |row| !row.files.is_empty() && is_of(row))
     };
     of(true).chain(of(false))
 }

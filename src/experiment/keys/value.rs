@@ -53,7 +53,7 @@ pub enum Type {
 pub struct Choice {
     pub names: fn() -> Vec<&'static str>,
     /// (spelling, name)
-    pub spellings: &'static [(&'static str, &'static str)],
+    pub spellings: fn() -> Vec<(&'static str, &'static str)>,
 }
 
 /// A form of value that only one key, or few, have.
@@ -82,7 +82,7 @@ pub struct Refusal {
 
 /// The names that a function lists.
 pub(super) const fn choice(names: fn() -> Vec<&'static str>) -> Type {
-    Type::Choice(Choice { names, spellings: &[] })
+    Type::Choice(Choice { names, spellings: Vec::new })
 }
 
 impl Refusal {
@@ -198,7 +198,7 @@ impl Type {
 
     fn accept_choice(&self, value: &Value, choice: &Choice) -> Accepted {
         let Value::String(text) = value else { return Err(vec![self.wrong_type(value)]) };
-        let spelt = choice.spellings.iter().find(|(spelling, _)| spelling == text);
+        let spelt = (choice.spellings)().into_iter().find(|(spelling, _)| spelling == text);
         let text = spelt.map_or(text.as_str(), |(_, name)| name);
         let names = (choice.names)();
         if names.contains(&text) {

@@ -113,7 +113,7 @@ fn axes_may_hold_tables_kinds_and_lists() {
     backbone=dinov3_vith16plus
     backbone=dinov3_vitl16_sat493m
     ");
-    assert_eq!(backbones.cells[0].spec.model.size, crate::model::Size::Large);
+    assert_eq!(backbones.cells[0].spec.model.size.name(), "large");
     let pretraining = |i: usize| backbones.cells[i].spec.model.pretraining;
     assert_eq!([pretraining(1), pretraining(2)], [Pretraining::Lvd1689m, Pretraining::Sat493m]);
     assert!(!backbones.cells[0].spec.model.registers && backbones.cells[1].spec.model.registers);
@@ -202,11 +202,10 @@ fn include_alone_makes_only_its_cells() {
 #[test]
 fn another_kind_takes_the_old_kinds_keys_away_and_keeps_its_own() {
     let channels = |toml: &str| -> Vec<Option<u32>> {
-        let of = |cell: &Cell| match cell.spec.decoder {
-            DecoderConfig::Fpn { channels } | DecoderConfig::FpnReference { channels } => {
-                Some(channels)
-            }
-            DecoderConfig::Linear {} | DecoderConfig::LinearBn { .. } => None,
+        let of = |cell: &Cell| match &cell.spec.decoder {
+            DecoderConfig::Fpn(config) => Some(config.channels),
+            DecoderConfig::FpnReference(config) => Some(config.channels),
+            DecoderConfig::Linear(_) | DecoderConfig::LinearBn(_) => None,
         };
         load(toml).cells.iter().map(of).collect()
     };

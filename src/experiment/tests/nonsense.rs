@@ -145,6 +145,8 @@ fn combinations_that_do_not_exist_are_refused() {
     ");
     insta::assert_snapshot!(refused("decoder = 'fpn_reference'\npx = 97"), @"x.toml:2: train.input.px: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) and more, or another decoder");
     insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'fpn_reference']\ntokens = [6, 7]"), @"x.toml:3: train.input.tokens: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) and more, or another decoder");
+    insta::assert_snapshot!(refused("decoder = 'linear_bn'\nbatch_size = 1\ntokens = 1"), @"x.toml:3: train.batch_size: `linear_bn` cannot be trained: batch normalisation needs more than one value a channel, and a batch of 1 image of 1x1 patches has one; allowed: a larger batch, a larger input, or another decoder");
+    insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'linear']\npx = [[14, 27], [14, 28]]\n[train]\nbatch_size = 1"), @"x.toml:5: train.batch_size: `fpn` cannot be trained: batch normalisation needs more than one value a channel, and a batch of 1 image of 1x1 patches has one; allowed: a larger batch, a larger input, or another decoder");
     insta::assert_snapshot!(refused("[train]\nrecipe = 'reference'\nschedule = 'cosine'"), @r#"x.toml:3: train.schedule.warmup_percent: missing: `train.schedule.kind = "cosine"` needs it; allowed: a whole number from 0 to 100"#);
 }
 

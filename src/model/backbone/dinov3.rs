@@ -1,9 +1,9 @@
 //! DINOv3 (facebookresearch/dinov3 6876159; gated, under its own licence): patch 16, RoPE, four
 //! storage tokens.
 
-use super::super::config::{DinoType, Pretraining, Size};
-use super::super::vit::{Arch, AttentionBias, Ffn, Position};
-use super::{IMAGENET, INIT_STD, INIT_STD_TINY, SAT_493M, Variant};
+use super::variant::{IMAGENET, INIT_STD, INIT_STD_TINY, SAT_493M, Size, Variant};
+use crate::model::arch::{Arch, AttentionBias, Ffn, Position};
+use crate::model::config::{DinoType, Pretraining};
 
 /// Base of RoPE's periods.
 pub const BASE_PERIOD: f64 = 100.0;
@@ -12,8 +12,9 @@ pub const LARGE_DIM: usize = LARGE.dims[0];
 
 struct Row {
     name: &'static str,
-    label: &'static str,
-    size: Size,
+    size: &'static str,
+    letter: &'static str,
+    spellings: &'static [&'static str],
     pretraining: Pretraining,
     dims: [usize; 3],
     ffn: Ffn,
@@ -35,9 +36,10 @@ const fn variant(row: &Row) -> Variant {
     };
     Variant {
         name: row.name,
-        label: row.label,
         dino_type: DinoType::Dinov3,
-        size: row.size,
+        size: Size::of_row(row.size),
+        letter: row.letter,
+        spellings: row.spellings,
         registers: true,
         pretraining: row.pretraining,
         arch: Arch {
@@ -57,6 +59,8 @@ const fn variant(row: &Row) -> Variant {
         folders: row.folders,
         timm: row.timm,
         sha256: row.sha256,
+        // Those of the gated files are not published.
+        bytes: None,
         source: "https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/ \
                  (gated: DINOv3 License)",
         mean,
@@ -67,8 +71,9 @@ const fn variant(row: &Row) -> Variant {
 
 const TINY: Row = Row {
     name: "dinov3_tiny16",
-    label: "ViT-tiny/16",
-    size: Size::Tiny,
+    size: "tiny",
+    letter: "tiny",
+    spellings: &[],
     pretraining: Pretraining::Lvd1689m,
     dims: [64, 4, 4],
     ffn: Ffn::Mlp { hidden: 256 },
@@ -84,8 +89,9 @@ const TINY: Row = Row {
 
 const SMALL: Row = Row {
     name: "dinov3_vits16",
-    label: "ViT-S/16",
-    size: Size::Small,
+    size: "small",
+    letter: "S",
+    spellings: &[],
     pretraining: Pretraining::Lvd1689m,
     dims: [384, 12, 6],
     ffn: Ffn::Mlp { hidden: 1536 },
@@ -102,8 +108,9 @@ const SMALL: Row = Row {
 
 const SMALL_PLUS: Row = Row {
     name: "dinov3_vits16plus",
-    label: "ViT-S+/16",
-    size: Size::SmallPlus,
+    size: "small_plus",
+    letter: "S+",
+    spellings: &["s_plus", "s+", "small+"],
     ffn: Ffn::SwiGlu { hidden: 1536 },
     files: &["dinov3_vits16plus_pretrain_lvd1689m-4057cbaa.pth"],
     folders: &["dinov3-vits16plus-pretrain-lvd1689m"],
@@ -115,8 +122,8 @@ const SMALL_PLUS: Row = Row {
 
 const BASE: Row = Row {
     name: "dinov3_vitb16",
-    label: "ViT-B/16",
-    size: Size::Base,
+    size: "base",
+    letter: "B",
     dims: [768, 12, 12],
     ffn: Ffn::Mlp { hidden: 3072 },
     files: &["dinov3_vitb16_pretrain_lvd1689m-73cec8be.pth"],
@@ -129,8 +136,8 @@ const BASE: Row = Row {
 
 const LARGE: Row = Row {
     name: "dinov3_vitl16",
-    label: "ViT-L/16",
-    size: Size::Large,
+    size: "large",
+    letter: "L",
     dims: [1024, 24, 16],
     ffn: Ffn::Mlp { hidden: 4096 },
     files: &["dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth"],
@@ -143,7 +150,6 @@ const LARGE: Row = Row {
 
 const LARGE_SAT: Row = Row {
     name: "dinov3_vitl16_sat493m",
-    label: "ViT-L/16 SAT",
     pretraining: Pretraining::Sat493m,
     files: &["dinov3_vitl16_pretrain_sat493m-eadcf0ff.pth"],
     folders: &["dinov3-vitl16-pretrain-sat493m"],
@@ -155,8 +161,9 @@ const LARGE_SAT: Row = Row {
 
 const LARGE_PLUS: Row = Row {
     name: "dinov3_vitl16plus",
-    label: "ViT-L+/16",
-    size: Size::LargePlus,
+    size: "large_plus",
+    letter: "L+",
+    spellings: &["l_plus", "l+", "large+"],
     ffn: Ffn::SwiGlu { hidden: 4096 },
     files: &["dinov3_vitl16plus_pretrain_lvd1689m-46503df0.pth"],
     // Neither has it.
@@ -169,8 +176,9 @@ const LARGE_PLUS: Row = Row {
 
 const HUGE_PLUS: Row = Row {
     name: "dinov3_vith16plus",
-    label: "ViT-H+/16",
-    size: Size::HugePlus,
+    size: "huge_plus",
+    letter: "H+",
+    spellings: &["h_plus", "h+", "huge+"],
     dims: [1280, 32, 20],
     ffn: Ffn::SwiGlu { hidden: 5120 },
     files: &["dinov3_vith16plus_pretrain_lvd1689m-7c1da9a5.pth"],
@@ -183,8 +191,8 @@ const HUGE_PLUS: Row = Row {
 
 const SEVEN_B: Row = Row {
     name: "dinov3_vit7b16",
-    label: "ViT-7B/16",
-    size: Size::SevenB,
+    size: "7b",
+    letter: "7B",
     dims: [4096, 40, 32],
     ffn: Ffn::SwiGlu { hidden: 8192 },
     bias: AttentionBias::None,
@@ -198,7 +206,6 @@ const SEVEN_B: Row = Row {
 
 const SEVEN_B_SAT: Row = Row {
     name: "dinov3_vit7b16_sat493m",
-    label: "ViT-7B/16 SAT",
     pretraining: Pretraining::Sat493m,
     files: &["dinov3_vit7b16_pretrain_sat493m-a6675841.pth"],
     folders: &["dinov3-vit7b16-pretrain-sat493m"],

@@ -1,4 +1,5 @@
-//! BatchNorm with PyTorch's running statistics (momentum 0.1, unbiased running variance).
+//! Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167) with PyTorch's running statistics
+//! (momentum 0.1, unbiased running variance).
 
 use burn::tensor::{Device, Tensor, module};
 
@@ -52,6 +53,18 @@ impl BatchNorm {
         self.n_batches = self.n_batches.as_ref().map(|n| n.clone().inner().add_scalar(1.0));
         out.output
     }
+}
+
+/// What is wrong where `n_images` of `grid` patches give a channel a single value: its variance is
+/// 0 and the result the bias, whatever the image. PyTorch refuses to train on that as well.
+pub(super) fn check_batch(n_images: usize, [rows, columns]: [usize; 2]) -> Result<(), String> {
+    if n_images * rows * columns > 1 {
+        return Ok(());
+    }
+    Err(format!(
+        "batch normalisation needs more than one value a channel, and a batch of {n_images} image \
+         of {rows}x{columns} patches has one"
+    ))
 }
 
 /// One step of an exponential moving average.

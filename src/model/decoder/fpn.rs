@@ -5,28 +5,35 @@
 //! convolutions are padded, resizing is bilinear, and logits come straight from a convolution.
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, activation, module};
+use burn::tensor::{Device, Int, Tensor, activation, module};
+use serde::{Deserialize, Serialize};
 
-use super::batch_norm::BatchNorm;
-use super::to_map;
-use crate::kernel::bilinear;
+use super::batch_norm::{self, BatchNorm};
+use super::head::{Head, Sizes, to_map};
+use crate::kernel::loss::cross_entropy;
+use crate::kernel::resize::bilinear;
 use crate::model::init;
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 use crate::model::vit::{Features, linear};
 
 /// Layers it reads.
-pub const LAYERS: usize = 4;
+const LAYERS: usize = 4;
 
-/// Widths of the pyramid.
-#[derive(Debug, Clone, Copy)]
-pub struct Sizes {
-    pub dim: usize,
+/// The width.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
     /// Channels of the first stage; the second has half, the third a quarter.
-    pub channels: usize,
-    pub n_classes: usize,
+    #[serde(default = "channels")]
+    pub channels: u32,
 }
 
+fn channels() -> u32 {
+    128
+}
+
+/// Three stages and a convolution to classes.
 #[derive(Debug, Clone)]
 pub struct Fpn {
     stages: Vec<Stage>,
@@ -65,23 +72,44 @@ impl Params for Conv {
     }
 }
 
-impl Fpn {
+impl Head for Fpn {
+    type Config = Config;
+    /// Logits `[batch, n_classes, 4 * rows, 4 * columns]`.
+    type Output = Tensor<4>;
+
+    fn label(_: &Config) -> String {
+        "FPN decoder".to_owned()
+    }
+
+    fn layers(_: &Config) -> usize {
+        LAYERS
+    }
+
+    fn parameters_min(config: &Config, sizes: Sizes) -> u64 {
+        // The first stage's 3x3 convolution.
+        (sizes.dim as u64).saturating_mul(9).saturating_mul(u64::from(config.channels))
+    }
+
+    fn check_batch(_: &Config, n_images: usize, grid: [usize; 2]) -> Result<(), String> {
+        batch_norm::check_batch(n_images, grid)
+    }
+
     /// Convolutions initialised as PyTorch's `nn.Conv2d`, BatchNorm to the identity.
-    pub fn new(sizes: Sizes, seed: u64, device: &Device) -> Self {
-        let width = |stage: usize| (sizes.channels >> stage).max(1);
+    fn new(config: &Config, Sizes { dim, n_classes }: Sizes, seed: u64, device: &Device) -> Self {
+        let width = |stage: usize| (config.channels as usize >> stage).max(1);
         let stage = |i: usize| {
-            let d_in = if i == 0 { sizes.dim } else { width(i - 1) };
+            let d_in = if i == 0 { dim } else { width(i - 1) };
             Stage {
                 conv: Conv { weight: Tensor::zeros([width(i), d_in, 3, 3], device), bias: None },
                 norm: BatchNorm::new(width(i), device),
-                lateral: linear::Linear::zeros(sizes.dim, width(i), linear::Bias::Yes, device),
+                lateral: linear::Linear::zeros(dim, width(i), linear::Bias::Yes, device),
             }
         };
         let mut fpn = Self {
             stages: (0..LAYERS - 1).map(stage).collect(),
             classifier: Conv {
-                weight: Tensor::zeros([sizes.n_classes, width(LAYERS - 2), 3, 3], device),
-                bias: Some(Tensor::zeros([sizes.n_classes], device)),
+                weight: Tensor::zeros([n_classes, width(LAYERS - 2), 3, 3], device),
+                bias: Some(Tensor::zeros([n_classes], device)),
             },
         };
         let mut fan_in = 1;
@@ -99,8 +127,7 @@ impl Fpn {
         fpn
     }
 
-    /// Logits `[batch, n_classes, 4 * rows, 4 * columns]`.
-    pub fn forward(&mut self, features: &Features, mode: Mode) -> Tensor<4> {
+    fn forward(&mut self, features: &Features, mode: Mode) -> Tensor<4> {
         let [rows, columns] = features.grid;
         let mut tokens = features.patches.iter().rev().cloned();
         let deepest = tokens.next().expect("four layers were asked for");
@@ -115,6 +142,14 @@ impl Fpn {
             x = x + if i > 0 { bilinear::resize(lateral, size) } else { lateral };
         }
         self.classifier.forward(x)
+    }
+
+    fn loss(&self, logits: Tensor<4>, labels: Tensor<3, Int>) -> Tensor<1> {
+        cross_entropy(logits, labels)
+    }
+
+    fn predict(&self, logits: Tensor<4>) -> Tensor<4> {
+        logits
     }
 }
 
@@ -136,10 +171,12 @@ mod tests {
 
     use super::*;
     use crate::kernel::dropout::Draw;
+    use crate::model::decoder::check;
     use crate::rng;
 
     const DRAW: Draw = Draw { seed: 0, step: 0 };
-    const SIZES: Sizes = Sizes { dim: 6, channels: 8, n_classes: 3 };
+    const CONFIG: Config = Config { channels: 8 };
+    const SIZES: Sizes = Sizes { dim: 6, n_classes: 3 };
 
     fn features(grid: [usize; 2], fill: impl Fn(usize) -> f32) -> Features {
         let n = 2 * grid[0] * grid[1] * SIZES.dim;
@@ -156,8 +193,15 @@ mod tests {
     }
 
     #[test]
+    fn parameters_are_those_of_the_formula() {
+        let convs = 9 * (64 * 8 + 8 * 4 + 4 * 2 + 2 * 3) + 3;
+        let expect = convs + 2 * (8 + 4 + 2) + 65 * (8 + 4 + 2);
+        assert_eq!(check::n_parameters::<Fpn>(&CONFIG), expect);
+    }
+
+    #[test]
     fn logits_are_four_times_finer_than_the_patches() {
-        let mut fpn = Fpn::new(SIZES, 0, &Device::flex());
+        let mut fpn = Fpn::new(&CONFIG, SIZES, 0, &Device::flex());
         for mode in [Mode::Train(DRAW), Mode::Eval] {
             assert_eq!(fpn.forward(&features([5, 3], noise), mode).dims(), [2, 3, 20, 12]);
         }
@@ -168,7 +212,7 @@ mod tests {
     /// the centre but in size; a shift by half a pixel fails it everywhere.
     #[test]
     fn left_and_right_are_treated_alike() {
-        let mut fpn = Fpn::new(SIZES, 0, &Device::flex());
+        let mut fpn = Fpn::new(&CONFIG, SIZES, 0, &Device::flex());
         fpn.each("", &mut |_, slot| {
             if let Slot::Conv(weight) = slot {
                 *weight = weight.clone() + weight.clone().flip([3]);
@@ -192,7 +236,7 @@ mod tests {
     /// strongest answer lies within the token's own 4 x 4 pixels.
     #[test]
     fn a_lit_border_token_is_answered_at_the_border() {
-        let mut fpn = Fpn::new(SIZES, 0, &Device::flex());
+        let mut fpn = Fpn::new(&CONFIG, SIZES, 0, &Device::flex());
         let grid = [6, 6];
         for lit in [0, 5, 30, 35, 14] {
             let mut at = |value: f32| {
@@ -227,7 +271,7 @@ mod tests {
     #[test]
     fn gradients_are_those_of_finite_differences() {
         let features = features([2, 3], noise);
-        let mut fpn = Fpn::new(SIZES, 0, &Device::flex());
+        let mut fpn = Fpn::new(&CONFIG, SIZES, 0, &Device::flex());
         fpn.each("", &mut |name, mut slot| {
             if !name.contains("running") {
                 slot.train();

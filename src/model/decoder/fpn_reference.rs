@@ -7,22 +7,37 @@
 //! [`super::fpn`]. Tensors have the reference's names.
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, activation, module};
+use burn::tensor::{Device, Int, Tensor, activation, module};
+use serde::{Deserialize, Serialize};
 
 use super::batch_norm::BatchNorm;
-use super::fpn::Sizes;
-use super::to_map;
-use crate::kernel::nearest;
+use super::head::{Found, GridMin, Head, Shapes, Sizes, to_map};
+use crate::kernel::loss::cross_entropy;
+use crate::kernel::resize::nearest;
 use crate::model::init;
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 use crate::model::vit::{Features, linear};
 
 /// Layers it reads.
-pub const LAYERS: usize = 4;
+const LAYERS: usize = 4;
 /// Rows and columns of patches below which the unpadded convolutions leave nothing.
-pub const GRID_MIN: usize = 7;
+const GRID_MIN: usize = 7;
 
+/// The width.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Channels of the first convolution; the inner ones have a half, a quarter and a sixth.
+    #[serde(default = "channels")]
+    pub channels: u32,
+}
+
+fn channels() -> u32 {
+    128
+}
+
+/// Five convolutions, to which three laterals are added.
 #[derive(Debug, Clone)]
 pub struct FpnReference {
     convs: [Conv; 5],
@@ -52,11 +67,44 @@ impl Conv {
     }
 }
 
-impl FpnReference {
-    /// `sizes.channels` and its half, quarter and sixth are the widths. Convolutions are
-    /// initialised as PyTorch's `nn.Conv2d`, BatchNorm to the identity.
-    pub fn new(sizes: Sizes, seed: u64, device: &Device) -> Self {
-        let Sizes { dim, channels, n_classes } = sizes;
+impl Head for FpnReference {
+    type Config = Config;
+    /// Logits `[batch, n_classes, 4 * rows - 24, 4 * columns - 24]`, none below 0.
+    type Output = Tensor<4>;
+
+    const REFERENCE_TENSOR: Option<&'static str> = Some("conv1.0.weight");
+
+    fn label(_: &Config) -> String {
+        "FPN (reference) decoder".to_owned()
+    }
+
+    fn layers(_: &Config) -> usize {
+        LAYERS
+    }
+
+    fn parameters_min(config: &Config, sizes: Sizes) -> u64 {
+        // The first stage's 3x3 convolution.
+        (sizes.dim as u64).saturating_mul(9).saturating_mul(u64::from(config.channels))
+    }
+
+    fn grid_min(_: &Config) -> Option<GridMin> {
+        let otherwise = "leaves nothing after the unpadded convolutions of `fpn_reference`";
+        Some(GridMin { side: GRID_MIN, otherwise })
+    }
+
+    fn of_reference(shape: &Shapes<'_>) -> Option<Found<Config>> {
+        match (shape("conv1.0.weight")?, shape("conv5.0.weight")?) {
+            (&[channels, dim, 3, 3], &[n_classes, _, 3, 3]) => {
+                let channels = u32::try_from(channels).ok()?;
+                Some(Found { config: Config { channels }, n_classes, dim })
+            }
+            _ => None,
+        }
+    }
+
+    /// Convolutions are initialised as PyTorch's `nn.Conv2d`, BatchNorm to the identity.
+    fn new(config: &Config, Sizes { dim, n_classes }: Sizes, seed: u64, device: &Device) -> Self {
+        let channels = config.channels as usize;
         let inner = [channels / 2, channels / 4, channels / 6].map(|width| width.max(1));
         let widths = [dim, channels, inner[0], inner[1], inner[2], n_classes];
         let lateral = |width| linear::Linear::zeros(dim, width, linear::Bias::Yes, device);
@@ -76,11 +124,7 @@ impl FpnReference {
         fpn
     }
 
-    /// Logits `[batch, n_classes, 4 * rows - 24, 4 * columns - 24]`, none below 0.
-    ///
-    /// # Panics
-    /// If the grid is smaller than [`GRID_MIN`]: specs are checked.
-    pub fn forward(&mut self, features: &Features, mode: Mode) -> Tensor<4> {
+    fn forward(&mut self, features: &Features, mode: Mode) -> Tensor<4> {
         let grid = features.grid;
         assert!(grid.iter().all(|side| *side >= GRID_MIN), "the spec was checked");
         let [conv1, conv2, conv3, conv4, conv5] = &mut self.convs;
@@ -97,6 +141,14 @@ impl FpnReference {
         let x = conv4.forward(x, mode); // 4 * h - 22
         let x = x.clone() + lateral(2, &x);
         conv5.forward(x, mode)
+    }
+
+    fn loss(&self, logits: Tensor<4>, labels: Tensor<3, Int>) -> Tensor<1> {
+        cross_entropy(logits, labels)
+    }
+
+    fn predict(&self, logits: Tensor<4>) -> Tensor<4> {
+        logits
     }
 }
 
@@ -126,12 +178,20 @@ impl Params for FpnReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::decoder::check;
+
+    #[test]
+    fn parameters_are_those_of_the_formula() {
+        let convs = 9 * (64 * 12 + 12 * 6 + 6 * 3 + 3 * 2 + 2 * 3);
+        let expect = convs + 2 * (12 + 6 + 3 + 2 + 3) + 65 * (6 + 3 + 2);
+        assert_eq!(check::n_parameters::<FpnReference>(&Config { channels: 12 }), expect);
+    }
 
     /// FACTS of the reference's own adapters: ViT-L, 21 classes.
     #[test]
     fn names_and_shapes_are_those_of_the_references_files() {
-        let sizes = Sizes { dim: 1024, channels: 128, n_classes: 21 };
-        let mut fpn = FpnReference::new(sizes, 0, &Device::flex());
+        let (config, sizes) = (Config { channels: 128 }, Sizes { dim: 1024, n_classes: 21 });
+        let mut fpn = FpnReference::new(&config, sizes, 0, &Device::flex());
         let mut seen = vec![];
         fpn.each("", &mut |name, slot| seen.push(format!("{name} {:?}", slot.file_shape())));
         let of_conv = |k: usize, d_out: usize, d_in: usize| {
@@ -159,8 +219,8 @@ mod tests {
 
     #[test]
     fn the_smallest_grid_leaves_four_places() {
-        let sizes = Sizes { dim: 6, channels: 8, n_classes: 3 };
-        let mut fpn = FpnReference::new(sizes, 0, &Device::flex());
+        let (config, sizes) = (Config { channels: 8 }, Sizes { dim: 6, n_classes: 3 });
+        let mut fpn = FpnReference::new(&config, sizes, 0, &Device::flex());
         let layer = Tensor::<3>::zeros([1, GRID_MIN * 9, 6], &Device::flex());
         let patches = vec![layer; LAYERS];
         let features = Features { patches, class: vec![], grid: [GRID_MIN, 9] };

@@ -1,20 +1,52 @@
-//! A 1x1 convolution on the last layer's normed patch tokens.
+//! A 1x1 convolution on the last layer's normed patch tokens: the linear probe of the DINO papers,
+//! and the reference project's default (RobvanGastel/dinov2-finetune d109d85,
+//! `dino_finetune/model/linear_decoder.py`).
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
+use serde::{Deserialize, Serialize};
 
-use super::to_map;
+use super::head::{Found, Head, Shapes, Sizes, to_map};
+use crate::kernel::loss::cross_entropy;
 use crate::model::init;
+use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 use crate::model::vit::{Features, linear};
 
+/// Nothing can be chosen.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+
+/// A 1x1 convolution.
 #[derive(Debug, Clone)]
 pub struct Linear {
     classifier: linear::Linear,
 }
 
-impl Linear {
+impl Head for Linear {
+    type Config = Config;
+    /// Logits `[batch, n_classes, rows, columns]` on the patch grid.
+    type Output = Tensor<4>;
+
+    const REFERENCE_TENSOR: Option<&'static str> = Some("classifier.weight");
+
+    fn label(_: &Config) -> String {
+        "1x1 decoder".to_owned()
+    }
+
+    fn layers(_: &Config) -> usize {
+        1
+    }
+
+    fn of_reference(shape: &Shapes<'_>) -> Option<Found<Config>> {
+        match *shape("classifier.weight")? {
+            [n_classes, dim, 1, 1] => Some(Found { config: Config {}, n_classes, dim }),
+            _ => None,
+        }
+    }
+
     /// Initialised as PyTorch's `nn.Conv2d`.
-    pub fn new(dim: usize, n_classes: usize, seed: u64, device: &Device) -> Self {
+    fn new(_: &Config, Sizes { dim, n_classes }: Sizes, seed: u64, device: &Device) -> Self {
         let mut decoder =
             Self { classifier: linear::Linear::zeros(dim, n_classes, linear::Bias::Yes, device) };
         decoder.each("", &mut |name, mut slot| {
@@ -24,10 +56,17 @@ impl Linear {
         decoder
     }
 
-    /// Logits `[batch, n_classes, rows, columns]` on the patch grid.
-    pub fn forward(&self, features: &Features) -> Tensor<4> {
+    fn forward(&mut self, features: &Features, _: Mode) -> Tensor<4> {
         let tokens = features.patches.last().expect("the last layer was asked for").clone();
         to_map(self.classifier.forward(tokens), features.grid)
+    }
+
+    fn loss(&self, logits: Tensor<4>, labels: Tensor<3, Int>) -> Tensor<1> {
+        cross_entropy(logits, labels)
+    }
+
+    fn predict(&self, logits: Tensor<4>) -> Tensor<4> {
+        logits
     }
 }
 
@@ -39,5 +78,16 @@ impl Params for Linear {
         if let Some(bias) = &mut self.classifier.bias {
             f(&format!("{path}classifier.bias"), Slot::Vector(bias));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::decoder::check;
+
+    #[test]
+    fn parameters_are_those_of_the_formula() {
+        assert_eq!(check::n_parameters::<Linear>(&Config {}), 3 * 65);
     }
 }

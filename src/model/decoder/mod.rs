@@ -1,221 +1,204 @@
-//! Decoders: features in, logits on the patch grid (or a finer one) out.
+//! Decoders: features in; a loss, or class logits on the patch grid or a finer one, out.
+//!
+//! A decoder is a file that implements [`Head`] and a line of the list below; specs, messages,
+//! reports and adapter files take what they know of decoders from here.
 
+pub mod head;
 pub mod batch_norm;
 pub mod linear;
 pub mod linear_bn;
 pub mod fpn;
 pub mod fpn_reference;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
+use serde::{Deserialize, Serialize};
 
-use super::config::DecoderConfig;
 use super::mode::Mode;
 use super::params::{Params, Slot};
-use super::vit::{Arch, Features};
-pub use fpn::Fpn;
-pub use fpn_reference::FpnReference;
-pub use linear::Linear;
-pub use linear_bn::LinearBn;
+use super::vit::Features;
+pub use head::{Found, GridMin, Head, Shapes, Sizes};
 
-#[derive(Debug, Clone)]
-pub enum Decoder {
-    Linear(Linear),
-    LinearBn(Box<LinearBn>),
-    Fpn(Fpn),
-    FpnReference(Box<FpnReference>),
-}
+/// Makes the enums and their dispatch: for each decoder, its variant and its module, which is the
+/// `kind` as well and has a `Config` and a [`Head`] of the variant's name.
+macro_rules! decoders {
+    ($($(#[$doc:meta])* $variant:ident = $module:ident),+ $(,)?) => {
+        /// Key `decoder` of a spec.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+        pub enum DecoderConfig {
+            $($(#[$doc])* $variant($module::Config)),+
+        }
 
-impl Decoder {
-    /// An initialised decoder; draws are keyed by `seed`.
-    pub fn new(
-        config: &DecoderConfig,
-        arch: &Arch,
-        n_classes: usize,
-        (seed, device): (u64, &Device),
-    ) -> Self {
-        let dim = arch.dim;
-        let pyramid = |channels: u32| fpn::Sizes { dim, channels: channels as usize, n_classes };
-        match *config {
-            DecoderConfig::Linear {} => Self::Linear(Linear::new(dim, n_classes, seed, device)),
-            DecoderConfig::LinearBn { layers, dropout } => {
-                let sizes = linear_bn::Sizes { dim, layers: layers as usize, n_classes, dropout };
-                Self::LinearBn(Box::new(LinearBn::new(sizes, seed, device)))
+        /// A decoder with its tensors.
+        #[derive(Debug, Clone)]
+        pub enum Decoder {
+            $($variant(Box<$module::$variant>)),+
+        }
+
+        /// What a decoder's forward pass gives: for [`Decoder::loss`] and [`Decoder::predict`] of the
+        /// same decoder.
+        #[derive(Debug, Clone)]
+        pub enum Output {
+            $($variant(<$module::$variant as Head>::Output)),+
+        }
+
+        impl DecoderConfig {
+            /// The values of `kind`.
+            pub const KINDS: &[&str] = &[$(stringify!($module)),+];
+
+            /// The value of `kind`.
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => stringify!($module)),+
+                }
             }
-            DecoderConfig::Fpn { channels } => Self::Fpn(Fpn::new(pyramid(channels), seed, device)),
-            DecoderConfig::FpnReference { channels } => {
-                let fpn = FpnReference::new(pyramid(channels), seed, device);
-                Self::FpnReference(Box::new(fpn))
+
+            /// As tables name it.
+            pub fn label(&self) -> String {
+                match self {
+                    $(Self::$variant(config) => $module::$variant::label(config)),+
+                }
+            }
+
+            /// How many of the encoder's last layers are read.
+            pub fn layers(&self) -> usize {
+                match self {
+                    $(Self::$variant(config) => $module::$variant::layers(config)),+
+                }
+            }
+
+            /// A lower bound of the decoder's parameters; never overflows.
+            pub fn parameters_min(&self, sizes: Sizes) -> u64 {
+                match self {
+                    $(Self::$variant(config) => $module::$variant::parameters_min(config, sizes)),+
+                }
+            }
+
+            /// The smallest patch grid that the decoder works on; `None`: any.
+            pub fn grid_min(&self) -> Option<GridMin> {
+                match self {
+                    $(Self::$variant(config) => $module::$variant::grid_min(config)),+
+                }
+            }
+
+            /// What is wrong where a training step on `n_images` of `grid` (rows and columns of
+            /// patches) means nothing.
+            pub fn check_batch(&self, n_images: usize, grid: [usize; 2]) -> Result<(), String> {
+                match self {
+                    $(Self::$variant(config) => {
+                        $module::$variant::check_batch(config, n_images, grid)
+                    }),+
+                }
+            }
+
+            /// (kind, tensor that shows it) of the decoders that files of the reference project can
+            /// hold.
+            pub fn in_reference() -> Vec<(&'static str, &'static str)> {
+                let all = [
+                    $((stringify!($module), $module::$variant::REFERENCE_TENSOR)),+
+                ];
+                all.into_iter().filter_map(|(kind, tensor)| Some((kind, tensor?))).collect()
+            }
+
+            /// The decoder in a file of the reference project, by its tensors' shapes.
+            pub fn of_reference(shape: &Shapes<'_>) -> Option<Found<Self>> {
+                $(if let Some(found) = $module::$variant::of_reference(shape) {
+                    let Found { config, n_classes, dim } = found;
+                    return Some(Found { config: Self::$variant(config), n_classes, dim });
+                })+
+                None
             }
         }
-    }
 
-    /// Indices of the blocks whose features this decoder reads, ascending.
+        impl Decoder {
+            /// An initialised decoder; draws are keyed by `seed`.
+            pub fn new(config: &DecoderConfig, sizes: Sizes, seed: u64, device: &Device) -> Self {
+                match config {
+                    $(DecoderConfig::$variant(config) => {
+                        Self::$variant(Box::new(Head::new(config, sizes, seed, device)))
+                    }),+
+                }
+            }
+
+            /// `features` are those of the last [`DecoderConfig::layers`] layers, the earliest
+            /// first.
+            pub fn forward(&mut self, features: &Features, mode: Mode) -> Output {
+                match self {
+                    $(Self::$variant(head) => Output::$variant(head.forward(features, mode))),+
+                }
+            }
+
+            /// The mean loss of a batch, `[1]`, against labels `[batch, height, width]` at the size
+            /// of the network's input, void left out.
+            ///
+            /// # Panics
+            /// If `output` is another decoder's.
+            pub fn loss(&self, output: Output, labels: Tensor<3, Int>) -> Tensor<1> {
+                match (self, output) {
+                    $((Self::$variant(head), Output::$variant(output)) => {
+                        head.loss(output, labels)
+                    })+
+                    _ => panic!("an output of another decoder"),
+                }
+            }
+
+            /// Class logits `[batch, n_classes, rows, columns]`; rows and columns are the patch
+            /// grid's or a finer one's.
+            ///
+            /// # Panics
+            /// If `output` is another decoder's.
+            pub fn predict(&self, output: Output) -> Tensor<4> {
+                match (self, output) {
+                    $((Self::$variant(head), Output::$variant(output)) => head.predict(output),)+
+                    _ => panic!("an output of another decoder"),
+                }
+            }
+        }
+
+        impl Params for Decoder {
+            fn each(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>)) {
+                match self {
+                    $(Self::$variant(head) => head.each(path, f)),+
+                }
+            }
+        }
+    };
+}
+
+decoders! {
+    /// 1x1 convolution on the last layer's normed patch tokens.
+    Linear = linear,
+    /// Meta's linear head: dropout, BatchNorm, 1x1 convolution.
+    LinearBn = linear_bn,
+    /// Feature pyramid over the last 4 layers; padded convolutions.
+    Fpn = fpn,
+    /// The reference project's feature pyramid, unpadded convolutions and all.
+    FpnReference = fpn_reference,
+}
+
+impl DecoderConfig {
+    /// Indices of the blocks whose features are read of an encoder with `depth` of them, ascending.
     ///
     /// # Panics
-    /// If the encoder has fewer: see [`check_depth`].
-    pub fn layers(&self, arch: &Arch) -> Vec<usize> {
-        let n = match self {
-            Self::Linear(_) => 1,
-            Self::LinearBn(linear) => linear.layers,
-            Self::Fpn(_) => fpn::LAYERS,
-            Self::FpnReference(_) => fpn_reference::LAYERS,
-        };
-        assert!(n <= arch.depth, "specs and files are checked");
-        (arch.depth - n..arch.depth).collect()
+    /// If it has fewer: see [`Self::check_depth`].
+    pub fn blocks_in(&self, depth: usize) -> Vec<usize> {
+        let n = self.layers();
+        assert!(n <= depth, "specs and files are checked");
+        (depth - n..depth).collect()
     }
 
-    /// Logits `[batch, n_classes, rows, columns]`; rows and columns are the patch grid's or a
-    /// finer one's.
-    pub fn forward(&mut self, features: &Features, mode: Mode) -> Tensor<4> {
-        match self {
-            Self::Linear(linear) => linear.forward(features),
-            Self::LinearBn(linear) => linear.forward(features, mode),
-            Self::Fpn(fpn) => fpn.forward(features, mode),
-            Self::FpnReference(fpn) => fpn.forward(features, mode),
+    /// What is wrong where the encoder has fewer blocks than the decoder reads; released ones have
+    /// enough.
+    pub fn check_depth(&self, depth: usize) -> Result<(), String> {
+        let n = self.layers();
+        if n <= depth {
+            return Ok(());
         }
+        Err(format!("the decoder reads the last {n} layers, and the encoder has {depth}"))
     }
-}
-
-impl Params for Decoder {
-    fn each(&mut self, path: &str, f: &mut dyn FnMut(&str, Slot<'_>)) {
-        match self {
-            Self::Linear(linear) => linear.each(path, f),
-            Self::LinearBn(linear) => linear.each(path, f),
-            Self::Fpn(fpn) => fpn.each(path, f),
-            Self::FpnReference(fpn) => fpn.each(path, f),
-        }
-    }
-}
-
-/// What is wrong where the encoder has fewer blocks than the decoder reads; released ones have
-/// enough.
-pub fn check_depth(config: &DecoderConfig, depth: usize) -> Result<(), String> {
-    let n = match *config {
-        DecoderConfig::Linear {} => 1,
-        DecoderConfig::LinearBn { layers, .. } => layers as usize,
-        DecoderConfig::Fpn { .. } => fpn::LAYERS,
-        DecoderConfig::FpnReference { .. } => fpn_reference::LAYERS,
-    };
-    if n <= depth {
-        return Ok(());
-    }
-    Err(format!("the decoder reads the last {n} layers, and the encoder has {depth}"))
-}
-
-/// Fewest rows and columns of patches that the decoder can work on.
-pub fn grid_min(config: &DecoderConfig) -> usize {
-    match config {
-        DecoderConfig::Linear {} | DecoderConfig::LinearBn { .. } | DecoderConfig::Fpn { .. } => 1,
-        DecoderConfig::FpnReference { .. } => fpn_reference::GRID_MIN,
-    }
-}
-
-/// `[batch, n_patches, channels]` -> `[batch, channels, rows, columns]`.
-pub(super) fn to_map(tokens: Tensor<3>, grid: [usize; 2]) -> Tensor<4> {
-    let [batch, _, channels] = tokens.dims();
-    tokens.swap_dims(1, 2).reshape([batch, channels, grid[0], grid[1]])
 }
 
 #[cfg(test)]
-mod tests {
-    use burn::tensor::TensorData;
-
-    use super::*;
-    use crate::kernel::dropout::Draw;
-    use crate::model::backbone;
-    use crate::model::network::is_buffer;
-    use crate::rng;
-
-    /// (a config of each variant, its parameters with 3 classes on 64 channels)
-    fn variants() -> Vec<(DecoderConfig, usize)> {
-        let all = vec![
-            (DecoderConfig::Linear {}, 3 * 65),
-            (DecoderConfig::LinearBn { layers: 1, dropout: 0.1 }, 2 * 64 + 3 * 65),
-            (DecoderConfig::LinearBn { layers: 4, dropout: 0.1 }, 2 * 256 + 3 * 257),
-            (DecoderConfig::Fpn { channels: 8 }, {
-                let convs = 9 * (64 * 8 + 8 * 4 + 4 * 2 + 2 * 3) + 3;
-                convs + 2 * (8 + 4 + 2) + 65 * (8 + 4 + 2)
-            }),
-            (DecoderConfig::FpnReference { channels: 12 }, {
-                let convs = 9 * (64 * 12 + 12 * 6 + 6 * 3 + 3 * 2 + 2 * 3);
-                convs + 2 * (12 + 6 + 3 + 2 + 3) + 65 * (6 + 3 + 2)
-            }),
-        ];
-        for (config, _) in &all {
-            // A new variant does not compile until it has its line here and above.
-            match config {
-                DecoderConfig::Linear {}
-                | DecoderConfig::LinearBn { .. }
-                | DecoderConfig::Fpn { .. }
-                | DecoderConfig::FpnReference { .. } => {}
-            }
-        }
-        all
-    }
-
-    #[test]
-    fn every_variant_builds_learns_and_gives_logits() {
-        let variant = backbone::variants().find(|v| v.name == "dinov2_tiny14").unwrap();
-        let (arch, device) = (variant.arch, Device::flex());
-        for (config, n_params) in variants() {
-            let mut decoder = Decoder::new(&config, &arch, 3, (0, &device));
-            let mut counted = 0;
-            decoder.each("", &mut |name, mut slot| {
-                if !is_buffer(name) {
-                    counted += slot.n_elements();
-                    slot.train();
-                }
-            });
-            assert_eq!(counted, n_params, "{config:?}");
-            let n_layers = decoder.layers(&arch).len();
-            assert!(check_depth(&config, n_layers).is_ok(), "{config:?}");
-            assert!(check_depth(&config, n_layers - 1).is_err(), "{config:?}");
-            let side = grid_min(&config).max(2);
-            let features = noise(decoder.layers(&arch).len(), [side, side + 1], arch.dim);
-            let draw = Draw { seed: 0, step: 0 };
-            let logits = decoder.forward(&features, Mode::Train(draw));
-            let [batch, n_classes, rows, columns] = logits.dims();
-            assert_eq!([batch, n_classes], [2, 3], "{config:?}");
-            let weights = Tensor::<4>::from_data(
-                TensorData::new(normal(logits.dims().iter().product(), 9), logits.dims()),
-                &device,
-            );
-            let gradients = (logits * weights).sum().backward();
-            decoder.each("", &mut |name, slot| {
-                if !is_buffer(name) {
-                    let gradient = slot.gradient_in_file_layout(&gradients).unwrap();
-                    assert!(gradient.iter().all(|g| g.is_finite()), "{config:?} {name}");
-                }
-            });
-            assert_eq!(decoder.forward(&features, Mode::Eval).dims(), [2, 3, rows, columns]);
-        }
-    }
-
-    #[test]
-    fn the_bn_head_drops_whole_channels_in_training_only() {
-        let variant = backbone::variants().find(|v| v.name == "dinov2_tiny14").unwrap();
-        let config = DecoderConfig::LinearBn { layers: 1, dropout: 0.5 };
-        let mut head = Decoder::new(&config, &variant.arch, 3, (0, &Device::flex()));
-        let features = noise(1, [2, 3], variant.arch.dim);
-        let mut at = |mode| -> Vec<f32> {
-            head.forward(&features, mode).into_data().try_into_vec().unwrap()
-        };
-        let step = |step| Mode::Train(Draw { seed: 0, step });
-        assert_eq!(at(step(1)), at(step(1)));
-        assert_ne!(at(step(1)), at(step(2)));
-    }
-
-    fn normal(n: usize, key: u64) -> Vec<f32> {
-        let draw = |i| rng::normal(&mut rng::keyed(key, "decoders", &[i as u64])) as f32;
-        (0..n).map(draw).collect()
-    }
-
-    fn noise(n_layers: usize, grid: [usize; 2], dim: usize) -> Features {
-        let shape = [2, grid[0] * grid[1], dim];
-        let layer = |key: usize| {
-            let values = normal(shape.iter().product(), key as u64);
-            Tensor::from_data(TensorData::new(values, shape), &Device::flex())
-        };
-        Features { patches: (0..n_layers).map(layer).collect(), class: vec![], grid }
-    }
-}
+mod check;
+#[cfg(test)]
+mod tests;

@@ -6,13 +6,13 @@ use super::*;
 use crate::kernel::dropout::Draw;
 use crate::model::backbone;
 use crate::model::config::{LoraConfig, LoraTarget, Scaling};
+use crate::model::decoder::{fpn, linear};
 
 fn network(tune: &TuneConfig, decoder: &DecoderConfig) -> Network {
     let variant = backbone::variants().find(|v| v.name == "dinov2_tiny14_reg").unwrap();
     let mut encoder = Encoder::zeros(variant.arch, &Device::flex());
     init::encoder(&mut encoder, 1);
-    let input_px = [28, 42];
-    Network::new(encoder, &Parts { tune, decoder, n_classes: 5, input_px, seed: 1 })
+    Network::new(encoder, &Parts { tune, decoder, n_classes: 5, seed: 1 })
 }
 
 fn lora() -> TuneConfig {
@@ -33,7 +33,7 @@ fn images() -> Tensor<4> {
 /// Names of the parameters that the backward pass found a gradient for.
 fn with_gradients(tune: &TuneConfig, decoder: &DecoderConfig) -> Vec<String> {
     let mut network = network(tune, decoder);
-    let logits = network.forward(images(), Mode::Train(Draw { seed: 0, step: 0 }));
+    let logits = network.logits(images(), Mode::Train(Draw { seed: 0, step: 0 }));
     let mut gradients = logits.sum().backward();
     let mut names = Vec::new();
     network.each("", &mut |name, slot| {
@@ -46,7 +46,9 @@ fn with_gradients(tune: &TuneConfig, decoder: &DecoderConfig) -> Vec<String> {
 
 #[test]
 fn only_what_is_trained_gets_a_gradient() {
-    for decoder in [DecoderConfig::Linear {}, DecoderConfig::Fpn { channels: 16 }] {
+    for decoder in
+        [DecoderConfig::Linear(linear::Config {}), DecoderConfig::Fpn(fpn::Config { channels: 16 })]
+    {
         let names = with_gradients(&TuneConfig::Frozen {}, &decoder);
         assert!(!names.is_empty());
         assert!(names.iter().all(|name| name.starts_with("decoder.")), "{names:?}");
@@ -61,7 +63,7 @@ fn only_what_is_trained_gets_a_gradient() {
 
 #[test]
 fn a_frozen_tensor_is_no_node_of_any_graph() {
-    network(&lora(), &DecoderConfig::Linear {}).each("", &mut |name, slot| {
+    network(&lora(), &DecoderConfig::Linear(linear::Config {})).each("", &mut |name, slot| {
         assert_eq!(slot.is_trained(), slot.is_autodiff(), "{name}");
         assert_eq!(slot.is_trained(), is_lora(name) || name.starts_with("decoder."), "{name}");
     });
@@ -69,7 +71,7 @@ fn a_frozen_tensor_is_no_node_of_any_graph() {
 
 #[test]
 fn a_frozen_encoder_builds_no_graph() {
-    let network = network(&TuneConfig::Frozen {}, &DecoderConfig::Linear {});
+    let network = network(&TuneConfig::Frozen {}, &DecoderConfig::Linear(linear::Config {}));
     let features = network.encoder.forward(images(), &network.layers, Mode::Eval);
     for tokens in features.patches.iter().chain(&features.class) {
         assert!(!tokens.is_autodiff());
@@ -78,6 +80,7 @@ fn a_frozen_encoder_builds_no_graph() {
 
 #[test]
 fn evaluation_builds_no_graph() {
-    let mut network = network(&lora(), &DecoderConfig::Linear {}).without_gradients();
-    assert!(!network.forward(images(), Mode::Eval).is_autodiff());
+    let mut network =
+        network(&lora(), &DecoderConfig::Linear(linear::Config {})).without_gradients();
+    assert!(!network.logits(images(), Mode::Eval).is_autodiff());
 }

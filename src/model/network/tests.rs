@@ -8,6 +8,7 @@ use super::*;
 use crate::kernel::dropout::Draw;
 use crate::model::backbone;
 use crate::model::config::{LoraConfig, LoraTarget, Scaling};
+use crate::model::decoder::linear;
 use crate::model::vit::pos_embed::Resize;
 use crate::model::vit::{Arch, AttentionBias, Ffn, Position};
 use crate::rng;
@@ -47,8 +48,8 @@ fn lora(targets: &[LoraTarget]) -> LoraConfig {
 }
 
 fn network(arch: Arch, tune: &TuneConfig) -> Network {
-    let decoder = &DecoderConfig::Linear {};
-    let parts = Parts { tune, decoder, n_classes: 3, input_px: PX, seed: 1 };
+    let decoder = &DecoderConfig::Linear(linear::Config {});
+    let parts = Parts { tune, decoder, n_classes: 3, seed: 1 };
     Network::new(encoder(arch), &parts)
 }
 
@@ -142,13 +143,13 @@ fn merging_keeps_the_logits() {
             merged.each("", &mut |name, slot| {
                 assert!(!slot.is_trained() && !is_lora(name), "{name}");
             });
-            let expect = values(adapted.forward(images(), Mode::Eval));
-            let ours = values(merged.forward(images(), Mode::Eval));
+            let expect = values(adapted.logits(images(), Mode::Eval));
+            let ours = values(merged.logits(images(), Mode::Eval));
             assert!(distance(&ours, &expect) < 1e-4, "{targets:?}: {}", distance(&ours, &expect));
             // The update is there to be merged, and the original is as it was.
-            let plain = values(network(arch, &TuneConfig::Frozen {}).forward(images(), Mode::Eval));
+            let plain = values(network(arch, &TuneConfig::Frozen {}).logits(images(), Mode::Eval));
             assert!(distance(&expect, &plain) > 1e-3, "{targets:?}");
-            assert_eq!(values(adapted.forward(images(), Mode::Eval)), expect);
+            assert_eq!(values(adapted.logits(images(), Mode::Eval)), expect);
         }
     }
 }
@@ -175,7 +176,7 @@ fn one_update_of_fused_gates_is_two_with_one_a() {
         slot.set_from_file(values, &Device::flex());
     });
     let (ours, expect) =
-        [&mut fused, &mut apart].map(|n| values(n.forward(images(), Mode::Eval))).into();
+        [&mut fused, &mut apart].map(|n| values(n.logits(images(), Mode::Eval))).into();
     assert!(distance(&ours, &expect) < 1e-5);
 }
 
@@ -184,7 +185,7 @@ fn gradients_are_lora_s_and_the_decoder_s_only() {
     for arch in archs() {
         let config = LoraConfig { dropout: 0.1, ..lora(&[LoraTarget::All]) };
         let mut network = trained(arch, config);
-        let logits = network.forward(images(), train(0));
+        let logits = network.logits(images(), train(0));
         let gradients = logits.powf_scalar(2.0).sum().backward();
         let mut with = BTreeSet::new();
         network.each("", &mut |name, slot| {
@@ -247,13 +248,13 @@ fn dropout_acts_in_training_only_and_is_keyed_by_step() {
         let config = LoraConfig { dropout: 0.5, ..lora(&[LoraTarget::All]) };
         let mut dropping = trained(arch, config);
         let mut plain = trained(arch, lora(&[LoraTarget::All]));
-        let expect = values(plain.forward(images(), Mode::Eval));
-        assert_eq!(values(plain.forward(images(), train(0))), expect);
-        assert_eq!(values(dropping.forward(images(), Mode::Eval)), expect);
-        let first = values(dropping.forward(images(), train(0)));
+        let expect = values(plain.logits(images(), Mode::Eval));
+        assert_eq!(values(plain.logits(images(), train(0))), expect);
+        assert_eq!(values(dropping.logits(images(), Mode::Eval)), expect);
+        let first = values(dropping.logits(images(), train(0)));
         assert!(distance(&first, &expect) > 1e-3);
-        assert_eq!(values(dropping.forward(images(), train(0))), first);
-        assert!(distance(&values(dropping.forward(images(), train(1))), &first) > 1e-3);
+        assert_eq!(values(dropping.logits(images(), train(0))), first);
+        assert!(distance(&values(dropping.logits(images(), train(1))), &first) > 1e-3);
     }
 }
 
@@ -268,4 +269,67 @@ fn scales_are_alpha_over_rank_or_its_root() {
     close(scale(Some(8.0), Scaling::Standard), 0.5);
     close(scale(Some(8.0), Scaling::Rslora), 2.0);
     close(scale(None, Scaling::Rslora), 4.0);
+}
+
+/// The positions of a full fine-tuning are resized in the graph at every step; what a step changed
+/// is there at the next.
+#[test]
+fn trained_positions_reach_the_logits_without_being_told() {
+    let [arch, ..] = archs();
+    let mut network = network(arch, &TuneConfig::Full {});
+    let before = values(network.logits(images(), Mode::Eval));
+    network.each_changed(&mut |name, mut slot| {
+        if name == "encoder.pos_embed" {
+            let moved = slot.to_file().iter().map(|value| value * 3.0).collect();
+            slot.set_from_file(moved, &Device::flex());
+            slot.train();
+        }
+    });
+    let after = values(network.logits(images(), Mode::Eval));
+    assert!(distance(&before, &after) > 1e-3);
+    // As constants they are what they were in the graph, whatever was asked for in between.
+    let mut frozen = network.without_gradients();
+    assert_eq!(values(frozen.logits(images(), Mode::Eval)), after);
+    frozen.logits(Tensor::ones([1, 3, 16, 16], &Device::flex()), Mode::Eval);
+    frozen.count();
+    frozen.each("", &mut |_, _| {});
+    assert_eq!(values(frozen.logits(images(), Mode::Eval)), after);
+}
+
+#[test]
+fn positions_that_are_loaded_by_name_reach_the_logits_without_being_told() {
+    for arch in archs() {
+        let mut network = network(arch, &TuneConfig::Frozen {});
+        let before = values(network.logits(images(), Mode::Eval));
+        network.each("", &mut |name, mut slot| {
+            if ["encoder.pos_embed", "encoder.rope_embed.periods"].contains(&name) {
+                let moved = slot.to_file().iter().map(|value| value * 2.0 + 1.0).collect();
+                slot.set_from_file(moved, &Device::flex());
+            }
+        });
+        assert!(distance(&before, &values(network.logits(images(), Mode::Eval))) > 1e-4);
+    }
+}
+
+#[test]
+fn any_size_that_the_patch_divides_is_taken_and_layouts_are_few() {
+    for arch in archs() {
+        let mut network = network(arch, &TuneConfig::Frozen {});
+        for rows in 1..=2 * LAYOUTS_MAX {
+            let images = Tensor::ones([1, 3, rows * arch.patch, 3 * arch.patch], &Device::flex());
+            assert_eq!(network.logits(images.clone(), Mode::Eval).dims(), [1, 3, rows, 3]);
+            assert!(network.layouts.len() <= LAYOUTS_MAX);
+            let kept = values(network.logits(images.clone(), Mode::Eval));
+            network.layouts.clear();
+            assert_eq!(values(network.logits(images, Mode::Eval)), kept);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "multiples of the patch")]
+fn a_side_that_the_patch_does_not_divide_is_a_bug() {
+    let [arch, ..] = archs();
+    let images = Tensor::ones([1, 3, arch.patch, arch.patch + 1], &Device::flex());
+    network(arch, &TuneConfig::Frozen {}).logits(images, Mode::Eval);
 }

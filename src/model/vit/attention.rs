@@ -6,8 +6,8 @@
 use burn::tensor::{Device, Tensor};
 
 use super::linear::{Adapted, Bias};
-use super::{Arch, AttentionBias};
 use crate::kernel::attention::{Rotation, attention};
+use crate::model::arch::{Arch, AttentionBias};
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 

@@ -2,13 +2,13 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::Arch;
 use super::attention::Attention;
 use super::linear::{Adapted, Lora};
 use super::mlp::Mlp;
 use crate::kernel::attention::Rotation;
 use crate::kernel::norm::layer_norm;
 use crate::kernel::residual::add_scaled;
+use crate::model::arch::Arch;
 use crate::model::config::LoraTarget;
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};

@@ -1,12 +1,13 @@
-//! The encoder: patches and tokens in, normed patch tokens out.
+//! The encoder: images in, normed patch and class tokens out (`DinoVisionTransformer` of
+//! facebookresearch/dinov2 b8931f7 and facebookresearch/dinov3 6876159).
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::block::{Block, Norm};
+use super::layout::{Layout, Positions};
 use super::linear::{Bias, Linear};
-use super::rope;
-use super::{Arch, Position, pos_embed};
-use crate::kernel::attention::Rotation;
+use super::{pos_embed, rope};
+use crate::model::arch::{Arch, Position, Resize};
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
@@ -23,24 +24,9 @@ pub struct Encoder {
     periods: Option<Tensor<1>>,
     pub blocks: Vec<Block>,
     norm: Norm,
-    layout: Option<Layout>,
-}
-
-/// What depends on the patch grid only, worked out once.
-#[derive(Debug, Clone)]
-struct Layout {
-    grid: [usize; 2],
-    positions: Option<Positions>,
-    rope: Option<Rotation>,
-}
-
-/// Learned positions of the class token and the patches on this grid.
-#[derive(Debug, Clone)]
-enum Positions {
-    /// `[1, 1 + n_patches, dim]`
-    Fixed(Tensor<3>),
-    /// `[n_patches, side * side]`: the embedding is trained, so each forward pass resizes it.
-    Resized(Tensor<2>),
+    /// Whether positions were trained. Then they are resized as in training, by a product in f32,
+    /// though nothing is trained any more; released ones as the official code does it.
+    positions_trained: bool,
 }
 
 /// What a forward pass gives.
@@ -84,7 +70,7 @@ impl Encoder {
             periods,
             blocks: (0..arch.depth).map(|_| Block::zeros(&arch, device)).collect(),
             norm: Norm::ones(&arch, device),
-            layout: None,
+            positions_trained: false,
         }
     }
 
@@ -93,34 +79,32 @@ impl Encoder {
         self.cls_token.device().inner()
     }
 
-    /// Works out positions for inputs of `input_px` (height, width); call after loading weights
-    /// and before [`Self::forward`].
+    /// The patch grid of inputs of `px` (height, width).
     ///
     /// # Panics
-    /// If the sides are not multiples of the patch.
-    pub fn prepare(&mut self, input_px: [usize; 2]) {
+    /// If the patch does not divide the sides.
+    pub fn grid(&self, px: [usize; 2]) -> [usize; 2] {
         let patch = self.arch.patch;
         assert!(
-            input_px.iter().all(|px| px % patch == 0 && *px > 0),
+            px.iter().all(|side| side.is_multiple_of(patch) && *side > 0),
             "input sides are lowered to multiples of the patch when the spec is resolved"
         );
-        let grid = input_px.map(|px| px / patch);
-        let device = self.cls_token.device();
-        let positions = match self.arch.position {
-            Position::Learned { side, resize } => Some(self.resized_positions(side, grid, resize)),
-            Position::Rotary { .. } => None,
-        };
-        let rope = self.periods.as_ref().map(|periods| {
-            let periods: Vec<f32> =
-                periods.clone().inner().into_data().try_into_vec().expect("periods are f32");
-            rope::rotation(&periods, grid, self.arch.prefix(), &device)
-        });
-        self.layout = Some(Layout { grid, positions, rope });
+        px.map(|side| side / patch)
     }
 
-    /// The input size (height, width) that [`Self::prepare`] was last called for.
-    pub fn prepared_px(&self) -> Option<[usize; 2]> {
-        self.layout.as_ref().map(|layout| layout.grid.map(|n| n * self.arch.patch))
+    /// What depends on the patch grid only. Holds until weights are loaded anew; training leaves it
+    /// right, be the positions trained or not.
+    pub fn layout(&self, grid: [usize; 2]) -> Layout {
+        let positions = match self.arch.position {
+            Position::Learned { side, resize } => Some(self.positions_on(grid, side, resize)),
+            Position::Rotary { .. } => None,
+        };
+        let rotation = self.periods.as_ref().map(|periods| {
+            let periods: Vec<f32> =
+                periods.clone().inner().into_data().try_into_vec().expect("periods are f32");
+            rope::rotation(&periods, grid, self.arch.prefix(), &self.device())
+        });
+        Layout { grid, positions, rotation }
     }
 
     /// Adds all low-rank updates to the weights they belong to, which are copied for that; other
@@ -131,72 +115,94 @@ impl Encoder {
         }
     }
 
-    /// Makes the prepared positions constants, with the weights they come from.
-    pub fn freeze_positions(&mut self) {
-        let Some(layout) = self.layout.take() else { return };
-        let positions = layout.positions.map(|p| Positions::Fixed(self.positions(&p).inner()));
-        self.layout = Some(Layout { positions, ..layout });
+    /// Makes every tensor a constant, outside any graph.
+    pub fn freeze(&mut self) {
+        self.positions_trained |= self.pos_embed.as_ref().is_some_and(Tensor::is_require_grad);
+        self.each("", &mut |_, mut slot| slot.freeze());
     }
 
-    fn resized_positions(
-        &self,
-        side: usize,
-        grid: [usize; 2],
-        resize: pos_embed::Resize,
-    ) -> Positions {
-        let dim = self.arch.dim;
+    fn positions_on(&self, grid: [usize; 2], side: usize, resize: Resize) -> Positions {
         let stored = self.pos_embed.clone().expect("learned positions are there by construction");
-        let device = stored.device();
-        if stored.is_require_grad() {
+        let device = self.device();
+        if stored.is_require_grad() || self.positions_trained {
             let matrix = pos_embed::matrix(side, grid, resize);
             let shape = [grid[0] * grid[1], side * side];
-            return Positions::Resized(Tensor::from_data(TensorData::new(matrix, shape), &device));
+            let matrix = Tensor::from_data(TensorData::new(matrix, shape), &device);
+            return if stored.is_require_grad() {
+                Positions::Resized(matrix)
+            } else {
+                Positions::Fixed(resized(stored, matrix))
+            };
         }
         if grid == [side, side] {
             return Positions::Fixed(stored);
         }
+        let dim = self.arch.dim;
         let values: Vec<f32> =
             stored.inner().into_data().try_into_vec().expect("position embeddings are f32");
-        let mut resized = values[..dim].to_vec();
-        resized.extend(pos_embed::resize(&values[dim..], side, grid, resize));
-        let n = resized.len() / dim;
-        Positions::Fixed(Tensor::from_data(TensorData::new(resized, [1, n, dim]), &device))
+        let mut on_grid = values[..dim].to_vec();
+        on_grid.extend(pos_embed::resize(&values[dim..], side, grid, resize));
+        let n = on_grid.len() / dim;
+        Positions::Fixed(Tensor::from_data(TensorData::new(on_grid, [1, n, dim]), &device))
     }
 
     /// `[1, 1 + n_patches, dim]`
     fn positions(&self, positions: &Positions) -> Tensor<3> {
-        let matrix = match positions {
-            Positions::Fixed(tensor) => return tensor.clone(),
-            Positions::Resized(matrix) => matrix,
-        };
-        let stored = self.pos_embed.clone().expect("learned positions are there by construction");
-        let [_, n, _] = stored.dims();
-        let patches = matrix.clone().unsqueeze().matmul(stored.clone().narrow(1, 1, n - 1));
-        Tensor::cat(vec![stored.narrow(1, 0, 1), patches], 1)
+        match positions {
+            Positions::Fixed(tensor) => tensor.clone(),
+            Positions::Resized(matrix) => {
+                let stored = self.pos_embed.clone();
+                let stored = stored.expect("learned positions are there by construction");
+                resized(stored, matrix.clone())
+            }
+        }
     }
 
-    /// `images` `[batch, 3, height, width]`, normalised, of the prepared size.
+    /// The final-normed tokens after each of `layers` (indices from 0, ascending).
     ///
-    /// Gives the final-normed tokens after each of `layers` (indices from 0, ascending). `mode` is
-    /// LoRA's dropout; the encoder proper is in eval mode always.
+    /// `images` is `[batch, 3, height, width]`, normalised. `mode` is LoRA's dropout; the encoder
+    /// proper is in eval mode always. Works out the layout; loops keep it and call
+    /// [`Self::forward_on`].
     ///
     /// # Panics
-    /// If [`Self::prepare`] was not called for this size.
+    /// If the patch does not divide the images' sides.
     pub fn forward(&self, images: Tensor<4>, layers: &[usize], mode: Mode) -> Features {
-        self.features(&self.hidden(images, layers, mode), FinalNorm::Applied)
+        let [_, _, height, width] = images.dims();
+        self.forward_on(&self.layout(self.grid([height, width])), images, layers, mode)
     }
 
-    /// As [`Self::forward`], all tokens `[batch, prefix + n_patches, dim]` as the blocks leave them.
+    /// As [`Self::forward`], for images of the layout's grid.
     ///
     /// # Panics
-    /// If [`Self::prepare`] was not called for this size.
-    pub fn hidden(&self, images: Tensor<4>, layers: &[usize], mode: Mode) -> Vec<Tensor<3>> {
-        let layout = self.layout.as_ref().expect("`prepare` comes before `forward`");
+    /// If they are of another size.
+    pub fn forward_on(
+        &self,
+        layout: &Layout,
+        images: Tensor<4>,
+        layers: &[usize],
+        mode: Mode,
+    ) -> Features {
+        let hidden = self.hidden(layout, images, layers, mode);
+        self.features(layout, &hidden, FinalNorm::Applied)
+    }
+
+    /// As [`Self::forward_on`], all tokens `[batch, prefix + n_patches, dim]` as the blocks leave
+    /// them.
+    ///
+    /// # Panics
+    /// If the images are of another size.
+    pub fn hidden(
+        &self,
+        layout: &Layout,
+        images: Tensor<4>,
+        layers: &[usize],
+        mode: Mode,
+    ) -> Vec<Tensor<3>> {
         let mut x = self.embed(images, layout);
         let mut hidden = vec![];
         let last = layers.iter().max().map_or(0, |layer| layer + 1);
         for (i, block) in self.blocks.iter().enumerate().take(last) {
-            x = block.forward(x, layout.rope.as_ref(), mode);
+            x = block.forward(x, layout.rotation.as_ref(), mode);
             if layers.contains(&i) {
                 hidden.push(x.clone());
             }
@@ -204,20 +210,16 @@ impl Encoder {
         hidden
     }
 
-    /// Patch and class tokens of what [`Self::hidden`] gave.
-    ///
-    /// # Panics
-    /// If [`Self::prepare`] was not called for this size.
-    pub fn features(&self, hidden: &[Tensor<3>], norm: FinalNorm) -> Features {
-        let grid = self.layout.as_ref().expect("`prepare` comes before `forward`").grid;
-        let mut features = Features { patches: vec![], class: vec![], grid };
+    /// Patch and class tokens of what [`Self::hidden`] gave for the same layout.
+    pub fn features(&self, layout: &Layout, hidden: &[Tensor<3>], norm: FinalNorm) -> Features {
+        let mut features = Features { patches: vec![], class: vec![], grid: layout.grid };
         for x in hidden {
             let x = match norm {
                 FinalNorm::Applied => self.norm.forward(x.clone()),
                 FinalNorm::LeftOut => x.clone(),
             };
             features.class.push(x.clone().narrow(1, 0, 1));
-            features.patches.push(x.narrow(1, self.arch.prefix(), grid[0] * grid[1]));
+            features.patches.push(x.narrow(1, self.arch.prefix(), layout.n_patches()));
         }
         features
     }
@@ -227,13 +229,13 @@ impl Encoder {
         let [batch, channels, height, width] = images.dims();
         let p = self.arch.patch;
         let [rows, columns] = layout.grid;
-        assert_eq!([rows * p, columns * p], [height, width], "prepared for another input size");
+        assert_eq!([rows * p, columns * p], [height, width], "the layout is for another size");
         // A convolution whose stride is its kernel is one product over flattened patches:
         // [b, c, rows, p, columns, p] -> [b, rows, columns, c, p, p] -> [b, n, c * p * p]
         let patches = images
             .reshape([batch, channels, rows, p, columns, p])
             .permute([0, 2, 4, 1, 3, 5])
-            .reshape([batch, rows * columns, channels * p * p]);
+            .reshape([batch, layout.n_patches(), channels * p * p]);
         let patches = self.patch_embed.forward(patches);
         let each = |tokens: &Tensor<3>| {
             let [_, n, dim] = tokens.dims();
@@ -245,10 +247,17 @@ impl Encoder {
         }
         let Some(registers) = &self.registers else { return x };
         // Registers come after the class token and carry no position.
-        let n_patches = rows * columns;
         let class = x.clone().narrow(1, 0, 1);
-        Tensor::cat(vec![class, each(registers), x.narrow(1, 1, n_patches)], 1)
+        Tensor::cat(vec![class, each(registers), x.narrow(1, 1, layout.n_patches())], 1)
     }
+}
+
+/// Positions on another grid by a product: the class token's as it is, the patches' by `matrix`
+/// `[n_patches, side * side]`.
+fn resized(stored: Tensor<3>, matrix: Tensor<2>) -> Tensor<3> {
+    let [_, n, _] = stored.dims();
+    let patches = matrix.unsqueeze().matmul(stored.clone().narrow(1, 1, n - 1));
+    Tensor::cat(vec![stored.narrow(1, 0, 1), patches], 1)
 }
 
 impl Params for Encoder {

@@ -80,7 +80,7 @@ impl Lora {
         let x = match (&self.dropout, mode) {
             (Some(Dropout { rate, place }), Mode::Train(draw)) => {
                 let device = x.device().inner();
-                let mask = dropout::mask(x.dims(), *rate, (draw, place), &device);
+                let mask = dropout::mask(x.dims(), *rate, draw, place, &device);
                 x * mask
             }
             (Some(_), Mode::Eval) | (None, _) => x,

@@ -3,9 +3,9 @@
 use burn::tensor::{Device, Tensor, module};
 
 use super::linear::{Adapted, Bias, Lora};
-use super::{Arch, Ffn};
 use crate::kernel::gelu::gelu;
 use crate::kernel::swiglu::swiglu;
+use crate::model::arch::{Arch, Ffn};
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 

@@ -1,72 +1,14 @@
 //! The vision transformer that both DINOs share; families differ by [`Arch`] rows only.
 
-pub mod attention;
-pub mod block;
-pub mod encoder;
 pub mod linear;
+pub mod attention;
 pub mod mlp;
+pub mod block;
 pub mod pos_embed;
 pub mod rope;
+pub mod layout;
+pub mod encoder;
 
+pub use super::arch::{Arch, AttentionBias, Ffn, Position};
 pub use encoder::{Encoder, Features, FinalNorm};
-
-/// The dimensions of one encoder.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Arch {
-    /// Side of a square patch, pixels.
-    pub patch: usize,
-    pub dim: usize,
-    pub depth: usize,
-    pub heads: usize,
-    pub ffn: Ffn,
-    /// Register (storage) tokens between the class token and the patches.
-    pub registers: usize,
-    pub norm_eps: f64,
-    pub bias: AttentionBias,
-    /// Initial LayerScale, for random weights.
-    pub layer_scale: f64,
-    /// Standard deviation of random weights and tokens.
-    pub init_std: f64,
-    pub position: Position,
-}
-
-/// The feed-forward network of a block; `hidden` is its inner width.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ffn {
-    Mlp { hidden: usize },
-    SwiGlu { hidden: usize },
-}
-
-/// Which of q, k and v have a bias.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttentionBias {
-    All,
-    /// DINOv3 masks the key's bias to zero.
-    QueryValue,
-    None,
-}
-
-/// How the encoder knows where a patch is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Position {
-    /// A learned embedding of `side` x `side` patches and the class token, resized bicubically.
-    Learned { side: usize, resize: pos_embed::Resize },
-    /// Rotary, with periods `base^(2i / (head_dim / 2))`.
-    Rotary { base: f64 },
-}
-
-impl Arch {
-    pub fn head_dim(&self) -> usize {
-        self.dim / self.heads
-    }
-
-    /// Whether official files have SwiGLU's two gates as one layer, `w12`: DINOv2's do.
-    pub fn has_fused_gates(&self) -> bool {
-        matches!((self.ffn, self.position), (Ffn::SwiGlu { .. }, Position::Learned { .. }))
-    }
-
-    /// Tokens before the patches: the class token and the registers.
-    pub fn prefix(&self) -> usize {
-        1 + self.registers
-    }
-}
+pub use layout::Layout;

@@ -5,14 +5,7 @@
 //! register models pass the size to an antialiased bicubic (a = -0.5, support widened when
 //! shrinking). Both are separable, so each is two small matrices.
 
-/// Which of the two official resizes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Resize {
-    /// Bicubic, a = -0.75, coordinates from `(n + offset) / side`.
-    Offset(f64),
-    /// Bicubic, a = -0.5, antialiased, coordinates from the sizes.
-    Antialias,
-}
+pub use crate::model::arch::Resize;
 
 /// Weights of one axis: `[n_out][n_in]`, each row summing to 1.
 fn axis_weights(resize: Resize, n_in: usize, n_out: usize) -> Vec<Vec<f64>> {

@@ -2,13 +2,12 @@
 
 use crate::experiment::RunSpec;
 use crate::model::{
-    Config, DecoderConfig, DinoType, LoraConfig, Pretraining, Scaling, Size, TuneConfig,
-    WeightsConfig, backbone,
+    Config, DinoType, LoraConfig, Pretraining, Scaling, TuneConfig, WeightsConfig, backbone,
 };
 
 /// The parts that were trained: `1x1 decoder`, `LoRA r=4 + FPN decoder`.
 pub(in crate::report) fn finetuned(spec: &RunSpec) -> String {
-    let decoder = decoder(&spec.decoder);
+    let decoder = spec.decoder.label();
     match &spec.tune {
         TuneConfig::Frozen {} => decoder,
         TuneConfig::Lora(config) => format!("{} + {decoder}", lora(config)),
@@ -38,16 +37,6 @@ fn lora(config: &LoraConfig) -> String {
     }
 }
 
-fn decoder(config: &DecoderConfig) -> String {
-    match config {
-        DecoderConfig::Linear {} => "1x1 decoder".to_owned(),
-        DecoderConfig::LinearBn { layers: 1, .. } => "BN + 1x1 decoder".to_owned(),
-        DecoderConfig::LinearBn { layers, .. } => format!("BN + 1x1 decoder ({layers} layers)"),
-        DecoderConfig::Fpn { .. } => "FPN decoder".to_owned(),
-        DecoderConfig::FpnReference { .. } => "FPN (reference) decoder".to_owned(),
-    }
-}
-
 pub(in crate::report) fn pretraining(spec: &RunSpec) -> String {
     let dino = match (spec.model.dino_type, spec.model.pretraining) {
         (DinoType::Dinov3, Pretraining::Sat493m) => "DINOv3 SAT",
@@ -61,19 +50,10 @@ pub(in crate::report) fn pretraining(spec: &RunSpec) -> String {
 
 /// `ViT-L/14`.
 pub(in crate::report) fn model(model: Config) -> String {
-    let size = match model.size {
-        Size::Tiny => "tiny",
-        Size::Small => "S",
-        Size::SmallPlus => "S+",
-        Size::Base => "B",
-        Size::Large => "L",
-        Size::LargePlus => "L+",
-        Size::HugePlus => "H+",
-        Size::Giant => "g",
-        Size::SevenB => "7B",
-        Size::Custom => "custom",
-    };
-    format!("ViT-{size}/{}", patch_px(model))
+    match backbone::find(&model) {
+        Some(row) => row.architecture(),
+        None => format!("ViT-{}/{}", model.size.name(), patch_px(model)),
+    }
 }
 
 /// Register (storage) tokens.
@@ -103,7 +83,7 @@ pub(in crate::report) fn size(hw: [u32; 2]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::LoraTarget;
+    use crate::model::{LoraTarget, Size};
 
     #[test]
     fn lora_names_what_is_unusual() {
@@ -133,7 +113,7 @@ mod tests {
     fn dinov3_always_has_registers() {
         let mut config = Config {
             dino_type: DinoType::Dinov3,
-            size: Size::HugePlus,
+            size: Size::named("huge_plus").unwrap(),
             registers: false,
             pretraining: Pretraining::Lvd1689m,
         };

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::adapter::{AdapterFile, EncoderInfo, Normalise};
+use crate::model::decoder::linear;
 use crate::model::network::Parts;
 use crate::model::params::Params;
 use crate::model::vit::Encoder;
@@ -29,8 +30,8 @@ fn tune() -> TuneConfig {
 }
 
 fn network(seed: u64) -> Network {
-    let (tune, decoder) = (tune(), DecoderConfig::Linear {});
-    let parts = Parts { tune: &tune, decoder: &decoder, n_classes: 3, input_px: PX, seed };
+    let (tune, decoder) = (tune(), DecoderConfig::Linear(linear::Config {}));
+    let parts = Parts { tune: &tune, decoder: &decoder, n_classes: 3, seed };
     Network::new(encoder(), &parts)
 }
 
@@ -39,7 +40,7 @@ fn about() -> About {
         sweep: None,
         encoder: EncoderInfo::of(tiny().name, &tiny().arch),
         tune: tune(),
-        decoder: Some(DecoderConfig::Linear {}),
+        decoder: Some(DecoderConfig::Linear(linear::Config {})),
         n_classes: Some(3),
         class_names: None,
         input_px: Some(PX),
@@ -65,7 +66,7 @@ fn an_adapter_can_be_built_from_its_file_alone() {
     save_adapter(&path, (&run(), 7), &about(), &mut saved).unwrap();
     let file = AdapterFile::open(&path).unwrap();
     assert_eq!((&file.about, file.run.clone(), file.step), (&about(), Some(run()), Some(7)));
-    let mut built = file.build(encoder(), PX).unwrap();
+    let mut built = file.build(encoder()).unwrap();
     assert_eq!(changed(&mut built), changed(&mut saved));
     let mut scales = vec![];
     built.each("", &mut |name, _| scales.extend(name.ends_with("lora_a").then_some(())));

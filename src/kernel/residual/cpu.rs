@@ -1,19 +1,15 @@
-//! `x + y * scale` with one factor a feature (LayerScale), in one pass on the CPU.
+//! `x + y * scale` on the CPU in one pass.
 
 use burn::tensor::Tensor;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::operation::{self, Operand, Values};
+use crate::kernel::operation::{self, Operand, Values};
 
 /// Rows of one task.
 const ROWS: usize = 32;
 
-/// `x + y * scale`; `scale` is `[dim]`, the others `[batch, n_tokens, dim]`.
-pub fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {
-    if ![&x, &y].into_iter().all(operation::is_ours) || !operation::is_ours(&scale) {
-        return x + y * scale.unsqueeze();
-    }
+pub(super) fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {
     let shape = x.dims();
     let [x, mut y, scale] = [Operand::new(x), Operand::new(y), Operand::new(scale)];
     let kept = Kept {
@@ -106,26 +102,4 @@ fn sum_rows(a: &[f32], b: &[f32], dim: usize) -> Vec<f32> {
         total.iter_mut().zip(task).for_each(|(total, sum)| *total += sum);
     }
     total
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::check;
-    use super::*;
-
-    fn ours([x, y, scale]: [Tensor<3>; 3]) -> Tensor<3> {
-        let dim = x.dims()[2];
-        add_scaled(x, y, scale.reshape([dim]))
-    }
-
-    #[test]
-    fn equals_the_composition_with_its_gradients() {
-        let shapes = [[2, 45, 24], [2, 45, 24], [1, 1, 24]];
-        check::equals(ours, |[x, y, scale]| x + y * scale, shapes, 1e-6);
-    }
-
-    #[test]
-    fn the_number_of_threads_changes_no_bit() {
-        check::threads(ours, [[2, 45, 24], [2, 45, 24], [1, 1, 24]]);
-    }
 }

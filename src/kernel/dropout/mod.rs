@@ -1,14 +1,11 @@
 //! Dropout whose draws are keyed by (seed, step, name), so that neither a resume nor the number of
 //! threads changes them.
 
+mod cpu;
+
 use burn::tensor::{Device, Tensor, TensorData};
-use rand_core::Rng;
-use rayon::prelude::*;
 
 use crate::rng;
-
-/// Elements of one task, each with a generator of its own.
-const CHUNK: usize = 1 << 14;
 
 /// Which draw of a run's dropout is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,32 +18,23 @@ pub struct Draw {
 
 /// `shape` factors: 0 with probability `rate`, else `1 / (1 - rate)`.
 ///
-/// `name` tells apart the places of one network. The rate is kept to 1/65536.
+/// `name` tells apart the places of one network. The rate is kept to 1/65536. The host draws for
+/// every device; a device that draws itself must give the same bits.
 ///
 /// # Panics
 /// If `rate` is not in 0..1: configurations are checked when read.
 pub fn mask<const D: usize>(
     shape: [usize; D],
     rate: f64,
-    (draw, name): (Draw, &str),
+    draw: Draw,
+    name: &str,
     device: &Device,
 ) -> Tensor<D> {
     assert!((0.0..1.0).contains(&rate), "checked when the configuration was read");
-    let threshold = (rate * 65536.0).round() as u32;
-    let kept = 1.0 / (1.0 - rate) as f32;
     let purpose = format!("dropout/{name}");
-    let mut values = vec![0.0f32; shape.iter().product()];
-    values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
-        let mut rng = rng::keyed(draw.seed, &purpose, &[draw.step, chunk as u64]);
-        for four in values.chunks_mut(4) {
-            let bits = rng.next_u64();
-            for (i, value) in four.iter_mut().enumerate() {
-                let drawn = (bits >> (16 * i)) as u32 & 0xffff;
-                *value = if drawn < threshold { 0.0 } else { kept };
-            }
-        }
-    });
-    Tensor::from_data(TensorData::new(values, shape), device)
+    let stream = |task| rng::keyed(draw.seed, &purpose, &[draw.step, task]);
+    let factors = cpu::factors(shape.iter().product(), rate, stream);
+    Tensor::from_data(TensorData::new(factors, shape), device)
 }
 
 #[cfg(test)]
@@ -55,7 +43,7 @@ mod tests {
 
     fn values(rate: f64, step: u64, name: &str) -> Vec<f32> {
         let draw = Draw { seed: 3, step };
-        let mask = mask([2, 50_000], rate, (draw, name), &Device::flex());
+        let mask = mask([2, 50_000], rate, draw, name, &Device::flex());
         mask.into_data().try_into_vec().unwrap()
     }
 

@@ -1,63 +1,22 @@
-//! Scaled dot-product attention on the CPU with a backward pass of its own, rotary positions
-//! included.
+//! Attention on the CPU with a backward pass of its own.
 //!
-//! Takes q, k and v as the linear layers give them, `[batch, n_tokens, heads * head_dim]`, so that
-//! no transposed copy is made; keeps them and one number a query for the backward pass, never the
-//! scores. Heads are worked on side by side, each in a fixed order.
+//! Keeps q, k, v and one number a query for the backward pass, never the scores. Heads are worked
+//! on side by side, each in a fixed order.
 
 mod head;
 
-use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Device, Tensor, TensorData, module};
+use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::operation::{self, Operand, Values};
+use crate::kernel::operation::{self, Operand, Values};
 use head::Inputs;
 
-/// Angles by which queries and keys are turned (Su et al. 2021, arXiv:2104.09864).
-#[derive(Debug, Clone)]
-pub struct Rotation {
-    /// `[1, 1, n_tokens, head_dim]`
-    cos: Tensor<4>,
-    sin: Tensor<4>,
-    /// `[1, 1, head_dim, head_dim]`: `x R` is `(-x2, x1)` for the halves `(x1, x2)` of x.
-    half_turn: Tensor<4>,
-}
-
-impl Rotation {
-    /// From cosines and sines `[n_tokens, head_dim]`.
-    pub fn new(cos: Vec<f32>, sin: Vec<f32>, head_dim: usize, device: &Device) -> Self {
-        let n_tokens = cos.len() / head_dim;
-        let table =
-            |values| Tensor::from_data(TensorData::new(values, [1, 1, n_tokens, head_dim]), device);
-        let mut turn = vec![0.0f32; head_dim * head_dim];
-        let half = head_dim / 2;
-        for i in 0..half {
-            turn[(half + i) * head_dim + i] = -1.0;
-            turn[i * head_dim + half + i] = 1.0;
-        }
-        let half_turn = TensorData::new(turn, [1, 1, head_dim, head_dim]);
-        Self { cos: table(cos), sin: table(sin), half_turn: Tensor::from_data(half_turn, device) }
-    }
-
-    /// `[batch, heads, n_tokens, head_dim]`, turned by each token's angles.
-    pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let turned = x.clone().matmul(self.half_turn.clone());
-        x * self.cos.clone() + turned * self.sin.clone()
-    }
-}
-
-/// `softmax(q kᵀ / √head_dim) v` in each of `n_heads` heads, q and k turned by `rotation` first.
-///
-/// All are `[batch, n_tokens, n_heads * head_dim]`.
-pub fn attention(
+/// Turned by the cosines and sines of `turn` first, each `[1, 1, n_tokens, head_dim]`.
+pub(super) fn attention(
     [q, k, v]: [Tensor<3>; 3],
     n_heads: usize,
-    rotation: Option<&Rotation>,
+    turn: Option<[Tensor<4>; 2]>,
 ) -> Tensor<3> {
-    if ![&q, &k, &v].into_iter().all(operation::is_ours) {
-        return composed([q, k, v], n_heads, rotation);
-    }
     let dims = q.dims();
     let [batch, n_tokens, dim] = dims;
     let [q, k, v] = [q, k, v].map(Operand::new);
@@ -65,7 +24,7 @@ pub fn attention(
     let kept = Kept {
         inputs: [&q, &k, &v].map(|operand| operand.values.clone()),
         layout,
-        turn: rotation.map(|r| [&r.cos, &r.sin].map(|t| Operand::new(t.clone()).values)),
+        turn: turn.map(|tables| tables.map(|table| Operand::new(table).values)),
         log_sums: Vec::new(),
     };
     let (output, log_sums) = kept.forward();
@@ -75,22 +34,7 @@ pub fn attention(
     })
 }
 
-/// The same by Burn's operations.
-fn composed([q, k, v]: [Tensor<3>; 3], n_heads: usize, rotation: Option<&Rotation>) -> Tensor<3> {
-    let [batch, n_tokens, dim] = q.dims();
-    // [b, n, dim] -> [b, heads, n, head_dim]
-    let [q, k, v] =
-        [q, k, v].map(|t| t.reshape([batch, n_tokens, n_heads, dim / n_heads]).swap_dims(1, 2));
-    let turned = |t| match rotation {
-        Some(rotation) => rotation.rotate(t),
-        None => t,
-    };
-    let options = AttentionModuleOptions::default();
-    let out = module::attention(turned(q), turned(k), v, None, None, options);
-    // [b, heads, n, head_dim] -> [b, n, dim]
-    out.swap_dims(1, 2).reshape([batch, n_tokens, dim])
-}
-
+/// How tokens and heads lie in a tensor.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     batch: usize,
@@ -237,6 +181,3 @@ fn chunks<'a>(
 ) -> impl Iterator<Item = RowOf<'a>> {
     rows.chunks_exact_mut(n).zip(cos.chunks_exact(n)).zip(sin.chunks_exact(n))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,13 +1,13 @@
 //! One head of attention on plain slices: forward, and backward by recomputed scores.
 //!
-//! Blocks of 96 queries meet all keys at a time, so that only a block's scores ever exist, in the
+//! Called by [`super`] for every head of every image. Blocks of 96 queries meet all keys at a time, so that only a block's scores ever exist, in the
 //! cache; the backward pass works them out again from the queries, the keys and each query's
 //! log-sum-exp (Dao et al. 2022, arXiv:2205.14135).
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::super::lanes::exp;
-use super::super::panels::{HEIGHT, Panels, Row, Rows, WIDTH, add_transposed, product};
+use crate::kernel::lanes::exp;
+use crate::kernel::panels::{HEIGHT, Panels, Row, Rows, WIDTH, add_transposed, product};
 
 /// Queries that are worked on together.
 const BLOCK: usize = HEIGHT;

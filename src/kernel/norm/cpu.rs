@@ -1,28 +1,23 @@
-//! Layer normalisation over the last dimension on the CPU: keeps its input, which the residual
-//! stream keeps anyway, and two numbers a row; Burn's composition keeps five tensors.
+//! Layer normalisation on the CPU: keeps its input, which the residual stream keeps anyway, and two
+//! numbers a row; Burn's composition keeps five tensors.
 
-use burn::tensor::{Tensor, module};
+use burn::tensor::Tensor;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::lanes::sum;
-use super::operation::{self, Operand, Values};
+use crate::kernel::lanes::sum;
+use crate::kernel::operation::{self, Operand, Values};
 
 /// Rows of one task.
 const ROWS: usize = 32;
 
-/// `(x - mean) / sqrt(variance + eps) * weight + bias` of each row of `[.., n_rows, dim]`.
-pub fn layer_norm(x: Tensor<3>, [weight, bias]: [Tensor<1>; 2], eps: f64) -> Tensor<3> {
-    if !operation::is_ours(&x) || ![&weight, &bias].into_iter().all(operation::is_ours) {
-        return module::layer_norm(x, weight, Some(bias), eps);
-    }
+pub(super) fn layer_norm(x: Tensor<3>, [weight, bias]: [Tensor<1>; 2], eps: f32) -> Tensor<3> {
     let dims = x.dims();
     let dim = dims[2];
     let operands = [Operand::new(x), Operand::new(weight), Operand::new(bias)];
     let [x, weight, bias] = operands.each_ref().map(|operand| operand.values.clone());
     let mut output = vec![0.0f32; x.slice().len()];
     let mut rows = vec![Row { mean: 0.0, inverse: 0.0 }; x.slice().len() / dim];
-    let eps = eps as f32;
     output
         .par_chunks_mut(ROWS * dim)
         .zip(rows.par_chunks_mut(ROWS))
@@ -147,41 +142,5 @@ impl Kept {
             }
         }
         total
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::check;
-    use super::*;
-
-    fn composed([x, weight, bias]: [Tensor<3>; 3]) -> Tensor<3> {
-        let (mean, n) = (x.clone().mean_dim(2), x.dims()[2] as f64);
-        let centred = x - mean;
-        let variance = (centred.clone() * centred.clone()).sum_dim(2) / n;
-        centred / (variance + 1e-5).sqrt() * weight + bias
-    }
-
-    fn ours([x, weight, bias]: [Tensor<3>; 3]) -> Tensor<3> {
-        let dim = x.dims()[2];
-        layer_norm(x, [weight.reshape([dim]), bias.reshape([dim])], 1e-5)
-    }
-
-    #[test]
-    fn equals_the_composition_with_its_gradients() {
-        for (batch, rows, dim) in [(2, 37, 48), (1, 1, 7), (1, 70, 33)] {
-            let shapes = [[batch, rows, dim], [1, 1, dim], [1, 1, dim]];
-            check::equals(ours, composed, shapes, 2e-6);
-        }
-    }
-
-    #[test]
-    fn gradients_are_the_slopes() {
-        check::slopes(ours, [[1, 3, 12], [1, 1, 12], [1, 1, 12]]);
-    }
-
-    #[test]
-    fn the_number_of_threads_changes_no_bit() {
-        check::threads(ours, [[2, 90, 48], [1, 1, 48], [1, 1, 48]]);
     }
 }

@@ -1,17 +1,19 @@
 //! Bilinear interpolation with `align_corners = false`, as PyTorch's `F.interpolate`.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 
-/// For each output place: the two inputs it lies between and the weight of the second.
+use super::separable;
+
+/// An output place: the two inputs it lies between and the weight of the second.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tap {
+pub(in crate::kernel) struct Tap {
     pub low: usize,
     pub high: usize,
     pub weight_high: f32,
 }
 
 /// The taps of one axis.
-pub fn taps(n_in: usize, n_out: usize) -> Vec<Tap> {
+pub(in crate::kernel) fn taps(n_in: usize, n_out: usize) -> Vec<Tap> {
     let scale = n_in as f32 / n_out as f32;
     (0..n_out)
         .map(|i| {
@@ -23,28 +25,26 @@ pub fn taps(n_in: usize, n_out: usize) -> Vec<Tap> {
         .collect()
 }
 
-/// Resizes `[batch, channels, h, w]` to `size` (height, width) as two products, so that the
-/// backward pass is two products as well.
+/// Resizes `[batch, channels, h, w]` to `size` (height, width).
 pub fn resize(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
-    let device = x.device();
-    let vertical = matrix(height, size[0], &device); // [h_out, h]
-    let horizontal = matrix(width, size[1], &device).transpose(); // [w, w_out]
-    vertical.unsqueeze().matmul(x).matmul(horizontal.unsqueeze())
+    separable::apply(x, weights(height, size[0]), weights(width, size[1]))
 }
 
-/// Weights `[n_out, n_in]`.
-fn matrix(n_in: usize, n_out: usize, device: &Device) -> Tensor<2> {
+/// Weights of one axis, `[n_out, n_in]`.
+fn weights(n_in: usize, n_out: usize) -> Vec<f32> {
     let mut weights = vec![0.0f32; n_out * n_in];
     for (row, tap) in weights.chunks_exact_mut(n_in).zip(taps(n_in, n_out)) {
         row[tap.low] += 1.0 - tap.weight_high;
         row[tap.high] += tap.weight_high;
     }
-    Tensor::from_data(TensorData::new(weights, [n_out, n_in]), &device.clone().inner())
+    weights
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
 
     #[test]

@@ -1,21 +1,16 @@
-//! `silu(gate) * x` (Shazeer 2020, arXiv:2002.05202) on the CPU, with the sigmoid in vector
-//! instructions.
+//! SwiGLU's gate on the CPU, with the sigmoid in vector instructions.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::lanes::exp;
-use super::operation::{self, Operand, Values};
+use crate::kernel::lanes::exp;
+use crate::kernel::operation::{self, Operand, Values};
 
 /// Elements of one task.
 const CHUNK: usize = 1 << 14;
 
-/// Element by element; shape unchanged.
-pub fn swiglu(gate: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
-    if ![&gate, &x].into_iter().all(operation::is_ours) {
-        return activation::silu(gate) * x;
-    }
+pub(super) fn swiglu(gate: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
     let dims = x.dims();
     let operands = [Operand::new(gate), Operand::new(x)];
     let kept = Kept { gate: operands[0].values.clone(), x: operands[1].values.clone() };
@@ -67,26 +62,5 @@ impl Kept {
             );
         });
         [Some(gradient), Some(x)]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::check;
-    use super::*;
-
-    fn ours([gate, x]: [Tensor<3>; 2]) -> Tensor<3> {
-        swiglu(gate * 4.0, x)
-    }
-
-    #[test]
-    fn equals_the_composition_with_its_gradients() {
-        let composed = |[gate, x]: [Tensor<3>; 2]| activation::silu(gate * 4.0) * x;
-        check::equals(ours, composed, [[2, 45, 24]; 2], 1e-6);
-    }
-
-    #[test]
-    fn the_number_of_threads_changes_no_bit() {
-        check::threads(ours, [[2, 200, 96]; 2]);
     }
 }

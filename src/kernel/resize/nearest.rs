@@ -1,38 +1,39 @@
 //! Nearest interpolation, as PyTorch's `F.interpolate(mode="nearest")` and `nn.Upsample`.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 
-/// For each output place the input it copies: `floor(i * n_in / n_out)`, in f32 as PyTorch has it
+use super::separable;
+
+/// The input that each output place copies: `floor(i * n_in / n_out)`, in f32 as PyTorch has it
 /// (torch's `nearest-exact` and Pillow look from the middle of the pixel instead).
-pub fn sources(n_in: usize, n_out: usize) -> Vec<usize> {
+fn sources(n_in: usize, n_out: usize) -> Vec<usize> {
     let scale = n_in as f32 / n_out as f32;
     (0..n_out).map(|i| ((i as f32 * scale) as usize).min(n_in - 1)).collect()
 }
 
-/// Resizes `[batch, channels, h, w]` to `size` (height, width) as two products with a single 1 a
-/// row, which are exact, so that the backward pass is two products as well.
+/// Resizes `[batch, channels, h, w]` to `size` (height, width); the weights are a single 1 a row, so
+/// that the products are exact.
 pub fn resize(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
     if [height, width] == size {
         return x;
     }
-    let device = x.device();
-    let vertical = matrix(height, size[0], &device); // [h_out, h]
-    let horizontal = matrix(width, size[1], &device).transpose(); // [w, w_out]
-    vertical.unsqueeze().matmul(x).matmul(horizontal.unsqueeze())
+    separable::apply(x, weights(height, size[0]), weights(width, size[1]))
 }
 
-/// Weights `[n_out, n_in]`.
-fn matrix(n_in: usize, n_out: usize, device: &Device) -> Tensor<2> {
+/// Weights of one axis, `[n_out, n_in]`.
+fn weights(n_in: usize, n_out: usize) -> Vec<f32> {
     let mut weights = vec![0.0f32; n_out * n_in];
     for (row, source) in weights.chunks_exact_mut(n_in).zip(sources(n_in, n_out)) {
         row[source] = 1.0;
     }
-    Tensor::from_data(TensorData::new(weights, [n_out, n_in]), &device.clone().inner())
+    weights
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
 
     /// PyTorch 2.15's `F.interpolate(torch.arange(n_in), size=n_out)`.

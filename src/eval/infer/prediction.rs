@@ -1,0 +1,94 @@
+//! What is known of an image after its forward passes.
+
+use burn::tensor::{Int, Tensor};
+
+use crate::data::{Mask, transform};
+use crate::kernel::arg_max::arg_max;
+use crate::kernel::classes;
+use crate::kernel::probabilities::Probabilities;
+use crate::weights::NotFinite;
+
+/// The prediction for one image: classes and probabilities of its pixels.
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    /// Height and width that were asked for.
+    size: [usize; 2],
+    from: Source,
+    /// `[1, height, width]` at that size; `None` where the logits are good for any.
+    classes: Option<Tensor<3, Int>>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// Of one view, `[1, n_classes, rows, columns]`.
+    Logits(Tensor<4>),
+    /// Of several, at the size asked for.
+    Probabilities(Probabilities),
+}
+
+impl Prediction {
+    /// From the logits of an image squashed to the network's input, good for any size.
+    pub(super) fn squashed(logits: Tensor<4>, size: [usize; 2]) -> Self {
+        Self { size, from: Source::Logits(logits), classes: None }
+    }
+
+    /// From the mean logits of an image's windows, or those of one scaled view.
+    pub(super) fn view(logits: Tensor<4>, size: [usize; 2]) -> Self {
+        let classes = Some(arg_max(logits.clone(), size));
+        Self { size, from: Source::Logits(logits), classes }
+    }
+
+    /// From several views.
+    pub(super) fn views(sums: Probabilities, size: [usize; 2]) -> Self {
+        let classes = Some(sums.arg_max());
+        Self { size, from: Source::Probabilities(sums), classes }
+    }
+
+    /// An error where logits are not finite: the largest of them means nothing.
+    pub fn check(&self) -> Result<(), NotFinite> {
+        let values = match &self.from {
+            Source::Logits(logits) => logits.clone(),
+            Source::Probabilities(sums) => sums.mean(),
+        };
+        let values: Vec<f32> =
+            values.into_data().convert::<f32>().try_into_vec().expect("converted to f32");
+        NotFinite::count("logits", &values).map_or(Ok(()), Err)
+    }
+
+    /// The class of each pixel, `[1, height, width]`, at the size that was asked for.
+    pub fn classes(&self) -> Tensor<3, Int> {
+        self.classes_at(self.size)
+    }
+
+    /// The class of each pixel at another size: from the logits where the image was one squashed
+    /// view, else the nearest of [`Self::classes`].
+    pub fn classes_at(&self, size: [usize; 2]) -> Tensor<3, Int> {
+        let made = match (&self.classes, &self.from) {
+            (Some(classes), _) => classes.clone(),
+            (None, Source::Logits(logits)) => return arg_max(logits.clone(), size),
+            (None, Source::Probabilities(sums)) => sums.arg_max(),
+        };
+        if size == self.size {
+            return made;
+        }
+        let device = made.device();
+        let [height, width] = self.size.map(|px| px as u32);
+        let mask = Mask { width, height, classes: classes::to_vec(made) };
+        let resized = transform::resize_nearest(&mask, size[0] as u32, size[1] as u32);
+        classes::tensor(resized.classes, [1, size[0], size[1]], &device)
+    }
+
+    /// The probability of each class, `[1, n_classes, height, width]` at the size that was asked
+    /// for: the softmax of the upsampled logits, its mean over the views.
+    pub fn probabilities(&self) -> Tensor<4> {
+        match &self.from {
+            Source::Probabilities(sums) => sums.mean(),
+            Source::Logits(logits) => {
+                let [_, n_classes, _, _] = logits.dims();
+                let mut sums = Probabilities::new(n_classes, self.size, &logits.device());
+                sums.add(logits.clone());
+                sums.mean()
+            }
+        }
+    }
+}

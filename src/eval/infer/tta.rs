@@ -1,0 +1,89 @@
+//! One view of an image or several: scales and mirrored copies (test-time augmentation), averaged as
+//! class probabilities at the size asked for, as mmsegmentation's `aug_test`.
+
+use burn::tensor::Tensor;
+
+use super::super::{Mode, Tta};
+use super::prediction::Prediction;
+use super::request::{Form, Input, Request};
+use super::slide::{self, Windows, scaled};
+use super::whole;
+use crate::data::{Rgb, transform};
+use crate::kernel::probabilities::Probabilities;
+use crate::model::Network;
+
+/// Images of one forward pass of plain views. Fixed, because a batch's size may touch the last bits.
+pub const BATCH: usize = 8;
+
+/// An image and the size that its prediction is wanted at.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'a> {
+    /// What [`Request::input`] of the same request made of it.
+    pub input: &'a Input,
+    /// Height and width.
+    pub size: [usize; 2],
+}
+
+/// The predictions of a batch, in its order.
+///
+/// Plain views share a forward pass, so that a batch's images should be those of a fixed number:
+/// [`BATCH`]. Others are predicted one by one.
+pub fn predict(network: &mut Network, batch: &[Item<'_>], request: &Request) -> Vec<Prediction> {
+    let ready: Vec<&[f32]> = batch.iter().filter_map(|item| ready(item.input)).collect();
+    if ready.len() == batch.len() && !batch.is_empty() {
+        let logits = whole::batch(network, &ready, request);
+        let of_image = |(i, item): (usize, &Item<'_>)| {
+            Prediction::squashed(logits.clone().narrow(0, i, 1), item.size)
+        };
+        return batch.iter().enumerate().map(of_image).collect();
+    }
+    let native = batch.iter().filter_map(|item| Some((native(item.input)?, item.size)));
+    native.map(|(image, size)| one(network, image, size, request)).collect()
+}
+
+fn ready(input: &Input) -> Option<&[f32]> {
+    match &input.0 {
+        Form::Ready(values) => Some(values),
+        Form::Native(_) => None,
+    }
+}
+
+fn native(input: &Input) -> Option<&Rgb> {
+    match &input.0 {
+        Form::Native(image) => Some(image),
+        Form::Ready(_) => None,
+    }
+}
+
+/// The prediction of one image from all its views.
+fn one(network: &mut Network, image: &Rgb, size: [usize; 2], request: &Request) -> Prediction {
+    let Tta { flip, scales } = &request.tta;
+    let mirrored = || [false, true].into_iter().take(if *flip { 2 } else { 1 });
+    let mut sums: Option<Probabilities> = None;
+    for (scale, is_mirrored) in scales.iter().flat_map(|s| mirrored().map(move |m| (*s, m))) {
+        let mut image = image.clone();
+        if is_mirrored {
+            transform::flip_rgb(&mut image);
+        }
+        let logits = view(network, &image, scale, request);
+        if request.tta.n_views() == 1 {
+            return Prediction::view(logits, size);
+        }
+        let logits = if is_mirrored { logits.flip([3]) } else { logits };
+        let [_, n_classes, _, _] = logits.dims();
+        let device = logits.device();
+        sums.get_or_insert_with(|| Probabilities::new(n_classes, size, &device)).add(logits);
+    }
+    Prediction::views(sums.expect("there is at least one scale: checked with the spec"), size)
+}
+
+/// The logits of one view, `[1, n_classes, rows, columns]`.
+fn view(network: &mut Network, image: &Rgb, scale: f64, request: &Request) -> Tensor<4> {
+    match request.mode {
+        Mode::Whole {} => whole::view(network, image, scale, request),
+        Mode::Slide { crop, stride, short_side } => {
+            let short_px = scaled(short_side.unwrap_or(crop), scale);
+            slide::view(network, image, Windows { crop, stride, short_px }, request)
+        }
+    }
+}

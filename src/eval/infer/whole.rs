@@ -1,0 +1,24 @@
+//! Whole images, squashed to the network's input.
+
+use burn::tensor::Tensor;
+
+use super::forward;
+use super::request::Request;
+use crate::data::{Rgb, transform};
+use crate::model::Network;
+
+/// Logits `[batch, n_classes, rows, columns]` of images that are squashed and normalised already.
+pub(super) fn batch(network: &mut Network, images: &[&[f32]], request: &Request) -> Tensor<4> {
+    forward::logits(network, images.concat(), request.input_px.map(|px| px as usize))
+}
+
+/// Logits `[1, n_classes, rows, columns]` of one image, squashed to the input times `scale`, rounded
+/// to patches.
+pub(super) fn view(network: &mut Network, image: &Rgb, scale: f64, request: &Request) -> Tensor<4> {
+    let px = request.input_px.map(|px| {
+        let patches = (f64::from(px) * scale / f64::from(request.patch_px)).round() as u32;
+        patches.max(1) * request.patch_px
+    });
+    let image = transform::squash(image, px[0], px[1]);
+    forward::logits(network, request.normalised(&image), px.map(|px| px as usize))
+}

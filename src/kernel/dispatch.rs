@@ -1,0 +1,47 @@
+//! The choice of an operation's implementation, made here for all of them.
+//!
+//! An operation's `mod.rs` asks [`path`] with its tensors and matches on the answer. A new kind of
+//! device is a variant here; the exhaustive matches then point at each operation that needs a line.
+
+use burn::tensor::{DType, Device, Tensor};
+
+/// An implementation of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Path {
+    /// Ours for the CPU, on f32.
+    Cpu,
+    /// Whatever runs anywhere: Burn's operations composed, or the host's processor.
+    Any,
+}
+
+/// Where a tensor lies and what its elements are; whatever its number of dimensions.
+pub(super) trait Placed {
+    fn device(&self) -> Device;
+    fn dtype(&self) -> DType;
+}
+
+impl<const D: usize> Placed for Tensor<D> {
+    fn device(&self) -> Device {
+        Tensor::device(self).inner()
+    }
+
+    fn dtype(&self) -> DType {
+        Tensor::dtype(self)
+    }
+}
+
+/// The implementation for an operation on `tensors`.
+pub(super) fn path(tensors: &[&dyn Placed]) -> Path {
+    let is_ours =
+        |tensor: &&dyn Placed| tensor.device() == Device::flex() && tensor.dtype() == DType::F32;
+    if tensors.iter().all(is_ours) { Path::Cpu } else { Path::Any }
+}
+
+/// A tensor's values as f32 in the host's memory; shared where they are there.
+pub(super) fn on_host<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    let tensor = tensor.inner();
+    match path(&[&tensor]) {
+        Path::Cpu => tensor,
+        Path::Any => tensor.to_device(&Device::flex()).cast(DType::F32),
+    }
+}

@@ -1,0 +1,19 @@
+//! A resize as a product from either side.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// `rows x columns` of each map of `[batch, channels, h, w]`, where `rows` is `[h_out, h]` and
+/// `columns` `[w_out, w]`.
+pub(super) fn apply(x: Tensor<4>, rows: Vec<f32>, columns: Vec<f32>) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    let device = x.device();
+    let vertical = matrix(rows, height, &device);
+    let horizontal = matrix(columns, width, &device).transpose(); // [w, w_out]
+    vertical.unsqueeze().matmul(x).matmul(horizontal.unsqueeze())
+}
+
+/// `[n_out, n_in]`, a constant.
+fn matrix(weights: Vec<f32>, n_in: usize, device: &Device) -> Tensor<2> {
+    let n_out = weights.len() / n_in;
+    Tensor::from_data(TensorData::new(weights, [n_out, n_in]), &device.clone().inner())
+}
