@@ -139,8 +139,9 @@ impl AdapterFile {
         let about = &self.about;
         if let Some(lora) = self.lora() {
             let (first, last) = lora.blocks_in(arch).into_inner();
-            if first > last || last - first >= self.tensors.len() {
-                let n = self.tensors.len();
+            let n = self.tensors.len();
+            let deepest = backbone::variants().map(|row| row.arch.depth).max().unwrap_or(0);
+            if first > last || last - first >= n.max(deepest) {
                 return Err(self.misfit(format!(
                     "says that blocks {first} to {last} are adapted, and has {n} tensors"
                 )));

@@ -21,6 +21,11 @@ fn stored(shape: &[usize]) -> Stored {
     Stored { shape: shape.to_vec(), values: (0..n).map(|i| i as f32 / 8.0).collect() }
 }
 
+/// The architecture with the four blocks that a feature pyramid reads.
+fn deep_enough(arch: Arch) -> Arch {
+    Arch { depth: 4, ..arch }
+}
+
 /// What is said of `adapter` once it is a file of our format.
 fn of_sweep(adapter: &AdapterFile) -> Result<AdapterFile, Error> {
     let folder = tempfile::tempdir().unwrap();
@@ -82,8 +87,8 @@ fn a_file_that_lacks_one_matrix_is_refused_on_opening() {
         let expect = format!("does not hold what it says in 1 tensor: {name} is missing");
         assert!(text.ends_with(&expect), "{text}");
     }
-    let mut file =
-        made(arch, TuneConfig::Frozen {}, DecoderConfig::Fpn(fpn::Config { channels: 8 }));
+    let fpn = DecoderConfig::Fpn(fpn::Config { channels: 8 });
+    let mut file = made(deep_enough(arch), TuneConfig::Frozen {}, fpn);
     assert!(of_sweep(&file).is_ok());
     file.tensors.remove("decoder.stages.1.norm.running_var").unwrap_or_else(|| {
         let names: Vec<_> = file.tensors.keys().collect();
@@ -164,7 +169,8 @@ fn sizes_that_are_made_up_allocate_nothing() {
     let [arch, ..] = archs();
     let check = |change: &dyn Fn(&mut AdapterFile), expect: &str| {
         let tune = TuneConfig::Lora(lora(&[LoraTarget::Q]));
-        let mut file = made(arch, tune, DecoderConfig::Fpn(fpn::Config { channels: 8 }));
+        let fpn = DecoderConfig::Fpn(fpn::Config { channels: 8 });
+        let mut file = made(deep_enough(arch), tune, fpn);
         change(&mut file);
         let text = said(of_sweep(&file));
         assert!(text.contains(expect), "{text}");
@@ -175,7 +181,7 @@ fn sizes_that_are_made_up_allocate_nothing() {
     check(
         &|f| {
             f.about.decoder =
-                Some(DecoderConfig::FpnReference(fpn_reference::Config { channels: u32::MAX }))
+                Some(DecoderConfig::FpnReference(fpn_reference::Config { channels: u32::MAX }));
         },
         "says that its decoder has",
     );
