@@ -1,4 +1,4 @@
-//! Adapter files that are not whole, not finite, or not for the encoder that they name: each is
+//! Adapter files that are incomplete, not finite, or not for the encoder that they name: each is
 //! refused on opening, whatever the format and the verb.
 
 use std::path::Path;
@@ -21,7 +21,7 @@ fn stored(shape: &[usize]) -> Stored {
     Stored { shape: shape.to_vec(), values: (0..n).map(|i| i as f32 / 8.0).collect() }
 }
 
-/// What is said of `adapter` once it is a file of our format.
+/// The result of opening `adapter` after it was written in our format.
 fn of_sweep(adapter: &AdapterFile) -> Result<AdapterFile, Error> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
@@ -38,7 +38,8 @@ fn of_torch(entries: &[(&str, &Stored)]) -> Result<AdapterFile, Error> {
     AdapterFile::open(&path)
 }
 
-/// A PEFT adapter of q and v, rank 2, of some blocks of an encoder of `dim` channels.
+/// The tensors of a PEFT adapter of q and v, rank 2, for some blocks of an encoder of `dim`
+/// channels.
 fn peft_tensors(dim: usize, blocks: usize) -> Tensors {
     let mut tensors = Tensors::new();
     for block in 0..blocks {

@@ -2,8 +2,8 @@
 //! `dino_finetune/model/dino.py`, `save_parameters`): `w_a_NNN` and `w_b_NNN`, two a block (q, v),
 //! and the decoder's tensors under their own names.
 //!
-//! It says neither which encoder it is for nor how images were prepared: there, values in 0 to 1
-//! go in as they are.
+//! The format says neither which encoder a file is for nor how images were prepared: the reference
+//! project feeds values in 0 to 1 as they are.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -54,7 +54,7 @@ struct Sizes {
     depth: usize,
 }
 
-/// Moves LoRA from `file` to `tensors`; `None` where there is none.
+/// Moves LoRA from `file` to `tensors`, under our names; `None` where the file has none.
 fn take_lora(file: &mut Tensors, tensors: &mut Tensors) -> Result<Option<Sizes>, String> {
     let n = file.keys().filter(|name| name.starts_with("w_a_")).count();
     if n == 0 && !file.keys().any(|name| name.starts_with("w_b_")) {
@@ -87,13 +87,13 @@ fn take_lora(file: &mut Tensors, tensors: &mut Tensors) -> Result<Option<Sizes>,
     Ok(Some(Sizes { rank, dim, depth: n / 2 }))
 }
 
-/// Our name of `w_<letter>_<i>`.
+/// Our name of the tensor `w_<letter>_<i>`.
 fn ours(i: usize, letter: &str) -> String {
     let layer = if i.is_multiple_of(2) { LoraTarget::Q } else { LoraTarget::V };
     format!("encoder.blocks.{}.{}.lora_{letter}", i / 2, layer.path())
 }
 
-/// The decoder whose tensors these are, its classes, and the encoder's dim.
+/// The decoder that the file's tensors belong to, its number of classes, and the encoder's dim.
 fn decoder(file: &Tensors) -> Result<Found<DecoderConfig>, String> {
     let shape = |name: &str| file.get(name).map(|stored| stored.shape.as_slice());
     DecoderConfig::of_reference(&shape).ok_or_else(|| {
@@ -151,7 +151,7 @@ pub(super) fn write(adapter: &AdapterFile, path: &Path) -> Result<Vec<String>, E
     Ok(notes)
 }
 
-/// The scale of its LoRA, or why the format cannot hold it.
+/// The scale of the adapter's LoRA; an error where the format cannot hold the adapter.
 fn expressible(adapter: &AdapterFile) -> Result<f64, String> {
     let scale = match &adapter.about.tune {
         TuneConfig::Frozen {} => 1.0,

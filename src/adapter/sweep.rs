@@ -1,7 +1,7 @@
-//! Our own format: safetensors whose metadata holds, in one key, what the network is made of.
+//! Our own adapter format: safetensors whose metadata holds, in one key, the parts of the network.
 //!
-//! Tensors are named `param.<name in a network>`. Files of version 1 do not say what they are made
-//! of; they can be used by the run that wrote them only (`train::checkpoint`).
+//! Tensors are named `param.<name in a network>`. Files of version 1 do not describe their network,
+//! so only the run that wrote them can use them (`train::checkpoint`).
 
 use std::path::Path;
 
@@ -13,15 +13,15 @@ use crate::fs::write_atomic;
 use crate::id::RunId;
 use crate::weights::TensorFile;
 
-/// The key of the metadata that has all of it.
+/// The metadata key whose value is the file's description, a JSON object.
 pub(crate) const KEY: &str = "sweep";
 pub(crate) const VERSION: u32 = 2;
 
-/// The JSON in a file's metadata. Checkpoints have more in it.
+/// The JSON of a file's metadata. Checkpoints have more in it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     version: u32,
-    /// `None`: converted from another format.
+    /// The run that made the adapter; `None` where it was converted from another format.
     run: Option<RunId>,
     step: Option<u64>,
     #[serde(default)]

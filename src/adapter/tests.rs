@@ -1,4 +1,4 @@
-//! Files of all formats, there and back, and files that are not what they should be.
+//! Files of all formats, written and read again, and files that must be refused.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn stored(shape: &[usize], seed: u64) -> Stored {
     Stored { shape: shape.to_vec(), values }
 }
 
-/// A file in memory, as a run would have made it.
+/// An adapter in memory, as a run would have made it.
 pub(super) fn made(arch: Arch, tune: TuneConfig, decoder: DecoderConfig) -> AdapterFile {
     let parts = Parts { tune: &tune, decoder: &decoder, n_classes: 3, seed: 1 };
     let mut network = Network::new(encoder(arch), &parts);
@@ -159,7 +159,7 @@ fn a_built_network_has_the_files_tensors() {
     }
 }
 
-/// The tensors of the file's encoder part are in `encoder`.
+/// Checks that the tensors of the file's encoder part are those of `encoder`.
 fn check_encoder(mut encoder: Encoder, file: &AdapterFile) {
     use crate::model::params::Params;
     let mut n = 0;
@@ -405,7 +405,7 @@ fn changed_bytes_never_panic() {
     assert!(refused > 300, "{refused}");
 }
 
-/// `from` and `to` of one length.
+/// The bytes with `from` replaced by `to`; both have one length.
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     let mut bytes = bytes.to_vec();

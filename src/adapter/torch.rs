@@ -1,8 +1,9 @@
 //! PyTorch's zip format, as far as adapters need it: a dictionary of tensors.
 //!
-//! Reading is Burn's `pytorch_reader`, which builds tensors from a fixed list of calls and runs
-//! nothing; on top of it, whatever is not a tensor is refused here. Writing is our own: stored zip
-//! entries and a pickle of protocol 2 with the calls that `torch.save` writes.
+//! Files are read by Burn's `pytorch_reader`, which builds tensors from a fixed list of calls and
+//! runs nothing; entries that are not tensors are refused here. Files are written by code of our
+//! own: uncompressed zip entries and a pickle of protocol 2 with the calls that `torch.save`
+//! writes.
 
 use std::borrow::Cow;
 use std::io::{Cursor, Write};
@@ -18,12 +19,12 @@ use crate::weights::{TensorFile, values};
 
 /// Largest count that f32 holds exactly.
 const COUNT_MAX: i64 = 1 << 24;
-/// The folder within the archive.
+/// Name of the folder within the archive.
 const ROOT: &str = "archive";
-/// Bytes to whose multiples the content of an entry is moved, so that it can be mapped.
+/// Alignment in bytes of an entry's content within the archive, so that it can be memory-mapped.
 const ALIGNMENT: u16 = 64;
 
-/// Tensors of a file by name. Counters (scalars of i64) have shape `[1]`.
+/// Reads the tensors of a file, by name. Counters (scalars of i64) have shape `[1]`.
 pub(super) fn read(file: &TensorFile) -> Result<Tensors, Error> {
     let format = |reason: String| Error::Format { path: file.path().to_owned(), reason };
     check_entries(file).map_err(format)?;
@@ -40,7 +41,7 @@ pub(super) fn read(file: &TensorFile) -> Result<Tensors, Error> {
     Ok(tensors)
 }
 
-/// Refuses entries that are no tensors, and tensors that are more than the file.
+/// Refuses entries that are not tensors, and tensors that claim more bytes than the file has.
 fn check_entries(file: &TensorFile) -> Result<(), String> {
     let unread = |error: &dyn std::fmt::Display| format!("it cannot be read: {error}");
     let entries = PytorchReader::read_pickle_data(file.path(), None).map_err(|e| unread(&e))?;
@@ -76,7 +77,7 @@ fn stored((dtype, shape): (&str, Vec<usize>), bytes: &[u8]) -> Result<Stored, St
     Stored::new(shape, values).ok_or_else(|| "has a broken shape".to_owned())
 }
 
-/// What `torch.save` is to make of a tensor.
+/// The Python object that `torch.save` would write for a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum As {
     /// `nn.Parameter`, with gradients.
@@ -86,7 +87,7 @@ pub(super) enum As {
     Counter,
 }
 
-/// A file of the entries, in their order, that `torch.load(…, weights_only=True)` reads.
+/// Encodes the entries, in their order, as a file that `torch.load(…, weights_only=True)` reads.
 ///
 /// Gives why not where a size does not fit the format.
 pub(super) fn encode(entries: &[(String, As, &Stored)]) -> Result<Vec<u8>, String> {
@@ -111,7 +112,7 @@ pub(super) fn encode(entries: &[(String, As, &Stored)]) -> Result<Vec<u8>, Strin
     archive(&files).map_err(|error| error.to_string())
 }
 
-/// A zip archive of the files below [`ROOT`], stored and aligned as `torch.save` does.
+/// A zip archive of the files below [`ROOT`], uncompressed and aligned as `torch.save` writes it.
 fn archive(files: &[(String, Cow<'_, [u8]>)]) -> zip::result::ZipResult<Vec<u8>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
@@ -124,7 +125,7 @@ fn archive(files: &[(String, Cow<'_, [u8]>)]) -> zip::result::ZipResult<Vec<u8>>
     Ok(zip.finish()?.into_inner())
 }
 
-/// A pickle under way.
+/// The bytes of a pickle that is being written.
 struct Pickle(Vec<u8>);
 
 impl Pickle {
@@ -154,13 +155,13 @@ impl Pickle {
         Ok(())
     }
 
-    /// `OrderedDict()`: the backward hooks that every tensor has.
+    /// Writes `OrderedDict()`: the backward hooks that every tensor has.
     fn hooks(&mut self) {
         self.global("collections", "OrderedDict");
         self.0.extend(b")R");
     }
 
-    /// A contiguous tensor over the whole storage `key`.
+    /// Writes a contiguous tensor over all of the storage `key`.
     fn tensor(&mut self, kind: As, shape: &[usize], key: &str) -> Result<(), String> {
         let shape = if kind == As::Counter { &[] } else { shape };
         if kind == As::Parameter {
@@ -196,7 +197,7 @@ impl Pickle {
 mod tests {
     use super::*;
 
-    /// A file with the given pickle, and what is said about it.
+    /// The error of reading a file that holds the given pickle.
     fn refused(pickle: &[u8]) -> String {
         let files: [(_, &[u8]); 4] = [
             ("data.pkl", pickle),

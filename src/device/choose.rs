@@ -1,8 +1,9 @@
-//! From what a user asks for and what NVML says to devices, or to a reason why not.
+//! Chooses devices from what a user asks for and what NVML reports, or gives the reason why none
+//! can be used.
 //!
-//! The scheduler makes slots of the answer, verbs that compute in their own process take its first
-//! device. Where a GPU is there but cannot be used, `auto` never falls back to the CPU: that would
-//! be the same command a hundred times slower, with exit 0.
+//! The scheduler turns the answer into slots; verbs that compute in their own process take its
+//! first device. Where a GPU is there but cannot be used, `auto` never falls back to the CPU: that
+//! would be the same command a hundred times slower, with exit 0.
 
 use thiserror::Error;
 
@@ -12,16 +13,17 @@ use super::{BUILD_LINE, CudaSupport, Device, Request};
 /// The devices to use, and what the user should know about how they were chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
-    /// At least one.
+    /// The devices, at least one.
     pub devices: Vec<Granted>,
     pub notes: Vec<String>,
 }
 
-/// A device that is there.
+/// A device that is present and may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
     pub device: Device,
-    /// The GPU's UUID: what a process that is to see it alone has in `CUDA_VISIBLE_DEVICES`.
+    /// The GPU's UUID: the value of `CUDA_VISIBLE_DEVICES` for a process that is to see this GPU
+    /// alone.
     pub uuid: Option<String>,
 }
 
@@ -54,7 +56,7 @@ pub enum Error {
     Silent { device: Device, problem: String },
 }
 
-/// The devices for `request` on a machine with these GPUs.
+/// Chooses the devices for `request` on a machine with these GPUs.
 pub fn choose(request: &Request, cuda: CudaSupport, gpus: &Gpus) -> Result<Chosen, Error> {
     let mut chosen = match request {
         Request::Auto => automatic(cuda, gpus)?,
@@ -124,7 +126,8 @@ fn listed(devices: &[Device], cuda: CudaSupport, gpus: &Gpus) -> Result<Chosen, 
     Ok(chosen)
 }
 
-/// What speaks against a GPU that was asked for by name.
+/// The warning about a GPU that was asked for by name and is in use or does not answer; `None`
+/// where nothing is wrong.
 fn reservation(device: Device, gpu: &Gpu) -> Option<String> {
     match gpu {
         Gpu::Answers(Answer { name, in_use, .. }) => in_use
@@ -154,7 +157,7 @@ fn named(gpu: &Gpu) -> String {
     }
 }
 
-/// Why a GPU is passed over: `H100, in use by process 7`, or `cannot be asked: lost`.
+/// The reason why a GPU is passed over: `H100, in use by process 7`, or `cannot be asked: lost`.
 fn described(gpu: &Gpu) -> String {
     match gpu {
         Gpu::Answers(Answer { name, in_use: Some(use_), .. }) => format!("{name}, {use_}"),
@@ -178,7 +181,8 @@ mod tests {
     use super::*;
     use CudaSupport::{BuiltIn, Missing};
 
-    /// GPUs as letters: `f` free, `u` in use, `s` silent with a UUID, `x` silent without.
+    /// A fake machine's GPUs, described by letters: `f` free, `u` in use, `s` silent with a UUID,
+    /// `x` silent without.
     fn gpus(letters: &str) -> Gpus {
         let gpu = |(i, state): (usize, char)| {
             let uuid = format!("GPU-{i}");

@@ -1,8 +1,10 @@
-//! `adapter_config.json`: the settings of PEFT that are understood, and the refusal of all others.
+//! Reads and writes PEFT's settings, `adapter_config.json`, and refuses those that are not
+//! understood.
 //!
-//! Reading comes here with the file's JSON; what goes out decides rank, scale and blocks. A setting
-//! that is not listed must be off. The list is of PEFT 0.21 (`peft/tuners/lora/config.py`), checked
-//! against what its LoRA layers compute (`peft/tuners/lora/layer.py`).
+//! Opening a PEFT folder passes the file's JSON in; the settings that come out decide rank, scale
+//! and blocks. A setting that is not listed must be off. The list is of PEFT 0.21
+//! (`peft/tuners/lora/config.py`), checked against what its LoRA layers compute
+//! (`peft/tuners/lora/layer.py`).
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -10,7 +12,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The file's name.
+/// Name of the settings file in a PEFT folder.
 pub(super) const CONFIG: &str = "adapter_config.json";
 
 /// The settings that are read and written.
@@ -27,7 +29,8 @@ pub(super) struct Config {
     pub(super) lora_dropout: f64,
     #[serde(default)]
     pub(super) use_rslora: bool,
-    /// The tensors show which modules have an update.
+    /// The modules that PEFT was told to adapt; not used, as the tensors show which modules have an
+    /// update.
     #[serde(default)]
     pub(super) target_modules: Value,
     #[serde(default)]
@@ -40,17 +43,18 @@ pub(super) struct Config {
     pub(super) inference_mode: bool,
 }
 
-/// One block, or several.
+/// Indices of blocks; written as one number or as a list.
 #[derive(Debug, Clone)]
 pub(super) struct Blocks(pub(super) BTreeSet<usize>);
 
-/// What is done with a setting.
+/// The treatment of one of PEFT's settings.
 enum Rule {
-    /// [`Config`] has it.
+    /// The setting is read into [`Config`].
     Read,
-    /// It changes nothing that saved matrices compute.
+    /// The setting is ignored: it changes nothing that saved matrices compute.
     Note,
-    /// Only these values change nothing; what they are, and what to do about others.
+    /// The setting must have a value that changes nothing: a test for such values, and the advice
+    /// for others.
     Only(fn(&Value) -> bool, &'static str),
 }
 
@@ -84,11 +88,11 @@ const RULES: &[(&str, Rule)] = &[
     ("task_type", Rule::Note),
 ];
 
-/// Characters of a value that a message shows.
+/// Largest number of characters of a value that a message shows.
 const SHOWN: usize = 80;
 
 impl Config {
-    /// The settings of a file, as long as all of them are understood.
+    /// The settings of a file; an error where one of them is not understood.
     pub(super) fn of(json: Value) -> Result<Self, String> {
         let refused: Vec<_> = json.as_object().into_iter().flatten().filter_map(refusal).collect();
         if !refused.is_empty() {
@@ -106,7 +110,7 @@ impl Config {
     }
 }
 
-/// Why a setting with this value is not read; `None` where it is.
+/// The reason why a setting with this value is refused; `None` where it is accepted.
 fn refusal((key, value): (&String, &Value)) -> Option<String> {
     let rule = RULES.iter().find(|(name, _)| name == key).map(|(_, rule)| rule);
     let reason = match rule {
@@ -122,7 +126,7 @@ fn refusal((key, value): (&String, &Value)) -> Option<String> {
     Some(format!("sets {key} to {shown}: {reason}"))
 }
 
-/// Whether a setting that came with some version of PEFT is not off.
+/// Tells whether a setting that some version of PEFT added is switched on.
 fn is_set(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -133,7 +137,7 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-/// Whether LoRA that is initialised so starts from base weights as they were. Others (`pissa`,
+/// Tells whether this way of initialising LoRA leaves the base weights unchanged. Others (`pissa`,
 /// `pissa_niter_…`, `olora`, `corda`, `lora_ga`, `loftq`) subtract from them; what newer versions
 /// add is not known.
 fn leaves_base_alone(value: &Value) -> bool {
@@ -144,7 +148,7 @@ fn leaves_base_alone(value: &Value) -> bool {
     }
 }
 
-/// Hugging Face's DINOs call their list of blocks `layer`.
+/// Tells whether the list of blocks is called `layer`, as in Hugging Face's DINOs.
 fn is_layer(value: &Value) -> bool {
     match value {
         Value::Array(names) => names.iter().all(|name| name == "layer"),
@@ -190,7 +194,7 @@ mod tests {
         Config::of(json)
     }
 
-    /// What PEFT 0.21.2 writes where nothing but rank and modules was chosen.
+    /// The settings that PEFT 0.21.2 writes where nothing but rank and modules was chosen.
     fn defaults() -> Value {
         json!({
             "alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null,

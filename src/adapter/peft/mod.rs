@@ -25,10 +25,10 @@ use modules::{Named, Place, Written};
 
 const FORMAT: &str = "PEFT's layout";
 const MODEL: &str = "adapter_model.safetensors";
-/// The weights as PEFT wrote them before safetensors, and writes them on request.
+/// Name of the weight file that PEFT wrote before safetensors, and still writes on request.
 const PICKLE: &str = "adapter_model.bin";
 
-/// The folder of an adapter whose file `path` names.
+/// The folder of the PEFT adapter that `path` is a file of; `None` where it is none.
 pub(super) fn folder_of(path: &Path) -> Option<&Path> {
     let name = path.file_name()?.to_str()?;
     let folder = path.parent()?;
@@ -77,7 +77,8 @@ pub(super) fn read(folder: &Path) -> Result<AdapterFile, Error> {
     Ok(AdapterFile { path, kind: Kind::Peft, about, run: None, step: None, tensors })
 }
 
-/// Which of the two files a folder lacks, and what it has instead; `None` where both are there.
+/// The reason why a folder is no complete PEFT adapter: the file it lacks and what it has instead;
+/// `None` where both are there.
 fn lack(path: &Path) -> Result<Option<String>, Error> {
     let has = |name: &str| !cause::is_absent(&path.join(name));
     if has(CONFIG) && has(MODEL) {
@@ -115,7 +116,7 @@ fn read_config(path: &Path) -> Result<Config, Error> {
     Config::of(json).map_err(format)
 }
 
-/// The encoder that the settings name, where it is one of the tables'.
+/// The encoder that the settings name; `None` where it is not in the tables.
 fn base(config: &Config, dino_type: DinoType) -> Result<Option<EncoderInfo>, String> {
     let Some(id) = config.base_model_name_or_path.as_deref() else { return Ok(None) };
     let Some(variant) = variant_of(id) else { return Ok(None) };
@@ -129,19 +130,19 @@ fn base(config: &Config, dino_type: DinoType) -> Result<Option<EncoderInfo>, Str
     Ok(Some(EncoderInfo::of(variant.name, &variant.arch)))
 }
 
-/// The variant that a Hugging Face id or folder names.
+/// The variant that a Hugging Face id or a folder's name stands for.
 fn variant_of(id: &str) -> Option<&'static Variant> {
     let name = id.trim_end_matches('/').rsplit('/').next()?;
     backbone::variants().find(|variant| variant.folders.contains(&name))
 }
 
-/// What the tensors say of the adapted layers.
+/// The adapted layers, as the tensors show them.
 struct Layers {
     targets: BTreeSet<LoraTarget>,
-    /// First and last.
+    /// The first and the last adapted block.
     blocks: [usize; 2],
     rank: usize,
-    /// Of the encoder, where an adapted layer shows it.
+    /// Channels of the encoder; `None` where no adapted layer shows them.
     dim: Option<usize>,
 }
 
@@ -183,7 +184,7 @@ impl Layers {
         Ok(Self { targets, blocks: [first, last], rank, dim })
     }
 
-    /// Holds the tensors against the settings.
+    /// Checks that the tensors agree with the settings.
     fn check(&self, config: &Config) -> Result<(), String> {
         let (r, rank, [first, last]) = (config.r.get() as usize, self.rank, self.blocks);
         if rank != r {
