@@ -1,4 +1,4 @@
-//! Whole images, squashed to the network's input.
+//! Predicts images as a whole, squashed to the network's input.
 
 use burn::tensor::Tensor;
 
