@@ -202,7 +202,8 @@ pub struct PlannedCell {
     pub scores: Vec<PlannedScore>,
 }
 
-/// Title of a grid cell, from its labels (axis, value): values that speak for themselves stand alone.
+/// Title of a grid cell, from its labels (axis, value): values that speak for themselves stand
+/// alone.
 ///
 /// `[(size, small), (lora_rank, 4)]` is `small lora_rank=4`.
 pub fn title(labels: &[(String, String)]) -> String {

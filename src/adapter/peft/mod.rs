@@ -1,5 +1,5 @@
-//! PEFT's layout: a folder with `adapter_config.json` and `adapter_model.safetensors`, whose tensors
-//! are named after the modules of Hugging Face's models; LoRA only.
+//! PEFT's layout: a folder with `adapter_config.json` and `adapter_model.safetensors`, whose
+//! tensors are named after the modules of Hugging Face's models; LoRA only.
 //!
 //! Written are the module names of transformers 5; those of transformers 4 are read too. There are
 //! no fused SwiGLU gates in transformers 5: an update of both is written as two with one A, and two

@@ -1,5 +1,5 @@
-//! One view of an image or several: scales and mirrored copies (test-time augmentation), averaged as
-//! class probabilities at the size asked for, as mmsegmentation's `aug_test`.
+//! One view of an image or several: scales and mirrored copies (test-time augmentation), averaged
+//! as class probabilities at the size asked for, as mmsegmentation's `aug_test`.
 
 use burn::tensor::Tensor;
 
