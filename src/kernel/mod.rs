@@ -2,7 +2,7 @@
 //!
 //! `model`, `train` and `eval` call them with Burn's tensors and get tensors back, whatever the
 //! device. An operation is a folder: `mod.rs` has its signature, its tests, and the match on
-//! [`dispatch::Path`]; `cpu.rs` is our implementation for the CPU.
+//! `dispatch::Path`; `cpu.rs` is our implementation for the CPU.
 
 pub mod attention;
 pub mod gelu;

@@ -1,4 +1,4 @@
-//! The index against results folders as workers leave them.
+//! Tests of the index on results folders as workers leave them.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::event::{Event, FailureClass, Outcome, SweepEvent};
 use crate::fs::RunDir;
 use crate::id::RunId;
 
-/// The index as it is, against one made from the journals alone.
+/// Checks that the index equals one made from the journals alone.
 async fn assert_rebuilds(fake: &Fake, store: &Store) {
     let incremental = store.dump().await;
     store.close().await;
@@ -105,7 +105,7 @@ async fn numbers_survive_exactly() {
     assert_eq!(one::<Option<i64>>(&store, "SELECT wait_ms FROM epochs").await, Some(3));
 }
 
-/// What journals say now (null), and what they said before (0).
+/// Checks undefined scores as journals hold them now (null) and held them before (0).
 #[tokio::test]
 async fn a_score_of_nothing_is_null() {
     let fake = Fake::new();

@@ -1,19 +1,19 @@
-//! What a path that cannot be read as weights or as an adapter is instead, and what to do about it.
+//! Finds out why a path cannot be read as weights or as an adapter, and what to do about it.
 //!
-//! The readers of weights, of adapters and of the JSON files beside them come here with a path or
-//! with the first bytes of a file; out go the reasons of their error messages, each for a cause
-//! that was looked for and found.
+//! The readers of weights, of adapters and of the JSON files beside them call it with a path or
+//! with the first bytes of a file; it returns the reason for their error message, only ever one
+//! that was checked.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// A format that this program does not read, of files that lie beside weights or are taken for
+/// A file format that this program does not read, but that lies beside weights or is mistaken for
 /// them.
 struct Foreign {
     what: &'static str,
-    /// Ends of file names, in lower case, without the dot.
+    /// Extensions of such files, in lower case, without the dot.
     extensions: &'static [&'static str],
-    /// Ways in which such a file begins; none where the format has no mark of its own.
+    /// First bytes of such files; none where the format has no fixed ones.
     beginnings: &'static [&'static [u8]],
     advice: &'static str,
 }
@@ -63,7 +63,7 @@ const FOREIGN: &[Foreign] = &[
     },
 ];
 
-/// How a text that stands where a file should be begins (in lower case), and what that says.
+/// First words (in lower case) of texts that stand in place of a file, and what each means.
 const STAND_INS: &[(&[&str], &str)] = &[
     (
         &["version https://git-lfs"],
@@ -81,21 +81,22 @@ const STAND_INS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Ends of names that download programs give to what is not finished.
+/// Extensions that download programs give to unfinished files.
 const UNFINISHED: &[&str] = &["incomplete", "part", "partial", "crdownload", "download", "aria2"];
-/// Ends of names that weights and adapters have.
+/// Extensions of weights and adapters.
 const WEIGHTS: &[&str] = &["safetensors", "pth", "pt", "bin", "ckpt"];
-/// Bytes at the start of a file by which its format is known.
+/// Number of bytes at the start of a file by which its format is recognised.
 pub(crate) const HEAD: usize = 512;
-/// Characters of a text that a message shows.
+/// Largest number of characters of a text that a message shows.
 const LINE_MAX: usize = 100;
-/// Names that a message lists at most.
+/// Largest number of names that a message lists.
 const SHOWN: usize = 6;
-/// Bytes at the end of a zip file in which its directory is found: the longest comment and the
-/// record before it.
+/// Number of bytes at the end of a zip file in which its directory is found: the longest comment
+/// and the record before it.
 const ZIP_TAIL: u64 = 65_536 + 22;
 
-/// What a file that begins with `head`, and is neither safetensors nor JSON, is for certain.
+/// The format of a file that begins with `head` and is neither safetensors nor JSON; `None` where
+/// it is not certain.
 pub(crate) fn of_bytes(head: &[u8]) -> Option<String> {
     if head.is_empty() {
         return Some("it is empty".to_owned());
@@ -113,14 +114,14 @@ pub(crate) fn of_bytes(head: &[u8]) -> Option<String> {
     FOREIGN.iter().find(is_of).map(|found| format!("it is {}; {}", found.what, found.advice))
 }
 
-/// What the JSON file at `path` is that does not parse, by its content.
+/// The reason why the JSON file at `path` does not parse, by its content.
 pub(crate) fn of_json(path: &Path, bytes: &[u8], error: &serde_json::Error) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     of_bytes(&bytes[..bytes.len().min(HEAD)])
         .unwrap_or_else(|| format!("a broken {name}, or cut short: {error}"))
 }
 
-/// A page may begin with comments.
+/// Strips the comments that an HTML or XML page may begin with.
 fn without_comments(mut text: &str) -> &str {
     while let Some((_, rest)) = text.strip_prefix("<!--").and_then(|text| text.split_once("-->")) {
         text = rest.trim_start();
@@ -128,8 +129,8 @@ fn without_comments(mut text: &str) -> &str {
     text
 }
 
-/// Why the file at `path`, which begins with `head`, was not read as a PyTorch file; `error` is
-/// what its reader said.
+/// The reason why the file at `path`, which begins with `head`, was not read as a PyTorch file;
+/// `error` is its reader's.
 pub(super) fn unread(path: &Path, head: &[u8], error: &dyn std::fmt::Display) -> String {
     match head {
         [b'P', b'K', 3, 4, ..] => unread_zip(path, error),
@@ -154,7 +155,7 @@ pub(super) fn unread(path: &Path, head: &[u8], error: &dyn std::fmt::Display) ->
     }
 }
 
-/// Why a zip file was not read as PyTorch's.
+/// The reason why a zip file was not read as PyTorch's.
 fn unread_zip(path: &Path, error: &dyn std::fmt::Display) -> String {
     match zip_names(path) {
         Err(_) if !has_zip_directory(path) => {
@@ -169,7 +170,7 @@ fn unread_zip(path: &Path, error: &dyn std::fmt::Display) -> String {
     }
 }
 
-/// What a sound zip file is that is not PyTorch's, by the names in it.
+/// The format of a sound zip file that is not PyTorch's, by the names in it.
 fn of_zip(names: &[String]) -> Option<String> {
     let any = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
     if any(&|name| extension(name).is_some_and(|end| end == "npy")) {
@@ -192,7 +193,7 @@ fn of_zip(names: &[String]) -> Option<String> {
     Some(format!("it is a zip file, but not one of PyTorch's (it holds {shown}); {UNPACK}"))
 }
 
-/// What a PyTorch file without any tensor is.
+/// The reason why a PyTorch file holds no tensor.
 pub(super) fn without_tensors(path: &Path) -> String {
     // A file that is no zip, or that cannot be read again, is none of the kinds that a zip may be.
     let names = zip_names(path).unwrap_or_default();
@@ -213,7 +214,7 @@ fn zip_names(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether the record that ends every zip file is there.
+/// Tells whether the file has the record that ends every zip file.
 fn has_zip_directory(path: &Path) -> bool {
     let tail = || -> io::Result<Vec<u8>> {
         let mut file = fs_err::File::open(path)?;
@@ -227,13 +228,13 @@ fn has_zip_directory(path: &Path) -> bool {
     tail().is_ok_and(|tail| tail.windows(4).any(|window| window == b"PK\x05\x06"))
 }
 
-/// Whether nothing is at `path`, be it that a link there leads nowhere.
+/// Tells whether nothing is at `path`, which may be a link that leads nowhere.
 pub(crate) fn is_absent(path: &Path) -> bool {
     let found = fs_err::metadata(path);
     found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Why nothing is at `path`, as far as the folders above it and links show.
+/// The reason why nothing is at `path`, as far as the folders above it and links show.
 pub(crate) fn absent(path: &Path) -> String {
     if let Ok(target) = fs_err::read_link(path) {
         let fetch = if target.components().any(|part| part.as_os_str() == "annex") {
@@ -260,7 +261,7 @@ pub(crate) fn absent(path: &Path) -> String {
     }
 }
 
-/// Names in a folder, sorted.
+/// The names in a folder, sorted.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) files: Vec<String>,
@@ -281,8 +282,8 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Why nothing in this folder, which has none of the `usual` names, can be read; what to do
-    /// instead.
+    /// The reason why this folder, which has none of the `usual` names, cannot be read, and what to
+    /// do instead.
     pub(crate) fn instead(&self, folder: &Path, usual: &[&str]) -> String {
         if self.files.is_empty() && self.folders.is_empty() {
             return "it is empty".to_owned();
@@ -316,7 +317,7 @@ impl Listing {
         format!("it holds {}", some_of(&names))
     }
 
-    /// The files that may be weights, by their names.
+    /// The files that may be weights, by their extensions.
     fn of_weights(&self) -> Vec<String> {
         self.files.iter().filter(|name| has_end(name, WEIGHTS)).cloned().collect()
     }
@@ -331,7 +332,7 @@ fn has_end(name: &str, ends: &[&str]) -> bool {
     extension(name).is_some_and(|end| ends.contains(&end.as_str()))
 }
 
-/// What follows the last dot of a name, in lower case.
+/// The part of a name after its last dot, in lower case.
 fn extension(name: &str) -> Option<String> {
     name.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase())
 }

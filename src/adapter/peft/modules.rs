@@ -175,7 +175,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Reads a place from a tensor's name:
+    /// Reads a place from a tensor's name: `encoder.blocks.3.attn.q.lora_a` -> (3, q, 'a').
     pub(super) fn of(name: &str) -> Option<Self> {
         let (block, rest) = name.strip_prefix("encoder.blocks.")?.split_once('.')?;
         let (path, letter) = rest.rsplit_once(".lora_")?;

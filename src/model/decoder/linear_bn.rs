@@ -3,7 +3,7 @@
 //!
 //! facebookresearch/dinov3 6876159, `eval/segmentation/models/heads/linear_head.py`, without class
 //! token. DINOv2's (`BNHead`, facebookresearch/dinov2 b8931f7,
-//! `eval/segmentation/models/ decode_heads/linear_head.py`) is the same with dropout 0; its `ms`
+//! `eval/segmentation/models/decode_heads/linear_head.py`) is the same with dropout 0; its `ms`
 //! heads read 4 layers.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};

@@ -1,4 +1,4 @@
-//! Adapter files of runs: what is in them, and that older ones can still be read.
+//! Tests of adapter files of runs: their content, and that older ones can still be read.
 
 use serde_json::json;
 
