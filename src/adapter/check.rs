@@ -56,7 +56,7 @@ impl AdapterFile {
                     variant.label()
                 )
             }
-            None => format!("does not hold what it says {problems}"),
+            None => format!("differs from its own description {problems}"),
         }))
     }
 
@@ -154,12 +154,13 @@ impl AdapterFile {
         let n_values = self.tensors.values().map(|stored| stored.values.len() as u64).sum();
         if n_claimed > CLAIM_MAX.max(n_values) {
             return Err(self.misfit(format!(
-                "says that its decoder has {n_claimed} parameters and more, and has {n_values} in all"
+                "says that its decoder has at least {n_claimed} parameters, and holds only \
+                 {n_values} in all"
             )));
         }
         match (about.n_classes, about.class_names.as_ref().map(Vec::len)) {
             (Some(n), Some(names)) if n != names => {
-                Err(self.misfit(format!("tells {n} classes apart and names {names}")))
+                Err(self.misfit(format!("has a decoder for {n} classes, and names {names}")))
             }
             _ => Ok(()),
         }

@@ -63,7 +63,9 @@ impl AdapterFile {
     /// decoder.
     pub fn build(&self, encoder: Encoder) -> Result<Network, Error> {
         let (Some(decoder), Some(n_classes)) = (&self.about.decoder, self.about.n_classes) else {
-            return Err(self.misfit("holds no decoder, so that it gives features only".to_owned()));
+            return Err(
+                self.misfit("holds no decoder, so it can only be used for features".to_owned())
+            );
         };
         self.fits(&encoder.arch)?;
         decoder

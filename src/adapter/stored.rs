@@ -34,7 +34,7 @@ pub(super) fn read(file: &TensorFile) -> Result<Tensors, Error> {
         let (shape, values) = (file.shape(&name).unwrap_or_default(), file.read(&name)?);
         let stored = Stored::new(shape, values).ok_or_else(|| Error::Format {
             path: file.path().to_owned(),
-            reason: format!("tensor {name} has a broken shape"),
+            reason: format!("the shape of tensor {name} does not match its values"),
         })?;
         tensors.insert(name, stored);
     }

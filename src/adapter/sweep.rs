@@ -30,9 +30,9 @@ struct Header {
 
 pub(super) fn read(file: &TensorFile) -> Result<AdapterFile, Error> {
     let format = |reason: String| Error::Format { path: file.path().to_owned(), reason };
-    let broken = |error: serde_json::Error| format(format!("its metadata is broken: {error}"));
+    let broken = |error: serde_json::Error| format(format!("its metadata cannot be read: {error}"));
     let text = file.metadata().get(KEY).ok_or_else(|| {
-        format("it has no metadata of sweep; a PEFT adapter is opened by its folder".to_owned())
+        format("it was not written by sweep; to open a PEFT adapter, name its folder".to_owned())
     })?;
     let header: Header = serde_json::from_str(text).map_err(broken)?;
     if header.version > VERSION {
@@ -41,8 +41,8 @@ pub(super) fn read(file: &TensorFile) -> Result<AdapterFile, Error> {
     }
     let about = header.about.ok_or_else(|| {
         format(
-            "it does not say what it is made of (training checkpoints and adapters of version 1 \
-             do not): it can be used by its own run only"
+            "it does not describe its network (training checkpoints and adapters of version 1 do \
+             not): only the run that wrote it can use it"
                 .to_owned(),
         )
     })?;

@@ -46,7 +46,7 @@ fn check_entries(file: &TensorFile) -> Result<(), String> {
     let unread = |error: &dyn std::fmt::Display| format!("it cannot be read: {error}");
     let entries = PytorchReader::read_pickle_data(file.path(), None).map_err(|e| unread(&e))?;
     let PickleValue::Dict(entries) = entries else {
-        return Err("its top is no dictionary of tensors".to_owned());
+        return Err("its outermost object is not a dictionary of tensors".to_owned());
     };
     for (name, value) in &entries {
         if file.shape(name).is_none() {
@@ -54,7 +54,7 @@ fn check_entries(file: &TensorFile) -> Result<(), String> {
                 PickleValue::Unsupported(class) => class.as_str(),
                 _ => "a plain value",
             };
-            return Err(format!("entry `{name}` is no tensor but {what}, which is not read"));
+            return Err(format!("entry `{name}` is {what}, not a tensor"));
         }
     }
     // A view can claim more than its storage has; nothing that is claimed is allocated unchecked.
@@ -69,12 +69,13 @@ fn stored((dtype, shape): (&str, Vec<usize>), bytes: &[u8]) -> Result<Stored, St
     if dtype == "i64" && shape.is_empty() {
         let count = bytes.first_chunk().map_or(-1, |bytes| i64::from_le_bytes(*bytes));
         if !(0..=COUNT_MAX).contains(&count) {
-            return Err(format!("counts {count}; 0 to {COUNT_MAX} can be kept"));
+            return Err(format!("is the counter {count}, which is not in 0 to {COUNT_MAX}"));
         }
         return Ok(Stored { shape: vec![1], values: vec![count as f32] });
     }
     let values = values::decode(dtype, bytes)?;
-    Stored::new(shape, values).ok_or_else(|| "has a broken shape".to_owned())
+    let mismatch = || "has a shape that does not match its values".to_owned();
+    Stored::new(shape, values).ok_or_else(mismatch)
 }
 
 /// The Python object that `torch.save` would write for a tensor.
@@ -224,7 +225,7 @@ mod tests {
         bytes.splice(at..at + 2, length);
         let in_dict = [b"\x80\x02}(X\x01\0\0\0x".as_slice(), &bytes, b"u."].concat();
         let text = refused(&in_dict);
-        assert!(text.contains("entry `x` is no tensor but os.system"), "{text}");
+        assert!(text.contains("entry `x` is os.system"), "{text}");
         assert!(refused(&[b"\x80\x02".as_slice(), &bytes, b"."].concat()).contains("dictionary"));
         assert!(!proof.exists());
         assert!(refused(b"\x80\x02}(X\x01\0\0\0xK\x01u.").contains("a plain value"));

@@ -31,7 +31,7 @@ pub struct Granted {
 pub enum Error {
     #[error(
         "a GPU is visible ({gpu}) but this binary was built without CUDA: build with \
-         `{BUILD_LINE}`, or add `--device cpu` to use the CPU all the same"
+         `{BUILD_LINE}`, or add `--device cpu` to use the CPU anyway"
     )]
     NotBuiltIn { gpu: String },
     #[error(
@@ -44,15 +44,15 @@ pub enum Error {
     )]
     AllInUse { gpus: String },
     #[error(
-        "no visible GPU can be used: {gpus}; mend that (`nvidia-smi` shows the same), or name \
+        "no visible GPU can be used: {gpus}; fix that (`nvidia-smi` shows the same), or name \
          devices, e.g. `--device cuda:0` or `--device cpu`"
     )]
     NoneUsable { gpus: String },
-    #[error("{problem}: mend that, or add `--device cpu` to use the CPU all the same")]
+    #[error("{problem}: fix that, or add `--device cpu` to use the CPU anyway")]
     NoneVisible { problem: String },
     #[error("there is no `{device}`: {found}")]
     NoSuchGpu { device: Device, found: String },
-    #[error("`{device}` cannot be used, as it cannot be asked ({problem}): see `nvidia-smi`")]
+    #[error("`{device}` cannot be used, as it does not answer ({problem}): see `nvidia-smi`")]
     Silent { device: Device, problem: String },
 }
 
@@ -64,7 +64,7 @@ pub fn choose(request: &Request, cuda: CudaSupport, gpus: &Gpus) -> Result<Chose
     };
     let has_gpu = chosen.devices.iter().any(|granted| granted.device != Device::Cpu);
     if has_gpu && !gpus.is_order_certain && gpus.visible.len() > 1 {
-        let words = "GPUs are counted as `nvidia-smi` does, which need not be CUDA's own order";
+        let words = "GPUs are numbered as in `nvidia-smi`, which may differ from CUDA's own order";
         chosen.notes.push(words.to_owned());
     }
     Ok(chosen)
@@ -132,10 +132,8 @@ fn reservation(device: Device, gpu: &Gpu) -> Option<String> {
     match gpu {
         Gpu::Answers(Answer { name, in_use, .. }) => in_use
             .as_ref()
-            .map(|use_| format!("{device} ({name}) is {use_}; used all the same, as asked")),
-        Gpu::Silent { .. } => {
-            Some(format!("{device} {}; used all the same, as asked", described(gpu)))
-        }
+            .map(|use_| format!("{device} ({name}) is {use_}; used anyway, as asked")),
+        Gpu::Silent { .. } => Some(format!("{device} {}; used anyway, as asked", described(gpu))),
     }
 }
 
@@ -157,12 +155,12 @@ fn named(gpu: &Gpu) -> String {
     }
 }
 
-/// The reason why a GPU is passed over: `H100, in use by process 7`, or `cannot be asked: lost`.
+/// The reason why a GPU is passed over: `H100, in use by process 7`, or `does not answer: lost`.
 fn described(gpu: &Gpu) -> String {
     match gpu {
         Gpu::Answers(Answer { name, in_use: Some(use_), .. }) => format!("{name}, {use_}"),
         Gpu::Answers(Answer { name, in_use: None, .. }) => format!("{name}, free"),
-        Gpu::Silent { problem, .. } => format!("cannot be asked: {problem}"),
+        Gpu::Silent { problem, .. } => format!("does not answer: {problem}"),
     }
 }
 
@@ -235,10 +233,10 @@ mod tests {
 
     #[test]
     fn a_gpu_that_cannot_be_asked_is_skipped_by_name() {
-        let expect = "cuda:0=GPU-0; skipping cuda:1 (cannot be asked: GPU is lost)";
+        let expect = "cuda:0=GPU-0; skipping cuda:1 (does not answer: GPU is lost)";
         check("fs", BuiltIn, "auto", Ok(expect));
         check("fx", BuiltIn, "auto", Ok(expect));
-        let none = "no visible GPU can be used: cuda:0 (H100, in use by process 7), cuda:1 (cannot";
+        let none = "no visible GPU can be used: cuda:0 (H100, in use by process 7), cuda:1 (does";
         check("ux", BuiltIn, "auto", Err(none));
     }
 
@@ -277,11 +275,9 @@ mod tests {
         check("ff", BuiltIn, "cuda:2", Err("cuda:0 to cuda:1 are visible"));
         check("", BuiltIn, "cuda:0", Err("no NVIDIA driver"));
         check("f", BuiltIn, "cuda:0,cpu", Ok("cuda:0=GPU-0; cpu"));
-        let expect =
-            "cuda:0=GPU-0; cuda:0 (H100) is in use by process 7; used all the same, as asked";
+        let expect = "cuda:0=GPU-0; cuda:0 (H100) is in use by process 7; used anyway, as asked";
         check("u", BuiltIn, "cuda:0", Ok(expect));
-        let expect =
-            "cuda:1=GPU-1; cuda:1 cannot be asked: GPU is lost; used all the same, as asked";
+        let expect = "cuda:1=GPU-1; cuda:1 does not answer: GPU is lost; used anyway, as asked";
         check("fs", BuiltIn, "cuda:1", Ok(expect));
         check("fx", BuiltIn, "cuda:1", Err("`cuda:1` cannot be used"));
     }
@@ -289,8 +285,8 @@ mod tests {
     #[test]
     fn a_count_that_may_not_be_cudas_is_said() {
         let gpus = Gpus { is_order_certain: false, ..gpus("ff") };
-        let expect = "cuda:1=GPU-1; GPUs are counted as `nvidia-smi` does, which need not be CUDA's \
-                      own order";
+        let expect = "cuda:1=GPU-1; GPUs are numbered as in `nvidia-smi`, which may differ from \
+                      CUDA's own order";
         check_on(&gpus, BuiltIn, "cuda:1", Ok(expect));
         check_on(&gpus, BuiltIn, "cpu", Ok("cpu"));
     }

@@ -29,7 +29,7 @@ pub fn read<T: Default + DeserializeOwned>(path: &Path, version: u32) -> T {
         Ok(bytes) => bytes,
         Err(error) => {
             if error.kind() != ErrorKind::NotFound {
-                tracing::warn!(%error, "cannot read a cache; it is made again");
+                tracing::warn!(%error, "cannot read a cache file; it will be written again");
             }
             return T::default();
         }

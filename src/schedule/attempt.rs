@@ -19,7 +19,7 @@ pub use crate::experiment::schedule::Terms;
 pub enum Error {
     #[error("`{path}` describes another run than {run}: move its folder away")]
     OtherRun { path: PathBuf, run: RunId },
-    #[error("cannot understand `{path}`: move the folder of this run away")]
+    #[error("cannot parse `{path}`: move the folder of this run away")]
     Unreadable { path: PathBuf, source: serde_json::Error },
     #[error(transparent)]
     Io(#[from] io::Error),

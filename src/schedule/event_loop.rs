@@ -140,7 +140,7 @@ pub enum Error {
     #[error("cannot start a worker process")]
     Spawn(#[source] io::Error),
     #[error(
-        "the results folder cannot be written to (run {run}): {reason}; mend that and give the \
+        "the results folder cannot be written to (run {run}): {reason}; fix that and run the \
          same command again: nothing is lost"
     )]
     Disk { run: RunId, reason: String },

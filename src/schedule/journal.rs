@@ -13,7 +13,7 @@ use crate::fs::atomic::LineLog;
 pub enum Error {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("cannot understand line {line} of `{path}` (a newer version of sweep wrote it?)")]
+    #[error("cannot parse line {line} of `{path}`; it may be from a newer version of sweep")]
     Unreadable { path: PathBuf, line: usize, source: serde_json::Error },
     #[error("line {line} of `{path}` has version {v}: it needs a newer version of sweep")]
     Newer { path: PathBuf, line: usize, v: u32 },
@@ -99,7 +99,7 @@ fn cut_torn_line(path: &Path) -> io::Result<()> {
     let bytes = fs_err::read(path)?;
     let whole = whole_lines(&bytes);
     if whole < bytes.len() {
-        tracing::warn!(path = %path.display(), "cutting a torn last line");
+        tracing::warn!(path = %path.display(), "cutting off an incomplete last line");
         let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(whole as u64)?;
         file.sync_all()?;

@@ -52,7 +52,7 @@ pub fn ending(
     match (exit, outcome) {
         (WorkerExit::Code(0), Some(Outcome::Done)) => Ending::Done,
         (WorkerExit::Code(0), _) => failed(
-            "the worker exited with success, but the journal in the run's folder does not end with \
+            "the worker exited with success, but the journal in the run's folder does not record \
              it: was the folder moved or deleted meanwhile?"
                 .to_owned(),
             Environment,
@@ -76,7 +76,7 @@ pub fn ending(
         }
         // A worker that could not even journal its failure has met a broken disk.
         (WorkerExit::Code(1), _) => failed(
-            with_tail("the worker failed without a word in its journal", log_tail),
+            with_tail("the worker failed and wrote no reason to its journal", log_tail),
             Environment,
         ),
         (WorkerExit::Code(code), _) => {

@@ -16,13 +16,14 @@ pub enum Error {
     )]
     Newer { path: PathBuf, migration: i64 },
     #[error(
-        "the index `{}` is damaged; the journals are not touched by that: `sweep index rebuild` \
-         makes it again",
+        "the index `{}` is damaged, but the journals are not affected: make it again with \
+         `sweep index rebuild`",
         path.display()
     )]
     Damaged { path: PathBuf, source: sqlx::Error },
     #[error(
-        "the index `{}` has another layout than this sweep's: `sweep index rebuild` makes it again",
+        "the index `{}` has another layout than this sweep's: make it again with \
+         `sweep index rebuild`",
         path.display()
     )]
     OtherLayout { path: PathBuf },

@@ -21,7 +21,7 @@ use crate::store::{Error, Store};
 impl Store {
     /// Indexes the new lines in a run's directory; returns them, for live display.
     ///
-    /// A torn last line waits until it is complete, or is passed over (with a warning) once a
+    /// A torn last line waits until it is complete, or is skipped (with a warning) once a
     /// later attempt exists. A complete line that cannot be read is kept as a warning.
     pub async fn ingest_run(&self, dir: &RunDir) -> Result<Vec<Line>, Error> {
         let run = run_of(dir)?;
@@ -35,7 +35,10 @@ impl Store {
         let mut tails = read_tails(dir, &files, &known)?;
         let mut from = known.clone();
         if files.contradict(&known) || earlier_attempt_grew(&tails, &known) {
-            tracing::warn!(run = run.as_str(), "journals changed below the index: indexing again");
+            tracing::warn!(
+                run = run.as_str(),
+                "indexed journals have changed: indexing them again"
+            );
             let cleared = write::clear_run(&mut transaction, &owner, run.as_str()).await;
             cleared.map_err(|error| self.error(error))?;
             from = Known::new();
@@ -199,7 +202,7 @@ impl Store {
                 version,
             }),
             Parsed::Bad(reason) => {
-                let message = format!("unreadable line, passed over: {reason}");
+                let message = format!("unreadable line, skipped: {reason}");
                 self.warn(connection, place, None, &message).await?;
                 Ok(None)
             }
@@ -278,7 +281,7 @@ impl RunIngest<'_> {
         let mut end = tail.end;
         if is_torn {
             end = Position { bytes: end.bytes + tail.torn_bytes, lines: end.lines + 1 };
-            let message = "torn last line, passed over: the attempt was killed while writing it";
+            let message = "incomplete last line, skipped: the attempt was killed while writing it";
             self.store.warn(connection, place(end.lines), None, message).await?;
         }
         let moved = write::position(connection, self.owner, &file, end).await;

@@ -192,7 +192,7 @@ async fn a_torn_line_waits_and_is_passed_over_once_a_later_attempt_exists() {
     fake.append(&run, 2, vec![fake::started(2), fake::resumed(1), fake::step(2)]);
     assert_eq!(store.ingest_run(&fake.dir(&run)).await.unwrap().len(), 3);
     let warnings = store.run_details("").await.unwrap().warnings;
-    assert!(warnings[1].contains("events.1.jsonl:4: torn last line"), "{warnings:?}");
+    assert!(warnings[1].contains("events.1.jsonl:4: incomplete last line"), "{warnings:?}");
     assert_eq!(store.ingest_all().await.unwrap(), 0);
     assert_rebuilds(&fake, &store).await;
 }

@@ -242,22 +242,22 @@ pub(crate) fn absent(path: &Path) -> String {
         } else {
             ""
         };
-        return format!("it is a link to `{}`, where nothing is{fetch}", target.display());
+        return format!("it is a link to `{}`, which does not exist{fetch}", target.display());
     }
     let folder = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
-        None => return "nothing is there".to_owned(),
+        None => return "no such file or folder".to_owned(),
     };
     let Ok(listing) = Listing::of(folder) else {
         let what = if folder.exists() { "cannot be listed" } else { "does not exist either" };
-        return format!("nothing is there; its folder `{}` {what}", folder.display());
+        return format!("no such file or folder; its folder `{}` {what}", folder.display());
     };
     let near = listing.of_weights();
     let near = if near.is_empty() { listing.folders } else { near };
     match near.as_slice() {
-        [] => "nothing is there".to_owned(),
-        near => format!("nothing is there; beside it are {}", some_of(near)),
+        [] => "no such file or folder".to_owned(),
+        near => format!("no such file or folder; beside it are {}", some_of(near)),
     }
 }
 
@@ -297,7 +297,7 @@ impl Listing {
         }
         if let Some(name) = self.files.iter().find(|name| name.ends_with(".bin.index.json")) {
             return format!(
-                "`{name}` is of PyTorch's shards, which are not read: save the model as safetensors"
+                "`{name}` lists PyTorch shards, which are not read: save the model as safetensors"
             );
         }
         let weights = self.of_weights();
@@ -311,7 +311,7 @@ impl Listing {
         let below =
             |name: &&String| usual.iter().any(|file| folder.join(name).join(file).is_file());
         if let Some(name) = self.folders.iter().find(below) {
-            return format!("its folder `{name}` does: name that one");
+            return format!("its folder `{name}` holds some: name that one");
         }
         let names: Vec<_> = self.files.iter().chain(&self.folders).cloned().collect();
         format!("it holds {}", some_of(&names))
@@ -391,19 +391,19 @@ mod tests {
         check("a.NPZ", "a NumPy file");
         check("model.gguf", "GGUF");
         check("model.safetensors.incomplete", "not finished");
-        check("pytorch_model.bin.index.json", "PyTorch's shards");
+        check("pytorch_model.bin.index.json", "lists PyTorch shards");
         check("mine.pth", "name one of its files instead: `mine.pth`");
         check("notes.txt", "it holds `notes.txt`");
         put("sub/model.safetensors");
-        assert!(said().contains("its folder `sub` does"), "{}", said());
+        assert!(said().contains("its folder `sub` holds some"), "{}", said());
         std::os::unix::fs::symlink("blobs/gone", folder.join("model.safetensors")).unwrap();
-        assert!(said().contains("a link to `blobs/gone`, where nothing is"), "{}", said());
+        assert!(said().contains("a link to `blobs/gone`, which does not exist"), "{}", said());
     }
 
     #[test]
     fn what_is_not_there_is_looked_for_around_it() {
         let temp = tempfile::tempdir().unwrap();
-        assert_eq!(absent(&temp.path().join("a.pth")), "nothing is there");
+        assert_eq!(absent(&temp.path().join("a.pth")), "no such file or folder");
         assert!(absent(&temp.path().join("a/b.pth")).contains("does not exist either"));
         fs_err::write(temp.path().join("c.pth"), b"x").unwrap();
         assert!(absent(&temp.path().join("a.pth")).ends_with("beside it are `c.pth`"));

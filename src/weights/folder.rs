@@ -74,14 +74,14 @@ pub fn weight_map(index: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     let Index { weight_map } = serde_json::from_slice(&bytes)
         .map_err(|error| failed(cause::of_json(index, &bytes, &error)))?;
     if weight_map.is_empty() {
-        return Err(failed("an index without tensors".to_owned()));
+        return Err(failed("it is an index that lists no tensors".to_owned()));
     }
     let folder = index.parent().unwrap_or(Path::new("."));
     let place = |(name, shard): (String, String)| {
         let parts: Vec<_> = Path::new(&shard).components().collect();
         match parts.as_slice() {
             [Component::Normal(_)] => Ok((name, folder.join(&shard))),
-            _ => Err(failed(format!("`{shard}` is no file of its own folder"))),
+            _ => Err(failed(format!("its shard `{shard}` is not a file name in its own folder"))),
         }
     };
     weight_map.into_iter().map(place).collect()

@@ -56,7 +56,8 @@ impl HfConfig {
             None => Ok(None),
             Some("dinov2" | "dinov2_with_registers" | "dinov3_vit") => Ok(Some(config)),
             Some(other) => Err(failed(format!(
-                "it is of a `{other}`; `dinov2`, `dinov2_with_registers` and `dinov3_vit` are known"
+                "its model is a `{other}`; `dinov2`, `dinov2_with_registers` and `dinov3_vit` are \
+                 known"
             ))),
         }
     }

@@ -60,7 +60,7 @@ pub fn custom(config: &Config, folder: &Path) -> Result<Backbone, Error> {
     let found = identify(folder)?;
     if found.dino_type != config.dino_type {
         let family = found.dino_type.label();
-        return Err(failed(format!("it is a {family}, `model.dino_type` is another")));
+        return Err(failed(format!("it holds a {family}, and `model.dino_type` is another")));
     }
     let patch = backbone::patch_px(config.dino_type) as usize;
     if found.arch.patch != patch {
@@ -123,7 +123,7 @@ fn arch(named: &Named, config: Option<&HfConfig>) -> Result<(Arch, DinoType), St
         .count();
     if depth == 0 {
         return Err(format!(
-            "it holds no block 0: neither {} nor anything like it",
+            "it holds no block 0: {} is missing, and no other naming has one",
             named.in_file(named.source("blocks.0.norm1.weight").name().unwrap_or_default())
         ));
     }
@@ -138,7 +138,9 @@ fn arch(named: &Named, config: Option<&HfConfig>) -> Result<(Arch, DinoType), St
         Some(n_tokens) => {
             let side = (n_tokens - 1).isqrt();
             if side * side + 1 != n_tokens {
-                return Err(format!("its {n_tokens} position embeddings are no square and one"));
+                return Err(format!(
+                    "its {n_tokens} position embeddings are not a square number and one"
+                ));
             }
             let resize = if registers == 0 { Resize::Offset(0.1) } else { Resize::Antialias };
             Position::Learned { side, resize }
@@ -183,7 +185,7 @@ fn side(named: &Named, internal: &str, axis: usize) -> Result<usize, String> {
         let source = named.source(internal);
         let name = named.in_file(source.name().unwrap_or(internal));
         format!(
-            "{name} is missing or of an unexpected shape: the architecture cannot be told without it"
+            "{name} is missing or of an unexpected shape: the architecture is unknown without it"
         )
     })
 }
@@ -219,8 +221,8 @@ fn heads(named: &Named, config: Option<&HfConfig>, arch: &Arch) -> Result<usize,
         Some(row) => Ok(row.arch.heads),
         None if arch.dim.is_multiple_of(64) => Ok(arch.dim / 64),
         None => Err(format!(
-            "the number of heads of its {} channels cannot be told; a Hugging Face folder with a \
-             config.json would say it",
+            "the number of heads of its {} channels is unknown; a Hugging Face folder with a \
+             config.json would give it",
             arch.dim
         )),
     }

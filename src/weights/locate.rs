@@ -79,7 +79,7 @@ fn pretrained(
         folders.iter().chain(caches).map(|folder| format!("`{}`", folder.display())).collect();
     let target = folders.first().map_or_else(String::new, |f| f.display().to_string());
     let advice = match variant.files.first() {
-        Some(file) => format!("put {file} into `{target}`; it is at {}", variant.source),
+        Some(file) => format!("get {file} from {} and put it into `{target}`", variant.source),
         None => "no such weights exist: use `weights = { kind = \"random\" }`".to_owned(),
     };
     Err(Error::NotFound { variant: variant.name.to_owned(), looked: looked.join(", "), advice })

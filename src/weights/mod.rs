@@ -53,7 +53,7 @@ pub enum Error {
     NotFound { variant: String, looked: String, advice: String },
     #[error(
         "`{path}` is not the released file: its sha256 is {found}, it should begin with {expected}; \
-         fetch it again, or, if it is meant, name it with \
+         fetch it again, or, to use it anyway, name it with \
          weights = {{ kind = \"file\", path = \"…\" }}"
     )]
     Checksum { path: PathBuf, expected: String, found: String },

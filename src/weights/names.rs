@@ -168,7 +168,7 @@ fn find_prefix(names: &[String]) -> Result<Found, String> {
         )),
         [] => Err(no_backbone(names)),
         many => Err(format!(
-            "it holds several models, and which is meant cannot be told: {}",
+            "it holds several models, and it is unclear which to use: {}",
             many.join(", ")
         )),
     }
@@ -204,8 +204,8 @@ fn by_scheme_name(inside: Vec<String>, prefix: &str) -> Result<BTreeMap<String, 
             let earlier = places.entry(block.clone()).or_insert_with(|| place.clone());
             if *earlier != place {
                 return Err(format!(
-                    "it has block {block} twice, as `{earlier}` and as `{place}`: which is meant \
-                     cannot be told"
+                    "it has block {block} twice, as `{earlier}` and as `{place}`: it is \
+                     unclear which to use"
                 ));
             }
         }

@@ -37,7 +37,7 @@ pub enum Error {
     Train(#[from] training::Error),
     #[error("scoring failed")]
     Score(#[from] pass::Error),
-    #[error("cannot keep the counts of a score")]
+    #[error("cannot save the counts of a score")]
     Counts(#[from] per_image::Error),
     #[error("cannot use the trained adapter")]
     Adapter(#[from] checkpoint::Error),

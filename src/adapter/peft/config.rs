@@ -58,10 +58,10 @@ enum Rule {
     Only(fn(&Value) -> bool, &'static str),
 }
 
-const PLAIN: &str = "such an adapter goes with base weights that were changed when it was made, which \
-                     it does not hold; have PEFT save it as plain LoRA \
+const PLAIN: &str = "such an adapter needs base weights that were changed when it was made, and \
+                     does not contain them; save it with PEFT as plain LoRA \
                      (`save_pretrained` with `path_initial_model_for_weight_conversion`)";
-const OTHER: &str = "it changes what the adapter computes in a way that is not built here";
+const OTHER: &str = "it changes what the adapter computes, and sweep does not support it";
 
 const RULES: &[(&str, Rule)] = &[
     ("peft_type", Rule::Only(|value| value == "LORA", "only LoRA is read (`LORA`)")),
@@ -99,12 +99,10 @@ impl Config {
             return Err(format!("{CONFIG} {}", refused.join("; ")));
         }
         let config: Self = serde_json::from_value(json)
-            .map_err(|error| format!("{CONFIG} is no LoRA's: {error}"))?;
+            .map_err(|error| format!("{CONFIG} does not describe a LoRA adapter: {error}"))?;
         if !(0.0..1.0).contains(&config.lora_dropout) {
             let dropout = config.lora_dropout;
-            return Err(format!(
-                "{CONFIG} sets lora_dropout to {dropout}, which is no probability"
-            ));
+            return Err(format!("{CONFIG} sets lora_dropout to {dropout}, which is not in [0, 1)"));
         }
         Ok(config)
     }
@@ -177,7 +175,9 @@ impl<'de> Deserialize<'de> for Blocks {
         let number = |item: &Value| item.as_u64().and_then(|n| usize::try_from(n).ok());
         let blocks: Option<BTreeSet<_>> = items.iter().map(number).collect();
         blocks.map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!("layers_to_transform: {value} are no blocks"))
+            serde::de::Error::custom(format!(
+                "layers_to_transform: {value} is neither a block nor a list of blocks"
+            ))
         })
     }
 }
@@ -275,7 +275,9 @@ mod tests {
         let blocks = |value| config("layers_to_transform", value).unwrap().layers_to_transform;
         assert_eq!(blocks(json!(3)).unwrap().0, BTreeSet::from([3]));
         assert_eq!(blocks(json!([2, 1])).unwrap().0, BTreeSet::from([1, 2]));
-        assert!(config("layers_to_transform", json!("all")).unwrap_err().contains("no blocks"));
-        assert!(config("lora_dropout", json!(1.5)).unwrap_err().contains("no probability"));
+        assert!(
+            config("layers_to_transform", json!("all")).unwrap_err().contains("a list of blocks")
+        );
+        assert!(config("lora_dropout", json!(1.5)).unwrap_err().contains("not in [0, 1)"));
     }
 }

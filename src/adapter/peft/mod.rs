@@ -92,13 +92,13 @@ fn lack(path: &Path) -> Result<Option<String>, Error> {
     }
     if has(MODEL) || has(PICKLE) {
         return Ok(Some(format!(
-            "it lacks {CONFIG}, without which rank and scale are not known: copy it from where the \
-             weights are from"
+            "it lacks {CONFIG}, without which rank and scale are not known: copy it from the \
+             folder that the weights come from"
         )));
     }
     if let Some(name) = folder::FILES.iter().find(|name| has(name)) {
         return Ok(Some(format!(
-            "it holds the weights of a whole model ({name}): they go with `--weights`"
+            "it holds the weights of a whole model ({name}): name it with `--weights`"
         )));
     }
     let listing =
@@ -154,11 +154,11 @@ impl Layers {
             let Place { block, target, letter } = Place::of(name).expect("named on reading");
             by_block.entry(block).or_default().insert(target);
             let &[rows, columns] = stored.shape.as_slice() else {
-                return Err(format!("{name} is {:?}, no matrix", stored.shape));
+                return Err(format!("{name} has shape {:?} and is no matrix", stored.shape));
             };
             let (found, outer) = if letter == 'a' { (rows, columns) } else { (columns, rows) };
             if *rank.get_or_insert(found) != found {
-                return Err(format!("{name} has rank {found}, others another"));
+                return Err(format!("{name} has rank {found}, other tensors have another"));
             }
             let is_output = matches!(target, LoraTarget::Fc2 | LoraTarget::W3);
             if is_output == (letter == 'b') {
@@ -206,8 +206,10 @@ pub(super) fn write(adapter: &AdapterFile, folder: &Path) -> Result<Vec<String>,
     let refuse = |reason: &str| Err(adapter.inexpressible(FORMAT, reason.to_owned()));
     let lora = match &adapter.about.tune {
         TuneConfig::Lora(lora) => lora,
-        TuneConfig::Frozen {} => return refuse("it has LoRA only, and there is none here"),
-        TuneConfig::Full {} => return refuse("it has LoRA only, this is a whole encoder"),
+        TuneConfig::Frozen {} => return refuse("it holds LoRA only, and this adapter has none"),
+        TuneConfig::Full {} => {
+            return refuse("it holds LoRA only, and this adapter is a fine-tuned encoder");
+        }
     };
     let info = &adapter.about.encoder;
     let Some(dino_type) = info.dino_type else {
@@ -249,7 +251,7 @@ pub(super) fn write(adapter: &AdapterFile, folder: &Path) -> Result<Vec<String>,
     save(folder, &config, &out)?;
     let decoder = adapter.about.decoder.as_ref();
     Ok(decoder
-        .map(|_| "the decoder is left out: PEFT's layout has LoRA only".to_owned())
+        .map(|_| "the decoder is left out: PEFT's layout holds LoRA only".to_owned())
         .into_iter()
         .collect())
 }

@@ -74,7 +74,7 @@ pub(super) fn named(found: Tensors) -> Result<Named, String> {
         }
     }
     for (name, stored) in found {
-        let unknown = || format!("tensor {name} is of no layer of DINOv2 or DINOv3");
+        let unknown = || format!("tensor {name} belongs to no layer of DINOv2 or DINOv3");
         let path = name.strip_prefix(PREFIX).ok_or_else(unknown)?;
         let (before, rest) = path.split_once("layer.").ok_or_else(unknown)?;
         let (owner, dino_type) = match before.strip_suffix("encoder.") {
@@ -85,7 +85,7 @@ pub(super) fn named(found: Tensors) -> Result<Named, String> {
             return Err(unknown());
         }
         if *family.get_or_insert(dino_type) != dino_type {
-            return Err(format!("tensor {name} is of another model than the others"));
+            return Err(format!("tensor {name} is named after another model than the others"));
         }
         let (block, rest) = rest.split_once('.').ok_or_else(unknown)?;
         let block: usize = block.parse().map_err(|_| unknown())?;
@@ -101,7 +101,7 @@ pub(super) fn named(found: Tensors) -> Result<Named, String> {
         let target = target(module, dino_type, is_gated).ok_or_else(unknown)?;
         let ours = format!("encoder.blocks.{block}.{}.lora_{letter}", target.path());
         if let Some(other) = theirs.insert(ours.clone(), name.clone()) {
-            return Err(format!("tensors {other} and {name} are of the same layer"));
+            return Err(format!("tensors {other} and {name} belong to the same layer"));
         }
         tensors.insert(ours, stored);
     }

@@ -101,7 +101,9 @@ impl Input {
                     None => Ok(values),
                     Some(found) => Err(Error::Input {
                         path: file.path().to_owned(),
-                        reason: format!("image {i} of it (from 0) is not finite: {found}"),
+                        reason: format!(
+                            "image {i} of it (from 0) has values that are not finite: {found}"
+                        ),
                     }),
                 }
             }

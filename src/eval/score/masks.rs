@@ -21,7 +21,7 @@ pub enum Error {
     List { path: PathBuf, source: std::io::Error },
     #[error("there is no PNG file in `{0}`")]
     Empty(PathBuf),
-    #[error("`{first}` and `{second}` are of one name: remove one of them")]
+    #[error("`{first}` and `{second}` have the same name: remove one of them")]
     Twice { first: PathBuf, second: PathBuf },
     #[error("no prediction for {count} of the {total} masks in `{truth}`; the first: `{first}`")]
     Unpredicted { truth: PathBuf, first: PathBuf, count: usize, total: usize },
@@ -209,7 +209,7 @@ mod tests {
         let scored = score(&case.folders()).unwrap();
         assert_eq!((scored.metrics.n_images, scored.n_unused), (2, 0));
         write(&case.pred(), "b.png", 1, &[2, 2]);
-        insta::assert_snapshot!(case.refused(), @"`DIR/pred/b.PNG` and `DIR/pred/b.png` are of one name: remove one of them");
+        insta::assert_snapshot!(case.refused(), @"`DIR/pred/b.PNG` and `DIR/pred/b.png` have the same name: remove one of them");
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub enum Error {
     #[error("cannot report progress")]
     Progress(#[from] io::Error),
     #[error(
-        "the network's output for image `{image}` of `{split}` is not finite: {found}; nothing is \
-         scored, because its weights or its training are broken"
+        "the network's output for image `{image}` of `{split}` is not finite: {found}; nothing \
+         was scored, as its weights are damaged or its training diverged"
     )]
     NotFinite { split: String, image: String, found: NotFinite },
 }

@@ -135,7 +135,7 @@ impl ImageCounts {
         let text = text.ok_or("it was not written by sweep")?;
         let header: Header = serde_json::from_str(text).map_err(|e| e.to_string())?;
         if header.version > VERSION {
-            return Err(format!("it is of a newer sweep (version {})", header.version));
+            return Err(format!("it was written by a newer sweep (version {})", header.version));
         }
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let of = |name: &str, dtype: Dtype| {
@@ -165,7 +165,7 @@ impl ImageCounts {
             && counts.ends.is_sorted()
             && counts.ends.last().copied().unwrap_or(0) as usize == counts.entries.len()
             && counts.entries.iter().all(|e| usize::from(*e) < counts.n_classes.pow(2));
-        if is_sound { Ok(counts) } else { Err("its numbers do not fit together".to_owned()) }
+        if is_sound { Ok(counts) } else { Err("its tensors contradict each other".to_owned()) }
     }
 }
 

@@ -80,6 +80,6 @@ fn read_spec(run: &RunId, bytes: &[u8]) -> std::result::Result<RunFile, String> 
     if file.run == *run {
         Ok(file)
     } else {
-        Err(format!("spec.json is of run {}: the folder was renamed or copied", file.run))
+        Err(format!("spec.json belongs to run {}: the folder was renamed or copied", file.run))
     }
 }
