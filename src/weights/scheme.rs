@@ -41,7 +41,7 @@ struct Scheme {
     may_lack_bias: bool,
 }
 
-/// All schemes; a file is of the first that [`Scheme::holds`] for it.
+/// All schemes; a file has the first of them that [`Scheme::holds`] is true for.
 const SCHEMES: &[Scheme] = &[
     Scheme {
         naming: Naming::HuggingFaceV2,

@@ -190,7 +190,7 @@ mod tests {
         Protocol { request, reference_batch: 1, reference_void: VoidIs::LeftOut, threads: 1 }
     }
 
-    /// What the network gets of the images from `first` on.
+    /// The images and labels from index `first` on, prepared for the network.
     fn pictures(
         split: &Arc<Split>,
         corruptor: &Corruptor,
