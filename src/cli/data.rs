@@ -109,7 +109,7 @@ fn targets(args: &CheckArgs, globals: &Globals) -> anyhow::Result<(Vec<Target>, 
         let root = args.root.iter().map(|root| format!("data.root={}", root.display()));
         let mut set = vec![format!("data.kind={target}")];
         set.extend(root.chain(args.set.iter().cloned()));
-        let config = super::known(experiment::load_data(&set))?;
+        let config = super::known(experiment::load_data(&set, &super::environment()))?;
         let data_dirs = super::load_machine(globals)?.data_dirs;
         return Ok((vec![Target { config, splits: args.split.clone() }], data_dirs));
     }

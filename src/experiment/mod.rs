@@ -10,6 +10,7 @@ mod check;
 mod identity;
 pub mod schedule;
 mod order;
+mod home;
 pub mod load;
 mod request;
 
