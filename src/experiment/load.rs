@@ -6,7 +6,8 @@
 //! the environment are refused anything that would change numbers.
 //!
 //! Relative paths (`data.root`, `weights.path`, the machine's folders) are relative to the current
-//! folder, and a `~` at the start of a path is the user's home. Whether files exist is found out when they are needed, not here.
+//! folder, and a `~` at the start of a path is the user's home. Whether files exist is found out
+//! when they are needed, not here.
 
 use std::path::{Path, PathBuf};
 

@@ -63,7 +63,7 @@ fn machine_keys_come_from_file_then_environment_then_set() {
 
 #[test]
 fn a_tilde_is_the_home_folder_wherever_a_path_is_given() {
-    let toml = "weights = '~/w'\n[grid]\n'data.root' = ['~/a', '/b']\n\
+    let toml = "weights = { kind = 'file', path = '~/w' }\n[grid]\n'data.root' = ['~/a', '/b']\n\
                 [data]\nkind = 'folder'\nimages = '~/i/{split}/{stem}.*'\n\
                 masks = 'm/{split}/{stem}.png'\nclasses = '~/c.txt'\n\
                 splits = { train = '~/t.txt', val = '~v.txt' }\n\
