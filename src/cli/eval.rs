@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use serde_json::Value;
 
 use super::fault::{Exit, OrExit, fault};
-use super::{Globals, eval_adapter, index, run};
+use super::{Context, eval_adapter, index, run, runs};
 use crate::device;
-use crate::event::FailureClass;
 use crate::experiment::{RunFile, RunSpec};
 use crate::fs::{ResultsDir, write_atomic};
 use crate::id::RunId;
@@ -23,7 +22,7 @@ use crate::resolve;
 /// `--set data.kind=… --set data.root=…`; its scores are printed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The run's id or the start of it, as the table's last column shows it
+    /// The run's id or the start of it, as the table's last column shows it; or `latest`
     #[arg(required_unless_present = "adapter", conflicts_with = "adapter")]
     pub run: Option<String>,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::adapter::with_exit;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::Context as _;
 
 use super::fault::{Exit, OrExit};
 use super::grid::grid;

@@ -4,8 +4,10 @@ use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, TableStyle, Width,
 };
 
-use crate::report::model::table::Data;
-use crate::report::{Columns, Table};
+use super::Written;
+use crate::report::model::table::{Columns, Data, Table};
+
+pub(super) const WRITTEN: Written = Written::Not;
 
 /// Three rules and no other lines: a terminal has no room for more.
 const STYLE: TableStyle = TableStyle::new()
@@ -19,6 +21,11 @@ const GAP_NARROW: u16 = 1;
 
 /// A longer word (a path, a list of keys) is broken where room is short.
 const WORD_MAX: usize = 12;
+
+/// As wide as the terminal.
+pub(super) fn render(table: &Table, columns: Columns) -> String {
+    terminal(table, columns, None)
+}
 
 /// The table, its caption and why runs failed.
 ///
