@@ -1,8 +1,8 @@
 //! What every verb is given: the flags of all verbs and, read when first asked for, the keys of this
 //! machine. [`super::main`] makes one for the verb that the command line names.
 
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::fault::{Exit, OrExit, fault};
@@ -29,7 +29,7 @@ pub struct Globals {
 pub struct Context {
     pub globals: Globals,
     env: Vec<(String, String)>,
-    machine: OnceCell<Machine>,
+    machine: OnceLock<Machine>,
 }
 
 impl Context {
@@ -39,14 +39,14 @@ impl Context {
         let env = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        Self { globals, env: env.collect(), machine: OnceCell::new() }
+        Self { globals, env: env.collect(), machine: OnceLock::new() }
     }
 
     /// For tests: a machine with these keys.
     #[cfg(test)]
     pub(crate) fn of(machine: Machine) -> Self {
         let globals = Globals { quiet: true, ..Globals::default() };
-        Self { globals, env: Vec::new(), machine: OnceCell::from(machine) }
+        Self { globals, env: Vec::new(), machine: OnceLock::from(machine) }
     }
 
     /// This machine's keys, for verbs without an experiment.
@@ -66,11 +66,7 @@ impl Context {
 
     /// The experiment file with all layers over it, `set` the last, and this machine's keys as they
     /// are under it; its problems are printed one a line.
-    pub fn experiment(
-        &self,
-        file: &Path,
-        set: &[String],
-    ) -> anyhow::Result<(Experiment, Machine)> {
+    pub fn experiment(&self, file: &Path, set: &[String]) -> anyhow::Result<(Experiment, Machine)> {
         let machine_file = experiment::machine_file(&self.env);
         let machine_file = machine_file.as_deref();
         let layers = Layers { experiment: file, machine_file, env: &self.env, set };

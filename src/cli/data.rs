@@ -11,8 +11,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
-use super::fault::{Exit, fault};
 use super::context::known;
+use super::fault::{Exit, fault};
 use super::{Context, printer};
 use crate::data::check::{Check, Report, labelled_splits};
 use crate::data::dataset::{self, EvalSet, KINDS};
@@ -172,7 +172,8 @@ fn look(
         splits => splits.to_vec(),
     };
     let check = Check::new(&dataset, &splits)?;
-    let bar = if context.globals.quiet { ProgressBar::hidden() } else { bar(check.len(), &dataset.name) };
+    let bar =
+        if context.globals.quiet { ProgressBar::hidden() } else { bar(check.len(), &dataset.name) };
     let report = check.run(&|| bar.inc(1));
     bar.finish_and_clear();
     Ok(Checked { kind: target.config.kind(), name: dataset.name, root: dataset.root, report })

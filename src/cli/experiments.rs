@@ -8,11 +8,16 @@ use crate::experiment;
 use crate::fs::ResultsDir;
 use crate::store::{ExperimentRows, Store};
 
-/// The name that `text` means: itself or, where it ends in `.toml`, the name that the file there
-/// gives its experiment. A file that is gone may have left results: its own name is what is looked
-/// for then.
+/// The name of the experiment that `text` means, from the folder that the person is in.
 pub fn name_of(text: &str) -> anyhow::Result<String> {
-    let path = Path::new(text);
+    name_from(Path::new(""), text)
+}
+
+/// The name that `text` means: itself or, where it ends in `.toml`, the name that the file there,
+/// seen from `folder`, gives its experiment. A file that is gone may have left results: its own name
+/// is what is looked for then.
+pub fn name_from(folder: &Path, text: &str) -> anyhow::Result<String> {
+    let path = &folder.join(text);
     let is_file = path.extension().is_some_and(|extension| extension == "toml");
     match (is_file, path.file_stem()) {
         (true, Some(_)) if path.is_file() => known(experiment::name_in(path)),

@@ -35,8 +35,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let mut reader = Reader::new(&dir);
     loop {
-        let news =
-            reader.read().with_context(|| format!("cannot read the logs of {run}"))?;
+        let news = reader.read().with_context(|| format!("cannot read the logs of {run}"))?;
         if !news.lines.is_empty() {
             printer::data(&format!("{}\n", news.lines.join("\n")));
         }

@@ -77,9 +77,9 @@ fn written(results: &ResultsDir, run: &RunId) -> Option<SystemTime> {
 /// Names in `folder`; none where it is not there.
 fn folders(folder: &Path) -> io::Result<Vec<String>> {
     match fs_err::read_dir(folder) {
-        Ok(entries) => entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect(),
+        Ok(entries) => {
+            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }

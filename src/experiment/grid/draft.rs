@@ -78,7 +78,6 @@ pub(in crate::experiment) fn read(
     let mut values = Vec::new();
     for entry in entries {
         match entry.name.as_str() {
-            "name" => {}
             "description" => {
                 read_text(entry, problems);
             }
@@ -88,7 +87,7 @@ pub(in crate::experiment) fn read(
                 draft.includes =
                     tables.map(|(at, table)| read_include(at, table, problems)).collect();
             }
-            "exclude" | "override" => {}
+            "name" | "exclude" | "override" => {}
             _ => values.push(entry.clone()),
         }
     }

@@ -1,7 +1,7 @@
 //! What a table says, before it is rendered: its words, measures, columns, groups of replicates and
 //! caption. Modules use those before them.
 
-mod names;
+pub(super) mod names;
 mod suite;
 pub mod measure;
 pub mod table;

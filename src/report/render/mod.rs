@@ -1,7 +1,7 @@
 //! A table as text: a format is a file here and a line of `formats!`, from which `--format` and the
 //! files of `sweep run` are made.
 
-mod terminal;
+pub(super) mod terminal;
 mod markdown;
 mod csv;
 mod json;
@@ -10,8 +10,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::model::table::{Columns, Table};
-
-pub use terminal::terminal;
 
 /// Makes the enum and its dispatch: for each format its variant and its module, whose name is the
 /// format's and which has `render` and [`Written`].

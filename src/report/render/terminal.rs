@@ -32,7 +32,7 @@ pub(super) fn render(table: &Table, columns: Columns) -> String {
 /// It is as wide as `width`, or as the terminal, at most; where stdout is not one, as wide as it
 /// needs. Where it does not fit, what is the same in all rows is told in a line of its own, and
 /// then cells are wrapped.
-pub fn terminal(table: &Table, columns: Columns, width: Option<u16>) -> String {
+pub(in crate::report) fn terminal(table: &Table, columns: Columns, width: Option<u16>) -> String {
     let mut shown = table.shown(columns);
     let mut out = comfy_table::Table::new();
     if let Some(width) = width {
