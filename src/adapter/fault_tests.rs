@@ -175,7 +175,7 @@ fn sizes_that_are_made_up_allocate_nothing() {
     check(
         &|f| {
             f.about.decoder =
-                Some(DecoderConfig::FpnReference(fpn_reference::Config { channels: u32::MAX }))
+                Some(DecoderConfig::FpnReference(fpn_reference::Config { channels: u32::MAX }));
         },
         "says that its decoder has",
     );

@@ -4,12 +4,12 @@ mod show;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::Context as _;
 
 use super::fault::{Exit, OrExit, fault};
 use super::grid::grid;
-use super::{Globals, printer, words};
-use crate::experiment::{self, Machine};
+use super::{Context, printer, words};
+use crate::experiment;
 use crate::fetch::dataset::catalog::{ROWS, Recipe, Row};
 use crate::fetch::dataset::{self, Job, State};
 use crate::fetch::download::{self, Downloader, Settings, partial_bytes};
@@ -49,7 +49,8 @@ struct Setting<'a> {
     downloader: Downloader,
 }
 
-pub fn run(args: &Args, globals: &Globals, machine: &Machine) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let machine = context.machine()?;
     let dirs = |of_machine: &Vec<PathBuf>| match &args.dir {
         Some(dir) => vec![dir.clone()],
         None => of_machine.clone(),
@@ -67,7 +68,7 @@ pub fn run(args: &Args, globals: &Globals, machine: &Machine) -> anyhow::Result<
     let setting = Setting { args, data_dirs, weight_dirs, downloader };
     let mut worst = Exit::Done;
     for (name, thing) in args.names.iter().zip(&things) {
-        let mut show = Show::new(name, globals.quiet);
+        let mut show = Show::new(name, context.globals.quiet);
         let got = match thing {
             Thing::Data(row) => data(row, &setting, &mut show),
             Thing::Weights(release) => weights(release, &setting, &mut show),

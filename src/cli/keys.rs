@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::fault::{Exit, fault};
 use super::grid::grid;
-use super::printer;
+use super::{Context, printer};
 use crate::experiment::keys::{self, Row};
 
 /// Version of the JSON.
@@ -24,7 +24,7 @@ pub struct Args {
     pub json: bool,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     if args.markdown {
         printer::data(&keys::reference());
         return Ok(Exit::Done);
@@ -69,10 +69,10 @@ fn explanation(row: &Row) -> String {
     let mut lines = vec![row.names(), format!("  {}", row.doc)];
     let mut say = |what: &str, text: &str| lines.push(format!("  {what}: {text}"));
     say("takes", &row.takes);
-    if !row.sets.is_empty() {
-        say("sets", &row.sets.join(", "));
-    } else {
+    if row.sets.is_empty() {
         say("default", &row.defaults());
+    } else {
+        say("sets", &row.sets.join(", "));
     }
     if let Some(with) = &row.with {
         say("only where", with);

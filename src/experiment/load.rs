@@ -67,6 +67,14 @@ pub fn load(layers: &Layers<'_>) -> Result<(Experiment, Machine), Vec<Problem>> 
     }
 }
 
+/// The name of the experiment in the file at `path`, whatever else is wrong with it.
+pub fn name_in(path: &Path) -> Result<String, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let entries = read_file(path, &mut problems);
+    let name = entries.map(|entries| draft::read_name(&entries, path, &mut problems));
+    name.filter(|_| problems.is_empty()).ok_or_else(|| problems.into_list())
+}
+
 /// The dataset that `data.…=value`s describe, checked as in an experiment.
 pub fn load_data(
     set: &[String],
