@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::fault::{Exit, OrExit, fault};
+use super::fault::{Exit, fault};
 use super::{Context, eval_adapter, index, run, runs};
 use crate::device;
 use crate::experiment::{RunFile, RunSpec};
@@ -71,7 +71,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         experiment.schedule.jobs = jobs.get();
     }
     let _coordinator = run::coordinate(&results, &experiment.name)?;
-    let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
+    let cells = super::fetch::complete(resolve::cells(&experiment, &machine, &results))?;
     if let Some(other) = cells.iter().find(|resolved| resolved.run != run) {
         let changed = changes(&file.identity, &other.identity);
         return Err(fault(

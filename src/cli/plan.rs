@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::fault::{Exit, OrExit};
 use super::grid::grid;
-use super::{Context, index, printer, words};
+use super::{Context, fetch, index, printer, words};
 use crate::fs::ResultsDir;
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun};
@@ -32,7 +32,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         printer::aside(&format_args!("note: {warning}"));
     }
     let results = ResultsDir::new(&machine.results);
-    let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
+    let cells = fetch::complete(resolve::cells(&experiment, &machine, &results))?;
+    for note in resolve::weight_notes(&cells) {
+        printer::aside(&format_args!("note: {note}"));
+    }
     for note in resolve::data_notes(&cells, &results) {
         printer::aside(&format_args!("warning: {note}"));
     }

@@ -12,7 +12,7 @@ use super::context::{now_ms, runtime};
 use super::fault::{Exit, OrExit, fault};
 use super::progress::view::RunTitle;
 use super::progress::{Detail, Progress};
-use super::{Context, plan as plan_verb, printer, signals, words};
+use super::{Context, fetch, plan as plan_verb, printer, signals, words};
 use crate::device::nvml::Gpu;
 use crate::device::{self, CudaSupport};
 use crate::event;
@@ -53,9 +53,17 @@ pub struct Args {
     /// Set a key over all files, e.g. `train.epochs=2`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Get missing datasets and weights first, as `sweep fetch` does
+    #[arg(long)]
+    pub fetch: bool,
+    #[command(flatten)]
+    pub terms: fetch::Terms,
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    if !args.fetch && args.terms != fetch::Terms::default() {
+        return Err(fault(Exit::Usage, "`--accept-licence` and `--mirror` are for `--fetch`"));
+    }
     let (mut experiment, machine) = context.experiment(&args.experiment, &args.set)?;
     if let Some(device) = &args.device {
         experiment.schedule.devices.clone_from(device);
@@ -65,7 +73,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let results = ResultsDir::new(&machine.results);
     let _coordinator = coordinate(&results, &experiment.name)?;
-    let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
+    let mut resolution = resolve::cells(&experiment, &machine, &results);
+    if let Some(missing) = resolution.missing().filter(|_| args.fetch) {
+        fetch::get_missing(&missing, &args.terms, (&machine, context))?;
+        resolution = resolve::cells(&experiment, &machine, &results);
+    }
+    let cells = fetch::complete(resolution)?;
     carry_out(&Invocation { context, experiment, results, cells, output: Output::Files })
 }
 
