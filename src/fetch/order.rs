@@ -23,20 +23,20 @@ pub struct Order {
 /// `sweep fetch` does not know are passed over.
 pub fn missing_command(names: &[&str]) -> Option<Order> {
     let things: Vec<Thing> = names.iter().filter_map(|name| thing::find(name)).collect();
-    let mut command = String::from("sweep fetch");
+    let mut words = vec!["sweep", "fetch"];
     let mut licences: Vec<Licence> = Vec::new();
     for thing in &things {
-        command += &format!(" {}", thing.name());
+        words.push(thing.name());
         if !licences.contains(&thing.licence()) {
             licences.push(thing.licence());
         }
     }
     for terms in licences.iter().filter_map(|licence| licence.to_accept) {
-        command += &format!(" --accept-licence {}", terms.name);
+        words.extend(["--accept-licence", terms.name]);
     }
     let by_hand = things.iter().filter(|thing| thing.is_by_hand()).map(Thing::name).collect();
     let bytes = things.iter().filter(|thing| !thing.is_by_hand()).map(Thing::bytes).sum();
-    (!things.is_empty()).then_some(Order { command, bytes, licences, by_hand })
+    (!things.is_empty()).then_some(Order { command: words.join(" "), bytes, licences, by_hand })
 }
 
 #[cfg(test)]

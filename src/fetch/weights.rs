@@ -5,7 +5,7 @@
 //! there as timm's copy on the Hugging Face Hub, for those who accept the licence.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::fetch::download::{self, Checksum, Downloader, Proof, RemoteFile, Size, partial_bytes};
 use crate::fetch::licence::{self, Licence, ToAccept};
@@ -121,7 +121,7 @@ pub fn find(name: &str) -> Option<Release> {
 pub fn copy_note(variant: &Variant, path: &Path) -> Option<&'static str> {
     let is_part = |name: &str| {
         let cached = format!("models--timm--{name}");
-        let mut parts = path.components().map(|part| part.as_os_str());
+        let mut parts = path.components().map(Component::as_os_str);
         parts.any(|part| part == name || part == cached.as_str())
     };
     let repository = variant.timm.iter().find(|name| is_part(name))?;
@@ -233,7 +233,9 @@ impl Job<'_> {
         let original = |url: String| Ok(release.original(vec![url], dir));
         match (self.address, &release.access) {
             // Who has a link has accepted the licence.
-            (Address::Url(url), _) => original(url.clone()),
+            (Address::Url(url), _) | (Address::Official, Access::Open { url }) => {
+                original(url.clone())
+            }
             (address, Access::Gated { copy: Some(copy), .. }) => {
                 match release.licence.open_question(self.accepted) {
                     None => Ok(release.copied(*copy, copy.urls(address), dir)),
@@ -248,7 +250,6 @@ impl Job<'_> {
             (Address::Mirror(base), _) => {
                 original(format!("{}/{}", base.trim_end_matches('/'), release.file_name))
             }
-            (Address::Official, Access::Open { url }) => original(url.clone()),
             (Address::Official, Access::Gated { page, copy: None }) => {
                 let (release, dir) = (Box::new(release.clone()), dir.to_owned());
                 Err(Error::Gated { release, page, dir })

@@ -181,7 +181,9 @@ impl Type {
         match (self, value) {
             (Self::Path, Value::String(path)) => each(path),
             (Self::List(item), Value::Array(items)) => {
-                items.iter_mut().for_each(|value| item.each_path(value, each));
+                for value in items {
+                    item.each_path(value, each);
+                }
             }
             (Self::Form(form), value) => (form.paths)(value, each),
             _ => {}
