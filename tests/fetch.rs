@@ -46,6 +46,20 @@ impl Bench {
         command
     }
 
+    /// Any other verb, in the same surroundings.
+    fn sweep(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
+        let of_fetch = self.command(&[]);
+        for (name, value) in of_fetch.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(self.folder.path()).args(arguments).stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
     fn fetch(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
@@ -178,6 +192,101 @@ fn gated_weights_say_how_and_take_a_link() {
     let server = Server::start(Plan { then: Fault::Status(403), ..Plan::of("x", b"", vec![]) });
     let url = format!("{}/x?Signature=secret", server.base);
     check(&bench.fetch(&["dinov3_vits16", "--url", &url]), 3, &["403", "run out"]);
+}
+
+/// timm's repository of DINOv3-S with the biases.
+const COPY: &str = "vit_small_patch16_dinov3_qkvb.lvd1689m";
+const ACCEPT: [&str; 2] = ["--accept-licence", "dinov3"];
+
+#[test]
+fn an_accepted_licence_gets_timm_s_copy_where_weights_are_looked_for() {
+    let bytes = content(50_000);
+    let name = format!("timm/{COPY}/resolve/main/model.safetensors");
+    let server = Server::start(Plan::of(&name, &bytes, vec![]));
+    let bench = Bench::new();
+    let mirror = ["dinov3_vits16", "--mirror", &server.base];
+    // Not silently: the licence, where to read it, and the flag, and nothing is asked for.
+    let refused = bench.fetch(&mirror);
+    let page = "https://ai.meta.com/resources/models-and-libraries/dinov3-license/";
+    check(
+        &refused,
+        3,
+        &["DINOv3 License", page, "`sweep fetch dinov3_vits16 --accept-licence dinov3`"],
+    );
+    let text = String::from_utf8(refused.stderr).unwrap();
+    let first = text.lines().next().unwrap();
+    assert!(first.contains("DINOv3 License") && first.contains(page), "{first}");
+    assert!(first.contains("--accept-licence dinov3"), "{first}");
+    assert_eq!(server.requests(), [""; 0]);
+    check(&bench.fetch(&["dinov3_vits16", "--accept-licence", "mine"]), 2, &["`dinov3`"]);
+    check(&bench.fetch(&[]), 0, &["missing (timm's copy; --accept-licence dinov3)"]);
+
+    let accepted = [&mirror[..], &ACCEPT].concat();
+    let target = format!("data/weights/{COPY}/model.safetensors");
+    check(&bench.fetch(&accepted), 0, &[&target, "no checksum of it is published"]);
+    assert_eq!(fs_err::read(bench.path(&target)).unwrap(), bytes);
+    let note = fs_err::read_to_string(bench.path(&format!("data/weights/{COPY}/LICENCE.txt")));
+    let note = note.unwrap();
+    assert!(note.contains(page) && note.contains(COPY), "{note}");
+    check(&bench.fetch(&[]), 0, &[&format!("there: {target} (timm's copy)")]);
+
+    // There now: held to what was seen first, with or without the flag, and not asked for again.
+    check(&bench.fetch(&mirror), 0, &["is what was seen here first"]);
+    assert_eq!(server.requests().len(), 1);
+    fs_err::write(bench.path(&target), "changed").unwrap();
+    check(&bench.fetch(&accepted), 1, &[&target, "sha256"]);
+}
+
+#[test]
+fn a_weight_folder_that_is_served_is_a_mirror_too() {
+    let bytes = content(1000);
+    let name = format!("{COPY}/model.safetensors");
+    let server = Server::start(Plan::of(&name, &bytes, vec![]));
+    let bench = Bench::new();
+    let fetch = [&["dinov3_vits16", "--mirror", &server.base][..], &ACCEPT].concat();
+    check(&bench.fetch(&fetch), 0, &[&name]);
+    // Far larger than the weights can be.
+    let then = Fault::LongLength(500 << 20);
+    let server = Server::start(Plan { then, ..Plan::of(&name, &bytes, vec![]) });
+    let fetch = [&["dinov3_vits16", "--mirror", &server.base, "--dir", "d"][..], &ACCEPT].concat();
+    check(&bench.fetch(&fetch), 1, &["another file"]);
+}
+
+/// An experiment without any of what it needs.
+fn experiment(bench: &Bench, model: &str) -> PathBuf {
+    let path = bench.path("x.toml");
+    let text = format!("{model}\n[data]\nkind = 'voc'\n[eval]\ncorruption = {{ suite = 'none' }}");
+    fs_err::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn what_an_experiment_lacks_is_one_line_to_copy() {
+    let bench = Bench::new();
+    let experiment = experiment(&bench, "size = 'small'\nregisters = true");
+    for verb in ["plan", "run"] {
+        let output = bench.sweep(&[verb, experiment.to_str().unwrap()]);
+        let expect = "sweep fetch voc dinov2_vits14_reg (";
+        check(&output, 3, &[expect, "GiB", "Apache-2.0", "VOC's own terms"]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.lines().last().unwrap().contains(expect), "{text}");
+    }
+    let wrong = bench.sweep(&["run", experiment.to_str().unwrap(), "--accept-licence", "dinov3"]);
+    check(&wrong, 2, &["`--fetch`"]);
+}
+
+#[test]
+fn run_fetches_what_is_missing_but_accepts_no_licence_silently() {
+    let server = Server::start(Plan::of(FILE, &content(1000), vec![]));
+    let bench = Bench::new();
+    let x = experiment(&bench, "dino_type = 'dinov3'\nsize = 'small'");
+    let run = ["run", x.to_str().unwrap(), "--fetch", "--mirror", &server.base];
+    let expect = ["voc: ", "404", "--accept-licence dinov3", "could be fetched"];
+    check(&bench.sweep(&run), 3, &expect);
+    assert!(server.requests().iter().all(|line| line.contains("VOC")), "{:?}", server.requests());
+    let accepted = [&run[..], &ACCEPT].concat();
+    check(&bench.sweep(&accepted), 3, &["404"]);
+    assert!(server.requests().iter().any(|line| line.contains(COPY)), "{:?}", server.requests());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::fault::{Exit, OrExit, fault};
-use super::{printer, words};
+use super::{Context, printer, words};
 use crate::adapter::{self, AdapterFile, Kind, Normalise};
 use crate::model::backbone;
 
@@ -64,7 +64,7 @@ impl Format {
     }
 }
 
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     match &args.task {
         Task::Inspect { file, json } => {
             let adapter = open(file)?;
@@ -196,6 +196,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::experiment::Machine;
 
     fn golden() -> PathBuf {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models");
@@ -205,7 +206,7 @@ mod tests {
     fn convert(file: PathBuf, to: Format, output: PathBuf, backbone: Option<&str>) -> Exit {
         let backbone = backbone.map(str::to_owned);
         let args = Args { task: Task::Convert { file, to, output, backbone } };
-        run(&args).unwrap_or_else(|error| Exit::of(&error))
+        run(&args, &Context::of(Machine::default())).unwrap_or_else(|error| Exit::of(&error))
     }
 
     #[test]

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 
 use super::fault::{Exit, OrExit, fault};
-use super::printer;
+use super::{Context, printer};
 use crate::corrupt::frost::{self, Source};
 use crate::corrupt::{Corruption, Corruptor, Effect, Severity, TABLE};
 use crate::data::{Mask, Rgb, image_io};
-use crate::experiment::Machine;
 use crate::fs::write_atomic;
 use crate::viz::sheet;
 
@@ -42,10 +41,10 @@ pub struct Args {
     pub output: PathBuf,
 }
 
-pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     check_output(args)?;
     let image = image_io::read_rgb(&args.image).or_exit(Exit::Environment)?;
-    let textures = frost::find(&machine.data_dirs).or_exit(Exit::Environment)?;
+    let textures = frost::find(&context.machine()?.data_dirs).or_exit(Exit::Environment)?;
     let source = if textures.is_some() { Source::Originals } else { Source::Procedural };
     // As a dataset would call it.
     let id = args.image.file_stem().unwrap_or_default().to_string_lossy();
@@ -106,6 +105,7 @@ fn write(path: &Path, picture: &Rgb) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::Machine;
 
     fn args(image: &Path, output: &Path, name: Option<&str>) -> Args {
         Args {
@@ -125,14 +125,14 @@ mod tests {
         let picture =
             Rgb { width: 12, height: 9, pixels: (0..12 * 9 * 3).map(|i| i as u8).collect() };
         write_atomic(&image, &image_io::write_png_rgb(&picture)).unwrap();
-        let machine = Machine { data_dirs: vec![], ..Machine::default() };
+        let context = Context::of(Machine { data_dirs: vec![], ..Machine::default() });
         for name in TABLE.iter().map(|row| Some(row.name)).chain([None]) {
-            assert_eq!(run(&args(&image, &output, name), &machine).unwrap(), Exit::Done);
+            assert_eq!(run(&args(&image, &output, name), &context).unwrap(), Exit::Done);
             let written = image_io::read_rgb(&output).unwrap();
             assert_eq!((written.width, written.height) == (12, 9), name.is_some(), "{name:?}");
         }
         let exit = |image: &Path, output: &Path| {
-            Exit::of(&run(&args(image, output, Some("fog")), &machine).unwrap_err())
+            Exit::of(&run(&args(image, output, Some("fog")), &context).unwrap_err())
         };
         assert_eq!(exit(&image, &image), Exit::Usage);
         assert_eq!(exit(&image, &temp.path().join("b.jpg")), Exit::Usage);
@@ -146,10 +146,10 @@ mod tests {
         let (image, output) = (temp.path().join("2007_1.png"), temp.path().join("b.png"));
         let picture = Rgb { width: 40, height: 30, pixels: vec![90; 3600] };
         write_atomic(&image, &image_io::write_png_rgb(&picture)).unwrap();
-        let machine = Machine { data_dirs: vec![], ..Machine::default() };
+        let context = Context::of(Machine { data_dirs: vec![], ..Machine::default() });
         let draw = |seed: u64| {
             let args = Args { seed, ..args(&image, &output, Some("snow")) };
-            run(&args, &machine).unwrap();
+            run(&args, &context).unwrap();
             image_io::read_rgb(&output).unwrap()
         };
         let severity = Severity::new(3).unwrap();

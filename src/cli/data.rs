@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
 use super::fault::{Exit, fault};
-use super::{Globals, printer};
+use super::{Context, printer};
 use crate::data::check::{Check, Report, labelled_splits};
 use crate::data::dataset::{self, EvalSet, KINDS};
 use crate::error::with_sources;
@@ -72,16 +72,16 @@ struct Checked {
     report: Report,
 }
 
-pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let Command::Check(args) = &args.command;
-    let (targets, data_dirs) = targets(args, globals)?;
+    let (targets, data_dirs) = targets(args, context)?;
     let threads = args.jobs.map_or(0, NonZeroUsize::get);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.context("cannot start threads")?;
     let mut checked = Vec::new();
     let mut exit = Exit::Done;
     for target in &targets {
-        match pool.install(|| look(target, &data_dirs, globals)) {
+        match pool.install(|| look(target, &data_dirs, context)) {
             Ok(found) => checked.push(found),
             Err(error) => {
                 printer::note(&format_args!("error: {}", with_sources(&error)));
@@ -103,14 +103,14 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     })
 }
 
-fn targets(args: &CheckArgs, globals: &Globals) -> anyhow::Result<(Vec<Target>, Vec<PathBuf>)> {
+fn targets(args: &CheckArgs, context: &Context) -> anyhow::Result<(Vec<Target>, Vec<PathBuf>)> {
     let target = args.target.as_str();
     if KINDS.contains(&target) {
         let root = args.root.iter().map(|root| format!("data.root={}", root.display()));
         let mut set = vec![format!("data.kind={target}")];
         set.extend(root.chain(args.set.iter().cloned()));
-        let config = super::known(experiment::load_data(&set))?;
-        let data_dirs = super::load_machine(globals)?.data_dirs;
+        let config = context.data(&set)?;
+        let data_dirs = context.machine()?.data_dirs.clone();
         return Ok((vec![Target { config, splits: args.split.clone() }], data_dirs));
     }
     let path = Path::new(target);
@@ -125,7 +125,7 @@ fn targets(args: &CheckArgs, globals: &Globals) -> anyhow::Result<(Vec<Target>, 
         let words = "`--root` is for a kind of dataset; an experiment says where its data is";
         return Err(fault(Exit::Usage, words));
     }
-    let (experiment, machine) = super::load_experiment(path, &args.set, globals)?;
+    let (experiment, machine) = context.experiment(path, &args.set)?;
     let specs = experiment.cells.iter().map(|cell| &cell.spec);
     Ok((of_specs(specs, &args.split), machine.data_dirs))
 }
@@ -163,7 +163,7 @@ fn of_specs<'a>(
 fn look(
     target: &Target,
     data_dirs: &[PathBuf],
-    globals: &Globals,
+    context: &Context,
 ) -> Result<Checked, crate::data::Error> {
     let dataset = dataset::open(&target.config, data_dirs)?;
     let splits = match &target.splits[..] {
@@ -171,7 +171,8 @@ fn look(
         splits => splits.to_vec(),
     };
     let check = Check::new(&dataset, &splits)?;
-    let bar = if globals.quiet { ProgressBar::hidden() } else { bar(check.len(), &dataset.name) };
+    let bar =
+        if context.globals.quiet { ProgressBar::hidden() } else { bar(check.len(), &dataset.name) };
     let report = check.run(&|| bar.inc(1));
     bar.finish_and_clear();
     Ok(Checked { kind: target.config.kind(), name: dataset.name, root: dataset.root, report })

@@ -1,24 +1,22 @@
 //! `sweep diff RUN RUN`: two runs, score by score.
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
 use super::fault::{Exit, fault};
-use super::{index, printer};
+use super::{Context, index, printer, runs};
 use crate::eval::score::per_image::{ImageCounts, Interval, paired_interval};
 use crate::eval::score::robustness::{self, Degradation, Scores};
-use crate::event::{Condition, FailureClass, ScoreEnded};
-use crate::experiment::Machine;
+use crate::event::{Condition, ScoreEnded};
 use crate::fs::ResultsDir;
-use crate::store::{RunDetails, Store};
+use crate::store::RunDetails;
 
 /// Compare two runs: the differences of their scores with 95% intervals (paired bootstrap over
 /// images), and the degradation under corruption of the first relative to the second (CD, rCD)
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Id of a run or the start of it
+    /// Id of a run or the start of it; or `latest`
     pub run: String,
     /// The run to compare with
     pub reference: String,
@@ -43,12 +41,13 @@ struct Row {
     interval_95: Option<Interval>,
 }
 
-pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
-    let results = ResultsDir::new(&machine.results);
-    let store = index::open(&results).await?;
-    let run = details(&store, &args.run).await?;
-    let reference = details(&store, &args.reference).await?;
-    store.close().await;
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let results = context.results()?;
+    let ids = [runs::find(&results, &args.run)?, runs::find(&results, &args.reference)?];
+    let (run, reference) = index::ask(&results, async |store| {
+        let [run, reference] = &ids;
+        Ok((store.run_details(run).await?, store.run_details(reference).await?))
+    })?;
     let rows = rows((&run, &reference), &results);
     if rows.is_empty() {
         return Err(fault(
@@ -73,14 +72,7 @@ pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
     } else {
         text((&run, &reference), &rows, degradation.as_ref())
     });
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn details(store: &Store, prefix: &str) -> anyhow::Result<RunDetails> {
-    store.run_details(prefix).await.map_err(|error| match error.class() {
-        FailureClass::Input => fault(Exit::Usage, error),
-        _ => anyhow::Error::new(error),
-    })
+    Ok(Exit::Done)
 }
 
 fn rows((run, reference): (&RunDetails, &RunDetails), results: &ResultsDir) -> Vec<Row> {
@@ -179,6 +171,7 @@ fn text(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
     use crate::store::fake::{Fake, seeded};
 
     #[tokio::test]
@@ -187,8 +180,8 @@ mod tests {
         let a = fake.finished(&seeded(0), 0.5, 1);
         let b = fake.finished(&seeded(1), 0.4, 1);
         let store = Store::open_read_only(&fake.results).await.unwrap();
-        let a = details(&store, a.as_str()).await.unwrap();
-        let b = details(&store, b.as_str()).await.unwrap();
+        let a = store.run_details(&a).await.unwrap();
+        let b = store.run_details(&b).await.unwrap();
         let rows = rows((&a, &b), &fake.results);
         let degradation = degradation(&rows);
         let text = text((&a, &b), &rows, degradation.as_ref());
@@ -200,7 +193,5 @@ mod tests {
           fog 5                 25.00  20.00  +5.00
         CD 93.8%, rCD 125.0% over 1 corruptions (below 100%: degrades less than the reference)
         ");
-        let missing = details(&store, "zz").await.unwrap_err();
-        assert_eq!(Exit::of(&missing), Exit::Usage);
     }
 }

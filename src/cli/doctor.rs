@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::fault::Exit;
-use super::{printer, words};
+use super::{Context, context, device, printer, words};
 use crate::corrupt::frost;
 use crate::data::dataset;
 use crate::device::nvml::{Answer, Gpu, Gpus, Problem};
@@ -36,16 +36,21 @@ enum Level {
     Bad,
 }
 
-pub fn run(machine: &Machine) -> anyhow::Result<Exit> {
-    let results = ResultsDir::new(&machine.results);
-    let mut findings = devices(&super::device::look(), CudaSupport::here());
+/// Check what works on this machine, and say what to do about what does not
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {}
+
+pub fn run(_: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let machine = context.machine()?;
+    let results = context.results()?;
+    let mut findings = devices(&device::look(), CudaSupport::here());
     findings.push(threads());
     findings.extend(datasets(machine));
     findings.push(frost_textures(machine));
     findings.extend(weight_files(machine));
     findings.push(writable(results.root()));
     findings.push(free_space(results.root()));
-    findings.push(super::runtime()?.block_on(database(&results)));
+    findings.push(context::runtime()?.block_on(database(&results)));
     for finding in &findings {
         printer::data(&format!("{}\n", line(finding)));
     }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use serde_json::Value;
 
-use super::fault::{Exit, OrExit, fault};
-use super::{Globals, eval_adapter, index, run};
+use super::fault::{Exit, fault};
+use super::{Context, eval_adapter, index, run, runs};
 use crate::device;
-use crate::event::FailureClass;
 use crate::experiment::{RunFile, RunSpec};
 use crate::fs::{ResultsDir, write_atomic};
 use crate::id::RunId;
@@ -23,7 +22,7 @@ use crate::resolve;
 /// `--set data.kind=… --set data.root=…`; its scores are printed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The run's id or the start of it, as the table's last column shows it
+    /// The run's id or the start of it, as the table's last column shows it; or `latest`
     #[arg(required_unless_present = "adapter", conflicts_with = "adapter")]
     pub run: Option<String>,
     #[command(flatten)]
@@ -50,22 +49,21 @@ pub struct Args {
 /// Name of the experiment that the scores of this verb are shown under.
 const NAME: &str = "eval";
 
-pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     if let Some(adapter) = &args.adapter.adapter {
         let sets = overrides(args, &["eval", "data"])?;
-        let device = args.device.as_ref();
-        return eval_adapter::run((&args.adapter, adapter), &sets, device, globals);
+        let asked = eval_adapter::Asked { adapter, sets: &sets, device: args.device.as_ref() };
+        return eval_adapter::run(&args.adapter, &asked, context);
     }
     let prefix = args.run.as_deref().expect("clap requires a run without an adapter");
-    let machine = super::load_machine(globals)?;
-    let results = ResultsDir::new(&machine.results);
+    let results = context.results()?;
     let (run, file) = find(prefix, &results)?;
     let sets = overrides(args, &["eval"])?;
     // An experiment of one cell, whose file says exactly what this run is.
     let path = results.experiments().join(NAME).join("experiment.toml");
     write_atomic(&path, experiment_text(&file.spec)?.as_bytes())
         .with_context(|| format!("cannot write `{}`", path.display()))?;
-    let (mut experiment, machine) = super::load_experiment(&path, &sets, globals)?;
+    let (mut experiment, machine) = context.experiment(&path, &sets)?;
     if let Some(device) = &args.device {
         experiment.schedule.devices.clone_from(device);
     }
@@ -73,7 +71,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         experiment.schedule.jobs = jobs.get();
     }
     let _coordinator = run::coordinate(&results, &experiment.name)?;
-    let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
+    let cells = super::fetch::complete(resolve::cells(&experiment, &machine, &results))?;
     if let Some(other) = cells.iter().find(|resolved| resolved.run != run) {
         let changed = changes(&file.identity, &other.identity);
         return Err(fault(
@@ -81,42 +79,24 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
             format_args!("run {run} cannot be scored as it is: changed since: {changed}"),
         ));
     }
-    run::carry_out(&run::Invocation {
-        experiment,
-        results,
-        cells,
-        quiet: globals.quiet,
-        verbose: globals.verbose,
-        output: run::Output::Terminal,
-    })
+    let output = run::Output::Terminal;
+    run::carry_out(&run::Invocation { context, experiment, results, cells, output })
 }
 
-/// The trained run whose id starts with `prefix`.
-fn find(prefix: &str, results: &ResultsDir) -> anyhow::Result<(RunId, RunFile)> {
-    let found = super::runtime()?.block_on(async {
-        let store = index::open(results).await?;
-        let details = store.run_details(prefix).await;
-        store.close().await;
-        anyhow::Ok(details)
-    })?;
-    let details = found.map_err(|error| match error.class() {
-        FailureClass::Input => fault(Exit::Usage, error),
-        _ => anyhow::Error::new(error),
-    })?;
+/// The trained run that `text` means, and what it was made of.
+fn find(text: &str, results: &ResultsDir) -> anyhow::Result<(RunId, RunFile)> {
+    let run = runs::find(results, text)?;
+    let details = index::ask(results, async |store| Ok(store.run_details(&run).await?))?;
     if !details.state.trained {
-        return Err(fault(
-            Exit::SomeFailed,
-            format_args!(
-                "run {} is not trained to the end: `sweep run` its experiment first",
-                details.run
-            ),
-        ));
+        let words =
+            format!("run {run} is not trained to the end: `sweep run` its experiment first");
+        return Err(fault(Exit::SomeFailed, words));
     }
-    let path = results.run(&details.run).spec();
+    let path = results.run(&run).spec();
     let bytes = fs_err::read(&path)?;
     let file = serde_json::from_slice(&bytes)
         .with_context(|| format!("`{}` is damaged", path.display()))?;
-    Ok((details.run, file))
+    Ok((run, file))
 }
 
 /// What the flags set, as `--set` of an experiment has it.

@@ -1,17 +1,17 @@
 //! `sweep eval --adapter FILE`: scores of an adapter that no run here made.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::adapter::with_exit;
 use super::fault::{Exit, OrExit, fault};
 use super::words::percent;
-use super::{Globals, device, printer};
+use super::{Context, device, printer};
 use crate::adapter::{AdapterFile, Kind, Normalise};
 use crate::corrupt::frost::{self, Source};
 use crate::corrupt::{self, Corruption, Corruptor, Severity};
@@ -24,7 +24,7 @@ use crate::eval::score::reference_metric::VoidIs;
 use crate::eval::score::robustness::{self, Scores};
 use crate::event::{Condition, Metrics};
 use crate::experiment::RunSpec;
-use crate::fs::{ResultsDir, write_atomic};
+use crate::fs::write_atomic;
 use crate::host;
 use crate::model::Network;
 use crate::weights;
@@ -63,19 +63,22 @@ struct Row {
     metrics: Metrics,
 }
 
-/// Scores `adapter` as `sets` (keys of `data` and `eval`) ask.
-pub fn run(
-    (args, adapter): (&Args, &PathBuf),
-    sets: &[String],
-    device: Option<&Devices>,
-    globals: &Globals,
-) -> anyhow::Result<Exit> {
-    let machine = super::load_machine(globals)?;
-    let results = ResultsDir::new(&machine.results);
+/// What the flags of `sweep eval` say besides [`Args`].
+pub(super) struct Asked<'a> {
+    pub(super) adapter: &'a Path,
+    /// Keys of `data` and `eval`.
+    pub(super) sets: &'a [String],
+    pub(super) device: Option<&'a Devices>,
+}
+
+/// Scores the adapter as the flags ask.
+pub(super) fn run(args: &Args, asked: &Asked<'_>, context: &Context) -> anyhow::Result<Exit> {
+    let adapter = asked.adapter;
+    let results = context.results()?;
     let path = results.experiments().join("eval").join("adapter.toml");
     write_atomic(&path, b"# Written by `sweep eval --adapter`.\nname = \"eval\"\n")
         .with_context(|| format!("cannot write `{}`", path.display()))?;
-    let (experiment, machine) = super::load_experiment(&path, sets, globals)?;
+    let (experiment, machine) = context.experiment(&path, asked.sets)?;
     let spec = &experiment.cells[0].spec;
     let file = AdapterFile::open(adapter).map_err(with_exit)?;
     let Some(n_classes) = file.about.n_classes.filter(|_| file.decoder().is_some()) else {
@@ -100,11 +103,11 @@ pub fn run(
     let weights = args.weights.as_deref().expect("clap requires it with `--adapter`");
     let encoder_of = weights::identify(weights).or_exit(Exit::Environment)?;
     let protocol = protocol(args, &file, spec, &encoder_of);
-    let device = device::open(device.unwrap_or(&experiment.schedule.devices))?;
+    let device = device::open(asked.device.unwrap_or(&experiment.schedule.devices))?;
     let encoder = weights::load(weights, (&encoder_of.name, encoder_of.arch), &device)
         .or_exit(Exit::Environment)?;
     let mut network = file.build(encoder).map_err(with_exit)?.merged();
-    let all_asked = asked(spec, &machine.data_dirs)?;
+    let conditions = conditions(spec, &machine.data_dirs)?;
     let mut rows = Vec::new();
     for wanted in &spec.eval.sets {
         let (data, dataset) = match wanted {
@@ -115,10 +118,10 @@ pub fn run(
         };
         let split = Arc::new(dataset.split(wanted.split()).or_exit(Exit::Environment)?);
         let set = format!("{}/{}", dataset::name(data, &dataset.root), wanted.split());
-        for asked in &all_asked {
-            let row = score(&mut network, (&set, &split), asked, &protocol)?;
-            if !globals.quiet && !args.json {
-                printer::note(&line(&row));
+        for condition in &conditions {
+            let row = score(&mut network, (&set, &split), condition, &protocol)?;
+            if !args.json {
+                printer::aside(&line(&row));
             }
             rows.push(row);
         }
@@ -137,26 +140,26 @@ pub fn run(
 fn score(
     network: &mut Network,
     (set, split): (&str, &Arc<Split>),
-    asked: &Asked,
+    wanted: &Wanted,
     protocol: &Protocol,
 ) -> anyhow::Result<Row> {
     let never = AtomicBool::new(false);
     let silent = &mut |_, _| Ok(());
-    let scored = pass::score(network, (split, asked.corruptor.as_ref()), protocol, silent, &never)
+    let scored = pass::score(network, (split, wanted.corruptor.as_ref()), protocol, silent, &never)
         .or_exit(Exit::SomeFailed)?;
     let metrics = scored.expect("nothing asks it to stop").metrics;
-    Ok(Row { set: set.to_owned(), condition: asked.condition.clone(), metrics })
+    Ok(Row { set: set.to_owned(), condition: wanted.condition.clone(), metrics })
 }
 
 /// A condition to score under, with what makes it of clean images.
-struct Asked {
+struct Wanted {
     condition: Condition,
     corruptor: Option<Corruptor>,
 }
 
 /// Clean, then each corruption of the suite at each level.
-fn asked(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Asked>> {
-    let mut all = vec![Asked { condition: Condition::Clean, corruptor: None }];
+fn conditions(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Wanted>> {
+    let mut all = vec![Wanted { condition: Condition::Clean, corruptor: None }];
     let Some(suite) = corrupt::suite::suite(&spec.eval.corruption.suite) else { return Ok(all) };
     let frost = if suite.contains(Corruption::Frost) {
         frost::find(data_dirs).or_exit(Exit::Environment)?
@@ -169,7 +172,7 @@ fn asked(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Asked>> {
             let corruptor = Corruptor::new(effect, level, frost.as_deref());
             let corruptor = corruptor.or_exit(Exit::Environment)?;
             let condition = Condition::Corrupted { effect: effect.name(), severity: level.get() };
-            all.push(Asked { condition, corruptor: Some(corruptor) });
+            all.push(Wanted { condition, corruptor: Some(corruptor) });
         }
     }
     Ok(all)

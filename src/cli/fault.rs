@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use super::printer;
+
 /// How `sweep` ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -68,8 +70,17 @@ pub fn fault(exit: Exit, words: impl fmt::Display) -> anyhow::Error {
     anyhow::Error::new(Fault { exit, error: anyhow::anyhow!("{words}") })
 }
 
+/// Prints an error that ends the program; returns how it ends.
+pub fn report(error: &anyhow::Error) -> Exit {
+    if is_broken_pipe(error) {
+        return Exit::Done;
+    }
+    printer::note(&format_args!("error: {error:#}"));
+    Exit::of(error)
+}
+
 /// Whether a reader of our output went away, as `head` does; that is no failure.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io_error = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
     io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

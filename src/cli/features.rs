@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::fault::{Exit, OrExit, fault};
-use super::{adapter, device, printer, words};
+use super::{Context, adapter, device, printer, words};
 use crate::adapter::{AdapterFile, Normalise};
 use crate::device::{self as devices, Request};
 use crate::eval::features::{self, Error, Images, Input, Model, Wanted};
@@ -71,7 +71,7 @@ The file, all f32, n images in the order given:
 Its metadata: variant, weights_sha256, px, grid, mean, std, layers_norm, inputs, adapter_sha256,
 program, version.";
 
-pub fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     let device = device::open(&args.device)?;
     let backbone = find_backbone(args)?;
     let adapter = args.adapter.as_deref().map(AdapterFile::open).transpose();
@@ -91,16 +91,14 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         }
     };
     let mut progress = |done: usize, n: usize| {
-        if !quiet && n > wanted.batch {
-            printer::note(&format_args!("{done}/{n} images"));
+        if n > wanted.batch {
+            printer::aside(&format_args!("{done}/{n} images"));
         }
     };
     features::write(&args.output, (&mut model, &input), &wanted, &metadata, &mut progress)
         .map_err(|error| failed(error, &args.output))?;
-    if !quiet {
-        let n = words::count(input.len(), "image");
-        printer::note(&format_args!("{n} of {} -> {}", backbone.name, args.output.display()));
-    }
+    let n = words::count(input.len(), "image");
+    printer::aside(&format_args!("{n} of {} -> {}", backbone.name, args.output.display()));
     Ok(Exit::Done)
 }
 

@@ -1,21 +1,19 @@
-//! `sweep fetch`: datasets and weights from the web; the only verb that uses the network.
+//! `sweep fetch`: datasets and weights from the web. Only this verb and `run --fetch`, which calls
+//! [`get_all`], use the network.
 
 mod show;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
-use super::fault::{Exit, OrExit, fault};
+use super::fault::{Exit, fault};
 use super::grid::grid;
-use super::{Globals, printer, words};
+use super::{Context, printer, words};
 use crate::experiment::{self, Machine};
-use crate::fetch::dataset::catalog::{ROWS, Recipe, Row};
-use crate::fetch::dataset::{self, Job, State};
-use crate::fetch::download::{self, Downloader, Settings, partial_bytes};
-use crate::fetch::weights::{self, Access, Release, releases};
-use crate::model::WeightsConfig;
-use crate::weights::locate;
+use crate::fetch::download::{Downloader, Settings};
+use crate::fetch::thing::{How, licences_to_accept};
+use crate::fetch::weights::Address;
+use crate::fetch::{self, News, Order, Places, Setting, State, Thing, things};
+use crate::resolve::{Missing, Resolution, Resolved};
 use crate::weights::locate::caches;
 use show::Show;
 
@@ -27,276 +25,216 @@ pub struct Args {
     /// Put it here, not into the first data or weight folder
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// An address that has the files by their names, instead of the official ones
-    #[arg(long, value_name = "URL", value_parser = address)]
-    pub mirror: Option<String>,
+    #[command(flatten)]
+    pub terms: Terms,
     /// The address of one weight file, as Meta sends it by e-mail
     #[arg(long, value_name = "URL", value_parser = address, conflicts_with = "mirror")]
     pub url: Option<String>,
 }
 
-/// What a name stands for.
-enum Thing {
-    Data(&'static Row),
-    Weights(Release),
+/// Where published things come from, and which terms are accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct Terms {
+    /// Accept a licence that has to be accepted before a download, such as `dinov3`
+    #[arg(long, value_name = "NAME", value_parser = licence)]
+    pub accept_licence: Vec<String>,
+    /// An address that has the files by their names, instead of the official ones
+    #[arg(long, value_name = "URL", value_parser = address)]
+    pub mirror: Option<String>,
 }
 
-/// Where things go, and how they get there.
-struct Setting<'a> {
-    args: &'a Args,
-    data_dirs: Vec<PathBuf>,
-    weight_dirs: Vec<PathBuf>,
-    downloader: Downloader,
-}
-
-pub fn run(args: &Args, globals: &Globals, machine: &Machine) -> anyhow::Result<Exit> {
-    let dirs = |of_machine: &Vec<PathBuf>| match &args.dir {
-        Some(dir) => vec![dir.clone()],
-        None => of_machine.clone(),
-    };
-    let (data_dirs, weight_dirs) = (dirs(&machine.data_dirs), dirs(&machine.weight_dirs));
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let places = places(args.dir.as_deref(), context.machine()?);
     if args.names.is_empty() {
-        list(&data_dirs, &weight_dirs);
+        list(&places);
         return Ok(Exit::Done);
     }
-    let things = things(args)?;
-    let root_certificates = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
-    let settings =
-        Settings { root_certificates: root_certificates.map(PathBuf::from), ..Settings::default() };
-    let downloader = Downloader::new(settings)?;
-    let setting = Setting { args, data_dirs, weight_dirs, downloader };
+    let things = known(&args.names)?;
+    if args.url.is_some() && !matches!(things[..], [Thing::Weights(_)]) {
+        return Err(fault(Exit::Usage, "`--url` is for one weight file"));
+    }
+    let mut setting = setting(&args.terms, places)?;
+    if let Some(url) = &args.url {
+        setting.address = Address::Url(url.clone());
+    }
+    Ok(get_all(&things, &setting, context, |name, path| {
+        printer::data(&format!("{name}: `{}`\n", path.display()));
+    }))
+}
+
+/// Gets things one after the other and tells where each is; what cannot be got is said, and the
+/// first of it is how it ends.
+fn get_all(
+    things: &[Thing],
+    setting: &Setting,
+    context: &Context,
+    place: impl Fn(&str, &Path),
+) -> Exit {
     let mut worst = Exit::Done;
-    for (name, thing) in args.names.iter().zip(&things) {
-        let mut show = Show::new(name, globals.quiet);
-        let got = match thing {
-            Thing::Data(row) => data(row, &setting, &mut show),
-            Thing::Weights(release) => weights(release, &setting, &mut show),
-        };
+    for thing in things {
+        let name = thing.name();
+        let mut show = Show::new(name, context.globals.quiet);
+        let got = setting.get(thing, &mut |news| match news {
+            News::Data(news) => show.data(&news),
+            News::Weights(news) => show.weights(&news),
+        });
+        if let Ok(got) = &got {
+            match &got.how {
+                How::WasThere => show.note("is there already"),
+                How::Made => show.note("done"),
+                How::Checked(proof) => show.proof(proof),
+            }
+        }
         show.finish();
         match got {
-            Ok(path) => printer::data(&format!("{name}: `{}`\n", path.display())),
+            Ok(got) => place(name, &got.path),
             Err(error) => {
-                let exit = super::report(&error.context(name.clone()));
+                let is_wrong = error.is_failed_check();
+                let exit = if is_wrong { Exit::SomeFailed } else { Exit::Environment };
+                super::report(&fault(exit, format_args!("{name}: {error}")));
                 worst = if worst == Exit::Done { exit } else { worst };
             }
         }
     }
-    Ok(worst)
+    worst
+}
+
+/// Gets what is missing of an experiment, as far as `sweep fetch` knows it. Fails where something
+/// of that could not be got.
+pub(super) fn get_missing(
+    missing: &Missing,
+    terms: &Terms,
+    (machine, context): (&Machine, &Context),
+) -> anyhow::Result<()> {
+    let names = missing.fetchable();
+    let things: Vec<Thing> = names.iter().filter_map(|name| fetch::find(name)).collect();
+    if things.is_empty() {
+        return Ok(());
+    }
+    let setting = setting(terms, places(None, machine))?;
+    let exit = get_all(&things, &setting, context, |name, path| {
+        printer::aside(&format_args!("{name}: `{}`", path.display()));
+    });
+    match exit {
+        Exit::Done => Ok(()),
+        exit => Err(fault(exit, "not all that the experiment needs could be fetched")),
+    }
+}
+
+/// The cells of an experiment, or an error with all that they lack; its last line is the command
+/// that gets it, where there is one.
+pub(super) fn complete(resolution: Resolution) -> anyhow::Result<Vec<Resolved>> {
+    resolution.all().map_err(|missing| {
+        let order = fetch::missing_command(&missing.fetchable());
+        let line = order.map_or_else(String::new, |order| format!("\n{}", order_line(&order)));
+        fault(Exit::Environment, format_args!("{missing}{line}"))
+    })
+}
+
+/// `to get it: sweep fetch voc dinov2_vits14_reg (1.9 GiB; licences: …)`.
+fn order_line(order: &Order) -> String {
+    let licences: Vec<_> = order
+        .licences
+        .iter()
+        .map(|licence| match licence.to_accept {
+            Some(terms) => format!("{}, to be read first: {}", licence.name, terms.page),
+            None => licence.name.to_owned(),
+        })
+        .collect();
+    let noun = if licences.len() == 1 { "licence" } else { "licences" };
+    let mut facts = Vec::new();
+    if order.bytes > 0 {
+        facts.push(words::size(order.bytes));
+    }
+    facts.push(format!("{noun}: {}", licences.join(", ")));
+    if !order.by_hand.is_empty() {
+        facts.push(format!("of {} it says the steps", order.by_hand.join(" and ")));
+    }
+    format!("to get it: {} ({})", order.command, facts.join("; "))
 }
 
 /// The things that the names stand for; all unknown ones are named at once.
-fn things(args: &Args) -> anyhow::Result<Vec<Thing>> {
-    let mut things = Vec::new();
+fn known(names: &[String]) -> anyhow::Result<Vec<Thing>> {
+    let mut found = Vec::new();
     let mut unknown = Vec::new();
-    for name in &args.names {
-        let data = dataset::find(name).map(Thing::Data);
-        let thing = data.or_else(|| weights::find(name).map(Thing::Weights));
+    for name in names {
+        let thing = fetch::find(name);
         if thing.is_none() {
-            let nearest = experiment::nearest(name, names());
+            let nearest = experiment::nearest(name, things().map(|thing| thing.name()));
             let hint = nearest.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
             unknown.push(format!("`{name}`{hint}"));
         }
-        things.extend(thing);
+        found.extend(thing);
     }
-    if !unknown.is_empty() {
-        let words = format!(
-            "nothing to fetch is called {}; `sweep fetch` lists what there is",
-            unknown.join(", ")
-        );
-        return Err(fault(Exit::Usage, words));
-    }
-    if args.url.is_some() && !matches!(things[..], [Thing::Weights(_)]) {
-        return Err(fault(Exit::Usage, "`--url` is for one weight file"));
-    }
-    Ok(things)
-}
-
-fn names() -> impl Iterator<Item = &'static str> {
-    ROWS.iter().map(|row| row.name).chain(releases().map(|release| release.variant.name))
-}
-
-fn data(row: &Row, setting: &Setting<'_>, show: &mut Show) -> anyhow::Result<PathBuf> {
-    let (mirror, downloader) = (setting.args.mirror.as_deref(), &setting.downloader);
-    let job = Job { row, data_dirs: &setting.data_dirs, mirror, downloader };
-    match job.run(&mut |news| show.data(&news)) {
-        Ok((target, is_new)) => {
-            show.note(if is_new { "done" } else { "is there already" });
-            Ok(target)
-        }
-        Err(error) => {
-            let exit = exit_of_data(&error);
-            let advice = match &error {
-                dataset::Error::Download(error) if is_of_network(error) => {
-                    setting.data_dirs.first().map(|dir| by_hand(row, dir))
-                }
-                _ => None,
-            };
-            Err(with_advice(error, advice)).or_exit(exit)
-        }
-    }
-}
-
-fn weights(release: &Release, setting: &Setting<'_>, show: &mut Show) -> anyhow::Result<PathBuf> {
-    let args = setting.args;
-    let dir = setting.weight_dirs.first().context("`weight_dirs` is empty: use `--dir`")?;
-    let target = dir.join(release.file_name);
-    if let Some(found) = there(release, &setting.weight_dirs, args.dir.is_none()) {
-        let is_ours = setting.weight_dirs.iter().any(|dir| found == dir.join(release.file_name));
-        // Caches of other programs are read only, and other formats have other checksums.
-        if !is_ours {
-            show.note("is there already");
-            return Ok(found);
-        }
-        let file = release.remote(String::new());
-        let fetched = setting.downloader.fetch(&file, &found, &mut |news| show.weights(&news));
-        let fetched = fetched.map_err(|error| (exit_of(&error), error));
-        let fetched = fetched.or_else(|(exit, error)| Err(error).or_exit(exit))?;
-        show.proof(&fetched.proof);
+    if unknown.is_empty() {
         return Ok(found);
     }
-    let url = match (&args.url, &args.mirror, &release.access) {
-        (None, Some(base), _) => format!("{}/{}", base.trim_end_matches('/'), release.file_name),
-        (Some(url), _, _) | (None, None, Access::Open { url }) => url.clone(),
-        (None, None, Access::Gated { page }) => {
-            return Err(fault(Exit::Environment, gated(release, page, dir)));
+    let words = format!(
+        "nothing to fetch is called {}; `sweep fetch` lists what there is",
+        unknown.join(", ")
+    );
+    Err(fault(Exit::Usage, words))
+}
+
+fn places(dir: Option<&Path>, machine: &Machine) -> Places {
+    match dir {
+        Some(dir) => {
+            let dirs = vec![dir.to_owned()];
+            Places { data_dirs: dirs.clone(), weight_dirs: dirs, caches: vec![] }
         }
+        None => Places {
+            data_dirs: machine.data_dirs.clone(),
+            weight_dirs: machine.weight_dirs.clone(),
+            caches: caches(|name| std::env::var(name).ok()),
+        },
+    }
+}
+
+fn setting(terms: &Terms, places: Places) -> anyhow::Result<Setting> {
+    let certificates = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    let settings =
+        Settings { root_certificates: certificates.map(PathBuf::from), ..Settings::default() };
+    let address = match &terms.mirror {
+        Some(base) => Address::Mirror(base.clone()),
+        None => Address::Official,
     };
-    let file = release.remote(url.clone());
-    match setting.downloader.fetch(&file, &target, &mut |news| show.weights(&news)) {
-        Ok(fetched) => {
-            show.proof(&fetched.proof);
-            Ok(target)
-        }
-        Err(error) => {
-            let exit = exit_of(&error);
-            let advice = (is_of_network(&error) && args.url.is_none()).then(|| {
-                format!(
-                    "by hand: get {url} on another machine and put it to `{}`",
-                    target.display()
-                )
-            });
-            Err(with_advice(error, advice)).or_exit(exit)
-        }
-    }
+    let (accepted, downloader) = (terms.accept_licence.clone(), Downloader::new(settings)?);
+    Ok(Setting { places, address, accepted, downloader })
 }
 
-/// Where the weights lie already.
-fn there(release: &Release, weight_dirs: &[PathBuf], with_caches: bool) -> Option<PathBuf> {
-    let caches = if with_caches { caches(|name| std::env::var(name).ok()) } else { vec![] };
-    let folders = (weight_dirs, caches.as_slice());
-    // Not found is the other answer.
-    locate(release.variant, &WeightsConfig::Pretrained {}, folders).ok().flatten()
-}
-
-fn gated(release: &Release, page: &str, dir: &Path) -> String {
-    let name = release.variant.name;
-    let hub = release.variant.folders.first().map_or_else(String::new, |folder| {
-        format!(
-            "\nor, from https://huggingface.co/facebook/{folder}, where the licence can be accepted \
-             too:\n    {}",
-            dir.join(folder).join("model.safetensors").display()
-        )
-    });
-    format!(
-        "gated: accept the {} on {page}; Meta then sends links by e-mail. Then\n    \
-         sweep fetch {name} --url 'LINK'\n\
-         or put the file (its sha256 begins with {}) here:\n    {}{hub}",
-        release.licence,
-        release.variant.sha256,
-        dir.join(release.file_name).display(),
-    )
-}
-
-fn by_hand(row: &Row, dir: &Path) -> String {
-    let files: Vec<_> = row.files.iter().map(|file| file.urls[0]).collect();
-    let to = match row.recipe {
-        Recipe::Files => dir.join(row.target),
-        _ => dir.to_owned(),
-    };
-    format!(
-        "by hand: get {} on another machine, put it into `{}`, and run `sweep fetch {}` again",
-        files.join(" "),
-        to.display(),
-        row.name
-    )
-}
-
-fn with_advice(
-    error: impl std::error::Error + Send + Sync + 'static,
-    advice: Option<String>,
-) -> anyhow::Error {
-    match advice {
-        None => error.into(),
-        Some(advice) => anyhow::anyhow!("{:#}\n{advice}", anyhow::Error::from(error)),
-    }
-}
-
-fn is_of_network(error: &download::Error) -> bool {
-    use download::Error as E;
-    matches!(
-        error,
-        E::Unreachable { .. }
-            | E::Broken { .. }
-            | E::Refused { .. }
-            | E::BadAddress { .. }
-            | E::Page { .. }
-            | E::NoLength { .. }
-    )
-}
-
-fn exit_of(error: &download::Error) -> Exit {
-    if error.is_failed_check() { Exit::SomeFailed } else { Exit::Environment }
-}
-
-fn exit_of_data(error: &dataset::Error) -> Exit {
-    use crate::fetch::archive::Error as Archive;
-    match error {
-        dataset::Error::Download(error) => exit_of(error),
-        dataset::Error::Archive(Archive::Io(_)) => Exit::Environment,
-        dataset::Error::Archive(_)
-        | dataset::Error::NotInside { .. }
-        | dataset::Error::Mask { .. }
-        | dataset::Error::Count { .. } => Exit::SomeFailed,
-        _ => Exit::Environment,
-    }
-}
-
-fn list(data_dirs: &[PathBuf], weight_dirs: &[PathBuf]) {
+fn list(places: &Places) {
     let head = ["name", "size", "licence", "state"].map(str::to_owned);
-    let data = ROWS.iter().map(|row| {
-        let gated = matches!(row.recipe, Recipe::Gated { .. });
-        let bytes = row.files.iter().map(|file| file.bytes.bytes()).sum();
-        let state = match dataset::state(row, data_dirs) {
-            State::There(path) => format!("there: {}", path.display()),
-            State::Partial(bytes) => format!("partial: {}", words::size(bytes)),
-            State::Missing => missing(gated),
-        };
-        let size = if bytes == 0 { "?".to_owned() } else { words::size(bytes) };
-        vec![row.name.to_owned(), size, row.licence.to_owned(), state]
+    let rows = things().map(|thing| {
+        let state = thing.state(places);
+        let size = if thing.bytes() == 0 { "?".to_owned() } else { words::size(thing.bytes()) };
+        let licence = thing.licence().name.to_owned();
+        vec![thing.name().to_owned(), size, licence, state_words(&thing, &state)]
     });
-    let weights = releases().map(|release| {
-        let partial =
-            weight_dirs.first().map_or(0, |dir| partial_bytes(&dir.join(release.file_name)));
-        let state = match (there(&release, weight_dirs, true), partial) {
-            (Some(path), _) => format!("there: {}", path.display()),
-            (None, 0) => missing(matches!(release.access, Access::Gated { .. })),
-            (None, bytes) => format!("partial: {}", words::size(bytes)),
-        };
-        let size = words::size(release.size.bytes());
-        vec![release.variant.name.to_owned(), size, release.licence.to_owned(), state]
-    });
-    printer::data(&format!("{}\n", grid(&head, data.chain(weights))));
+    printer::data(&format!("{}\n", grid(&head, rows)));
     let first = |dirs: &[PathBuf]| dirs.first().map_or("?".into(), |dir| dir.display().to_string());
     printer::aside(&format_args!(
         "`sweep fetch NAME…` puts data into `{}` and weights into `{}`; of what is gated it says \
          how to get it",
-        first(data_dirs),
-        first(weight_dirs)
+        first(&places.data_dirs),
+        first(&places.weight_dirs)
     ));
 }
 
-fn missing(is_gated: bool) -> String {
-    if is_gated { "missing (gated)".to_owned() } else { "missing".to_owned() }
+/// `there: weights/x.pth`, `missing (gated)`, `missing (timm's copy; --accept-licence dinov3)`.
+fn state_words(thing: &Thing, state: &State) -> String {
+    let asks = thing.licence().to_accept.map(|terms| format!("--accept-licence {}", terms.name));
+    let gated = thing.is_by_hand().then(|| "gated".to_owned());
+    let (text, notes) = match state {
+        State::There(path) => {
+            let remark = thing.remark(Some(path)).map(str::to_owned);
+            (format!("there: {}", path.display()), [remark, None])
+        }
+        State::Partial(bytes) => (format!("partial: {}", words::size(*bytes)), [None, None]),
+        State::Missing if gated.is_some() => ("missing".to_owned(), [gated, None]),
+        State::Missing => ("missing".to_owned(), [thing.remark(None).map(str::to_owned), asks]),
+    };
+    let notes: Vec<_> = notes.into_iter().flatten().collect();
+    if notes.is_empty() { text } else { format!("{text} ({})", notes.join("; ")) }
 }
 
 fn address(text: &str) -> Result<String, String> {
@@ -304,4 +242,28 @@ fn address(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("an address begins with `https://` or `http://`".to_owned())
+}
+
+/// The name of a licence that something asks to be accepted.
+fn licence(text: &str) -> Result<String, String> {
+    let names: Vec<_> = licences_to_accept().iter().map(|terms| terms.name).collect();
+    if names.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    Err(format!("only {} has to be accepted", names.join(" or ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_to_copy_has_size_and_licences() {
+        let line = |names: &[&str]| order_line(&fetch::missing_command(names).unwrap());
+        insta::assert_snapshot!(line(&["voc", "dinov2_vits14"]), @"to get it: sweep fetch voc dinov2_vits14 (1.9 GiB; licences: VOC's own terms (Flickr photos), Apache-2.0)");
+        insta::assert_snapshot!(line(&["dinov3_vits16"]), @"to get it: sweep fetch dinov3_vits16 --accept-licence dinov3 (83.4 MiB; licence: DINOv3 License, to be read first: https://ai.meta.com/resources/models-and-libraries/dinov3-license/)");
+        insta::assert_snapshot!(line(&["acdc"]), @"to get it: sweep fetch acdc (licence: ACDC's own terms: accept them there; of acdc it says the steps)");
+        insta::assert_snapshot!(line(&["frost", "acdc"]), @"to get it: sweep fetch frost acdc (2.0 MiB; licences: Apache-2.0 (imagecorruptions), ACDC's own terms: accept them there; of acdc it says the steps)");
+    }
 }

@@ -1,11 +1,9 @@
-//! `sweep index`: making the index of the results folder again; and opening it for other verbs.
+//! `sweep index`: making the index of the results folder again; and asking it, for other verbs.
 
-use std::process::ExitCode;
+use anyhow::Context as _;
 
-use anyhow::bail;
-
-use crate::cli::printer;
-use crate::experiment::Machine;
+use super::fault::{Exit, fault};
+use super::{Context, context, printer, words};
 use crate::fs::{FileLock, ResultsDir};
 use crate::store::Store;
 
@@ -22,52 +20,45 @@ pub enum Command {
     Rebuild,
 }
 
-/// Exit code where another coordinator holds the results folder.
-const HELD: u8 = 4;
-
-pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let Command::Rebuild = args.command;
-    let results = ResultsDir::new(&machine.results);
+    context::runtime()?.block_on(rebuild(&context.results()?))
+}
+
+async fn rebuild(results: &ResultsDir) -> anyhow::Result<Exit> {
+    let folder = results.root().display();
     if !results.root().is_dir() {
-        bail!("there is no results folder `{}` to index", results.root().display());
+        let words = format_args!("there is no results folder `{folder}` to index");
+        return Err(fault(Exit::Environment, words));
     }
     let Some(_lock) = FileLock::try_acquire(&results.lock())? else {
-        printer::note(&format!(
-            "a sweep is running in `{}` and indexes as it goes: wait for it, or interrupt it",
-            results.root().display()
-        ));
-        return Ok(ExitCode::from(HELD));
+        let words = format_args!(
+            "a sweep is running in `{folder}` and indexes as it goes: wait for it, or interrupt it"
+        );
+        return Err(fault(Exit::Busy, words));
     };
-    let store = Store::rebuild(&results).await?;
+    let store = Store::rebuild(results).await?;
     let n_runs = store.run_status().await?.len();
     let n_experiments = store.experiments().await?.len();
     store.close().await;
-    printer::aside(&format!(
-        "indexed {n_runs} runs and {n_experiments} experiments in `{}`",
+    printer::aside(&format_args!(
+        "indexed {} and {} in `{}`",
+        words::count(n_runs, "run"),
+        words::count(n_experiments, "experiment"),
         results.database().display()
     ));
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
-/// Opens the index for a verb that reads.
-///
-/// Brings it up to date where no coordinator is at work (one that is does so itself, and must not
-/// miss a line) and the folder can be written to. A folder without results is not touched.
-pub async fn open(results: &ResultsDir) -> anyhow::Result<Store> {
-    let has_journals = results.runs().is_dir() || results.experiments().is_dir();
-    if !has_journals {
-        return Ok(Store::open_read_only(results).await?);
-    }
-    match FileLock::try_acquire(&results.lock()) {
-        Ok(Some(_lock)) => {
-            let store = Store::open(results).await?;
-            store.ingest_all().await?;
-            Ok(store)
-        }
-        Ok(None) => Ok(Store::open_read_only(results).await?),
-        Err(error) => {
-            tracing::debug!(%error, "the results folder cannot be locked: reading only");
-            Ok(Store::open_read_only(results).await?)
-        }
-    }
+/// Opens the index of `results`, up to date where it may be written, and asks it.
+pub(super) fn ask<T>(
+    results: &ResultsDir,
+    question: impl AsyncFnOnce(&Store) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    context::runtime()?.block_on(async {
+        let store = Store::open_current(results).await.context("cannot read the index")?;
+        let answer = question(&store).await;
+        store.close().await;
+        answer
+    })
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::fault::{Exit, fault};
 use super::grid::grid;
-use super::printer;
+use super::{Context, printer};
 use crate::experiment::keys::{self, Row};
 
 /// Version of the JSON.
@@ -24,7 +24,7 @@ pub struct Args {
     pub json: bool,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     if args.markdown {
         printer::data(&keys::reference());
         return Ok(Exit::Done);

@@ -5,13 +5,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::Context as _;
 
-use super::fault::{Exit, OrExit, fault};
-use super::{printer, words};
+use super::fault::{Exit, fault};
+use super::{Context, printer, runs, words};
 use crate::event::{Event, Line};
-use crate::experiment::Machine;
-use crate::fs::{ResultsDir, RunDir};
+use crate::fs::RunDir;
 use crate::schedule::attempt;
 
 /// How often a followed run is looked at.
@@ -19,7 +18,7 @@ const POLL: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// A run's id, or its beginning
+    /// The run's id or the start of it, as the table's last column shows it; or `latest`
     #[arg(value_name = "RUN")]
     pub run: String,
     /// Go on with what is still to come, until the attempt ends
@@ -27,12 +26,16 @@ pub struct Args {
     pub follow: bool,
 }
 
-pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
-    let dir = find(&ResultsDir::new(&machine.results), &args.run)?;
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let results = context.results()?;
+    let run = runs::find(&results, &args.run)?;
+    let dir = results.run(&run);
+    if !dir.root().is_dir() {
+        return Err(fault(Exit::Usage, format_args!("run {run} is planned, and has not begun")));
+    }
     let mut reader = Reader::new(&dir);
     loop {
-        let news =
-            reader.read().with_context(|| format!("cannot read the logs of {}", args.run))?;
+        let news = reader.read().with_context(|| format!("cannot read the logs of {run}"))?;
         if !news.lines.is_empty() {
             printer::data(&format!("{}\n", news.lines.join("\n")));
         }
@@ -40,32 +43,6 @@ pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
             return Ok(Exit::Done);
         }
         std::thread::sleep(POLL);
-    }
-}
-
-/// The run directory whose name begins with `prefix`.
-fn find(results: &ResultsDir, prefix: &str) -> anyhow::Result<RunDir> {
-    let folder = results.runs();
-    let names = match fs_err::read_dir(&folder) {
-        Ok(entries) => entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect::<io::Result<Vec<_>>>()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error).or_exit(Exit::Environment),
-    };
-    let mut matches: Vec<_> =
-        names.into_iter().filter(|name| !prefix.is_empty() && name.starts_with(prefix)).collect();
-    matches.sort();
-    match matches.as_slice() {
-        [name] => Ok(RunDir::new(folder.join(name))),
-        [] => {
-            let folder = folder.display();
-            Err(fault(Exit::Usage, format_args!("no run in `{folder}` begins with `{prefix}`")))
-        }
-        many => Err(fault(
-            Exit::Usage,
-            format_args!("`{prefix}` is the beginning of several runs: {}", many.join(", ")),
-        )),
     }
 }
 
@@ -168,19 +145,5 @@ mod tests {
         assert_eq!((news.lines.len(), news.ended), (1, true));
         append(&dir, 3, Event::Warning { message: "again".to_owned() });
         assert!(!reader.read().unwrap().ended);
-    }
-
-    #[test]
-    fn a_run_is_found_by_the_beginning_of_its_id() {
-        let temp = tempfile::tempdir().unwrap();
-        let results = ResultsDir::new(temp.path());
-        let check = |prefix: &str| find(&results, prefix).map(|dir| dir.root().to_owned());
-        assert_eq!(Exit::of(&check("a").unwrap_err()), Exit::Usage);
-        for name in ["ab00", "ac00"] {
-            fs_err::create_dir_all(results.runs().join(name)).unwrap();
-        }
-        assert!(check("ab").unwrap().ends_with("ab00"));
-        assert!(check("a").unwrap_err().to_string().contains("ab00, ac00"));
-        assert_eq!(Exit::of(&check("").unwrap_err()), Exit::Usage);
     }
 }

@@ -1,46 +1,52 @@
-//! One file a verb; the only module that prints.
+//! The command line: one file a verb; the only module that prints.
+//!
+//! `main.rs` calls [`main`] with the arguments and [`end`] with what comes back. Each verb is a
+//! function `run(&Args, &Context) -> anyhow::Result<Exit>`; what it decides and computes lies in the
+//! rooms below.
 
-pub mod adapter;
-pub mod corrupt;
-pub mod data;
-pub mod device;
-pub mod diff;
-pub mod doctor;
-pub mod eval;
-pub mod eval_adapter;
+pub mod printer;
 pub mod fault;
+pub mod words;
+pub mod grid;
+pub mod context;
+pub mod device;
+pub mod signals;
+pub mod progress;
+pub mod index;
+pub mod runs;
+pub mod experiments;
+
+pub mod run;
+pub mod plan;
+pub mod status;
+pub mod logs;
+pub mod show;
+pub mod diff;
+pub mod eval;
+mod eval_adapter;
+pub mod score;
+pub mod table;
+pub mod readme;
+pub mod adapter;
+pub mod weights;
 pub mod features;
 pub mod fetch;
-pub mod grid;
-pub mod index;
-pub mod keys;
-pub mod logs;
-pub mod plan;
-pub mod printer;
-pub mod progress;
-pub mod readme;
+pub mod data;
+pub mod corrupt;
+pub mod doctor;
 pub mod recipes;
-pub mod run;
-pub mod score;
-pub mod show;
-pub mod signals;
-pub mod status;
-pub mod table;
-pub mod weights;
-pub mod words;
+pub mod keys;
 pub mod worker;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::experiment::{self, Experiment, Layers, Machine, Problem};
-use fault::{Exit, OrExit, fault};
+pub use context::{Context, Globals};
+pub use fault::{Exit, report};
 
 /// Train, score and tabulate grids of DINOv2/DINOv3 segmentation experiments.
 #[derive(Debug, Parser)]
@@ -54,20 +60,6 @@ struct Cli {
 
 /// What is said where stdout takes nothing.
 const LOST: &str = "the output is lost, as it cannot be written to stdout";
-
-/// Flags of every verb.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Globals {
-    /// Results folder, instead of the machine file's
-    #[arg(long, global = true, value_name = "DIR")]
-    pub results: Option<PathBuf>,
-    /// Show failures and results only
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// Show what happens inside; twice for more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-}
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -93,10 +85,8 @@ enum Verb {
     Fetch(fetch::Args),
     Data(data::Args),
     Corrupt(corrupt::Args),
-    /// Check what works on this machine, and say what to do about what does not
-    Doctor,
-    /// List the training recipes key by key
-    Recipes,
+    Doctor(doctor::Args),
+    Recipes(recipes::Args),
     #[command(hide = true)]
     Keys(keys::Args),
     /// One run in one process; started by `run`
@@ -120,35 +110,38 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
         }
     };
     start_tracing(&cli.globals);
-    let globals = &cli.globals;
-    if globals.quiet {
+    if cli.globals.quiet {
         printer::be_quiet();
     }
-    let machine = || load_machine(globals);
-    let exit = match &cli.verb {
-        Verb::Run(args) => run::run(args, globals)?,
-        Verb::Plan(args) => plan::run(args, globals)?,
-        Verb::Status(args) => status::run(args, &machine()?)?,
-        Verb::Logs(args) => logs::run(args, &machine()?)?,
-        Verb::Show(args) => return runtime()?.block_on(show::run(args, &machine()?)),
-        Verb::Diff(args) => return runtime()?.block_on(diff::run(args, &machine()?)),
-        Verb::Eval(args) => eval::run(args, globals)?,
-        Verb::Score(args) => score::run(args, globals.quiet)?,
-        Verb::Table(args) => return runtime()?.block_on(table::run(args, &machine()?)),
-        Verb::Readme(args) => return runtime()?.block_on(readme::run(args, &machine()?)),
-        Verb::Index(args) => return runtime()?.block_on(index::run(args, &machine()?)),
-        Verb::Adapter(args) => adapter::run(args)?,
-        Verb::Weights(args) => weights::run(args),
-        Verb::Features(args) => features::run(args, globals.quiet)?,
-        Verb::Fetch(args) => fetch::run(args, globals, &machine()?)?,
-        Verb::Data(args) => data::run(args, globals)?,
-        Verb::Corrupt(args) => corrupt::run(args, &machine()?)?,
-        Verb::Doctor => doctor::run(&machine()?)?,
-        Verb::Recipes => recipes::run(),
-        Verb::Keys(args) => keys::run(args)?,
-        Verb::Worker(args) => worker::run(args),
-    };
-    Ok(exit.into())
+    Ok(cli.verb.run(&Context::new(cli.globals))?.into())
+}
+
+impl Verb {
+    fn run(&self, context: &Context) -> anyhow::Result<Exit> {
+        match self {
+            Self::Run(args) => run::run(args, context),
+            Self::Plan(args) => plan::run(args, context),
+            Self::Status(args) => status::run(args, context),
+            Self::Logs(args) => logs::run(args, context),
+            Self::Show(args) => show::run(args, context),
+            Self::Diff(args) => diff::run(args, context),
+            Self::Eval(args) => eval::run(args, context),
+            Self::Score(args) => score::run(args, context),
+            Self::Table(args) => table::run(args, context),
+            Self::Readme(args) => readme::run(args, context),
+            Self::Index(args) => index::run(args, context),
+            Self::Adapter(args) => adapter::run(args, context),
+            Self::Weights(args) => weights::run(args, context),
+            Self::Features(args) => features::run(args, context),
+            Self::Fetch(args) => fetch::run(args, context),
+            Self::Data(args) => data::run(args, context),
+            Self::Corrupt(args) => corrupt::run(args, context),
+            Self::Doctor(args) => doctor::run(args, context),
+            Self::Recipes(args) => recipes::run(args, context),
+            Self::Keys(args) => keys::run(args, context),
+            Self::Worker(args) => worker::run(args, context),
+        }
+    }
 }
 
 /// How the program ends: where output was lost, what was done or found has not been told.
@@ -157,71 +150,6 @@ pub fn end(code: ExitCode) -> ExitCode {
     printer::note(&format_args!("error: {LOST}: {error}"));
     let is_told = [Exit::Done, Exit::SomeFailed].map(ExitCode::from);
     if is_told.contains(&code) { Exit::Environment.into() } else { code }
-}
-
-/// Prints an error that ends the program; returns how it ends.
-pub fn report(error: &anyhow::Error) -> Exit {
-    if fault::is_broken_pipe(error) {
-        return Exit::Done;
-    }
-    printer::note(&format_args!("error: {error:#}"));
-    Exit::of(error)
-}
-
-/// The experiment file with all layers over it; its problems are printed one a line.
-pub fn load_experiment(
-    experiment: &Path,
-    set: &[String],
-    globals: &Globals,
-) -> anyhow::Result<(Experiment, Machine)> {
-    let env = environment();
-    let machine_file = experiment::machine_file(&env);
-    let machine_file = machine_file.as_deref();
-    let loaded = experiment::load_experiment(&Layers { experiment, machine_file, env: &env, set });
-    let (experiment, mut machine) = known(loaded)?;
-    if let Some(results) = &globals.results {
-        machine.results.clone_from(results);
-    }
-    Ok((experiment, machine))
-}
-
-/// This machine's keys, for verbs without an experiment.
-pub fn load_machine(globals: &Globals) -> anyhow::Result<Machine> {
-    let env = environment();
-    let loaded = experiment::load_machine(experiment::machine_file(&env).as_deref(), &env, &[]);
-    let mut machine = known(loaded)?;
-    if let Some(results) = &globals.results {
-        machine.results.clone_from(results);
-    }
-    Ok(machine)
-}
-
-/// The one runtime of a verb that waits for several things at once.
-pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.or_exit(Exit::Environment)
-}
-
-/// Milliseconds since the Unix epoch.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn known<T>(loaded: Result<T, Vec<Problem>>) -> anyhow::Result<T> {
-    loaded.map_err(|problems| {
-        for problem in &problems {
-            printer::note(problem);
-        }
-        fault(Exit::Usage, words::count(problems.len(), "problem"))
-    })
-}
-
-fn environment() -> Vec<(String, String)> {
-    // Names and values that are not UTF-8 are no keys of ours.
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
 }
 
 fn start_tracing(globals: &Globals) {

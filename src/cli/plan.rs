@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use anyhow::Context;
-
 use super::fault::{Exit, OrExit};
 use super::grid::grid;
-use super::{Globals, index, printer, words};
+use super::{Context, fetch, index, printer, words};
 use crate::fs::ResultsDir;
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun};
@@ -28,28 +26,24 @@ pub struct Args {
     pub set: Vec<String>,
 }
 
-pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
-    let (experiment, machine) = super::load_experiment(&args.experiment, &args.set, globals)?;
-    for warning in experiment.warnings.iter().filter(|_| !globals.quiet) {
-        printer::note(&format_args!("note: {warning}"));
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let (experiment, machine) = context.experiment(&args.experiment, &args.set)?;
+    for warning in &experiment.warnings {
+        printer::aside(&format_args!("note: {warning}"));
     }
     let results = ResultsDir::new(&machine.results);
-    let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
-    for note in resolve::data_notes(&cells, &results).iter().filter(|_| !globals.quiet) {
-        printer::note(&format_args!("warning: {note}"));
+    let cells = fetch::complete(resolve::cells(&experiment, &machine, &results))?;
+    for note in resolve::weight_notes(&cells) {
+        printer::aside(&format_args!("note: {note}"));
     }
-    let states = super::runtime()?
-        .block_on(async {
-            let store = index::open(&results).await?;
-            let states = store.run_status().await?;
-            store.close().await;
-            anyhow::Ok(states)
-        })
-        .context("cannot read the index")?;
+    for note in resolve::data_notes(&cells, &results) {
+        printer::aside(&format_args!("warning: {note}"));
+    }
+    let states = index::ask(&results, async |store| Ok(store.run_status().await?))?;
     let planned = plan::plan(&resolve::wanted(&cells), &states);
     resolve::check_weights(&cells, &plan::with_work(&planned)).or_exit(Exit::Environment)?;
-    if let Some(note) = older_note(&cells, &planned, &states).filter(|_| !globals.quiet) {
-        printer::note(&format_args!("note: {note}"));
+    if let Some(note) = older_note(&cells, &planned, &states) {
+        printer::aside(&format_args!("note: {note}"));
     }
     printer::data(&format!("{}\n", table(&experiment.axes, &cells, &planned)));
     printer::data(&format!("{}\n", counts(&planned)));

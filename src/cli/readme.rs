@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::Context as _;
 
-use crate::cli::{index, printer, table};
-use crate::experiment::Machine;
+use super::fault::{Exit, OrExit, fault};
+use super::{Context, experiments, index, printer, words};
 use crate::fs::{ResultsDir, write_atomic};
-use crate::report::{self, Columns, readme};
+use crate::report::readme::{self, Place};
+use crate::report::{Columns, Format, Table};
+use crate::store::Store;
 
 /// Rewrite the tables of a file, between `<!-- sweep:table NAME -->` and `<!-- sweep:end -->`.
 ///
@@ -25,64 +26,79 @@ pub struct Args {
     pub check: bool,
 }
 
-/// Exit code where a table is out of date.
-const STALE: u8 = 1;
-/// Exit code where the file or a marker in it is wrong.
-const USAGE: u8 = 2;
-
-pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let file = args.file.display();
     let text = match fs_err::read_to_string(&args.file) {
-        Ok(text) => text,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
-            printer::note(&error.to_string());
-            return Ok(ExitCode::from(USAGE));
+            return Err(error).or_exit(Exit::Usage);
         }
-        Err(error) => return Err(error.into()),
+        read => read?,
     };
-    let places = match readme::places(&text) {
-        Ok(places) => places,
-        Err(error) => {
-            printer::note(&format!("`{file}`, {error}"));
-            return Ok(ExitCode::from(USAGE));
-        }
-    };
-    let results = ResultsDir::new(&machine.results);
-    let mut tables = BTreeMap::new();
-    if !places.is_empty() {
-        let store = index::open(&results).await?;
-        for place in &places {
-            let rendered = table::of(&store, &place.name).await?;
-            let rendered = rendered.map(|table| report::markdown(&table, Columns::Usual));
-            let Some(table) =
-                rendered.map_or_else(|| committed(&results, &place.name), |t| Ok(Some(t)))?
-            else {
-                printer::note(&format!(
-                    "`{file}`, line {}: there is no experiment `{}` in `{}`, and no `{}`",
-                    place.line,
-                    place.name,
-                    results.root().display(),
-                    results.table(&place.name, "md").display(),
-                ));
-                return Ok(ExitCode::from(USAGE));
-            };
-            tables.insert(place.name.clone(), table);
-        }
+    let places = readme::places(&text)
+        .map_err(|error| fault(Exit::Usage, format_args!("`{file}`, {error}")))?;
+    if places.is_empty() {
+        let words = format_args!(
+            "`{file}` has no place for a table: a line `<!-- sweep:table NAME -->` and one \
+             `<!-- sweep:end -->`, each for itself and not in code"
+        );
+        return Err(fault(Exit::SomeFailed, words));
     }
+    let results = context.results()?;
+    let asked = Asked { file: &args.file, places: &places, results: &results };
+    let tables = index::ask(&results, async |store| asked.tables(store).await)?;
     let rewritten = readme::rewrite(&text, &places, &tables);
     if rewritten.stale.is_empty() {
-        printer::aside(&format!("`{file}`: all {} tables are up to date", places.len()));
-        return Ok(ExitCode::SUCCESS);
+        let n = words::count(places.len(), "table");
+        let are = if places.len() == 1 { "is" } else { "are" };
+        printer::aside(&format!("`{file}`: {n} {are} up to date"));
+        return Ok(Exit::Done);
     }
     let stale = rewritten.stale.join(", ");
     if args.check {
         printer::note(&format!("`{file}` is out of date ({stale}): run `sweep readme {file}`"));
-        return Ok(ExitCode::from(STALE));
+        return Ok(Exit::SomeFailed);
     }
     write_atomic(&args.file, rewritten.text.as_bytes())
         .with_context(|| format!("cannot write `{file}`"))?;
     printer::aside(&format!("`{file}`: rewrote {stale}"));
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
+}
+
+/// The tables that a file asks for.
+struct Asked<'a> {
+    file: &'a Path,
+    places: &'a [Place],
+    results: &'a ResultsDir,
+}
+
+impl Asked<'_> {
+    /// Each table by what its marker calls it.
+    async fn tables(&self, store: &Store) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut tables = BTreeMap::new();
+        for place in self.places {
+            tables.insert(place.experiment.clone(), self.table(store, place).await?);
+        }
+        Ok(tables)
+    }
+
+    async fn table(&self, store: &Store, place: &Place) -> anyhow::Result<String> {
+        // A relative path in a document starts at the document.
+        let folder = self.file.parent().unwrap_or(Path::new(""));
+        let name = experiments::name_from(folder, &place.experiment)?;
+        if let Some(rows) = store.experiment(&name).await? {
+            return Ok(Format::Markdown.render(&Table::new(&rows), Columns::Usual));
+        }
+        committed(self.results, &name)?.ok_or_else(|| {
+            let words = format!(
+                "`{}`, line {}: there is no experiment `{name}` in `{}`, and no `{}`",
+                self.file.display(),
+                place.line,
+                self.results.root().display(),
+                self.results.table(&name, "md").display(),
+            );
+            fault(Exit::Usage, words)
+        })
+    }
 }
 
 /// The table as it was committed, where it was.
@@ -97,47 +113,76 @@ fn committed(results: &ResultsDir, name: &str) -> anyhow::Result<Option<String>>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::Machine;
     use crate::store::fake::{Fake, seeded};
 
-    async fn readme(fake: &Fake, text: &str, check: bool) -> (ExitCode, String) {
+    fn readme(fake: &Fake, text: &str, check: bool) -> (Exit, String) {
         let file = fake.results.root().with_file_name("README.md");
         write_atomic(&file, text.as_bytes()).unwrap();
         let args = Args { file: file.clone(), check };
         let machine = Machine { results: fake.results.root().to_owned(), ..Machine::default() };
-        let code = run(&args, &machine).await.unwrap();
-        (code, fs_err::read_to_string(file).unwrap())
+        let exit = run(&args, &Context::of(machine)).unwrap_or_else(|error| Exit::of(&error));
+        (exit, fs_err::read_to_string(file).unwrap())
+    }
+
+    fn with_a_run() -> Fake {
+        let fake = Fake::new();
+        let run = fake.finished(&seeded(0), 0.5, 3);
+        fake.plan("grid", &["seed"], &[(&["0"], &run)]);
+        fake
     }
 
     const TEXT: &str = "a\n<!-- sweep:table grid -->\n<!-- sweep:end -->\nb";
 
-    #[tokio::test]
-    async fn tables_come_from_the_index_and_check_notices_old_ones() {
-        let fake = Fake::new();
-        let run = fake.finished(&seeded(0), 0.5, 3);
-        fake.plan("grid", &["seed"], &[(&["0"], &run)]);
-        assert_eq!(readme(&fake, TEXT, true).await, (ExitCode::from(STALE), TEXT.to_owned()));
-        let (code, text) = readme(&fake, TEXT, false).await;
-        assert_eq!(code, ExitCode::SUCCESS);
+    #[test]
+    fn tables_come_from_the_index_and_check_notices_old_ones() {
+        let fake = with_a_run();
+        assert_eq!(readme(&fake, TEXT, true), (Exit::SomeFailed, TEXT.to_owned()));
+        let (exit, text) = readme(&fake, TEXT, false);
+        assert_eq!(exit, Exit::Done);
         assert!(text.starts_with("a\n<!-- sweep:table grid -->\n\n| finetuned"), "{text}");
         assert!(text.contains(" 50.00 |") && text.ends_with("\n\n<!-- sweep:end -->\nb"), "{text}");
-        assert_eq!(readme(&fake, &text, true).await, (ExitCode::SUCCESS, text));
+        assert_eq!(readme(&fake, &text, true), (Exit::Done, text));
     }
 
-    #[tokio::test]
-    async fn a_fresh_clone_has_the_committed_table() {
+    #[test]
+    fn a_marker_may_name_an_experiment_by_its_file_beside_the_document() {
+        let fake = with_a_run();
+        let file = fake.results.root().with_file_name("experiments").join("a.toml");
+        write_atomic(&file, b"name = \"grid\"\n").unwrap();
+        let text = TEXT.replace("grid", "experiments/a.toml");
+        let (exit, text) = readme(&fake, &text, false);
+        assert_eq!(exit, Exit::Done);
+        assert!(text.contains("table experiments/a.toml -->\n\n| finetuned"), "{text}");
+    }
+
+    #[test]
+    fn a_fresh_clone_has_the_committed_table() {
         let fake = Fake::new();
-        assert_eq!(readme(&fake, TEXT, false).await, (ExitCode::from(USAGE), TEXT.to_owned()));
+        assert_eq!(readme(&fake, TEXT, false), (Exit::Usage, TEXT.to_owned()));
         write_atomic(&fake.results.table("grid", "md"), b"| T |\n").unwrap();
-        let (code, text) = readme(&fake, TEXT, false).await;
-        assert_eq!(code, ExitCode::SUCCESS);
+        let (exit, text) = readme(&fake, TEXT, false);
+        assert_eq!(exit, Exit::Done);
         assert_eq!(text, "a\n<!-- sweep:table grid -->\n\n| T |\n\n<!-- sweep:end -->\nb");
         assert!(!fake.results.runs().exists() && !fake.results.database().exists());
     }
 
-    #[tokio::test]
-    async fn a_wrong_marker_changes_nothing() {
+    #[test]
+    fn a_wrong_marker_changes_nothing() {
         let fake = Fake::new();
         let text = "<!-- sweep:table grid -->\n";
-        assert_eq!(readme(&fake, text, false).await, (ExitCode::from(USAGE), text.to_owned()));
+        assert_eq!(readme(&fake, text, false), (Exit::Usage, text.to_owned()));
+        let text = "see <!-- sweep:table grid --> x <!-- sweep:end --> tail\n";
+        assert_eq!(readme(&fake, text, false), (Exit::Usage, text.to_owned()));
+    }
+
+    #[test]
+    fn a_file_without_a_place_for_a_table_is_a_fault_that_is_found() {
+        let fake = Fake::new();
+        for text in ["# T\n", "", "````md\n```\n<!-- sweep:table a -->\n```\n````\n"] {
+            for check in [true, false] {
+                assert_eq!(readme(&fake, text, check), (Exit::SomeFailed, text.to_owned()));
+            }
+        }
     }
 }

@@ -2,10 +2,14 @@
 
 use super::fault::Exit;
 use super::grid::grid;
-use super::printer;
+use super::{Context, printer};
 use crate::experiment::keys;
 
-pub fn run() -> Exit {
+/// List the training recipes key by key
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {}
+
+pub fn run(_: &Args, _: &Context) -> anyhow::Result<Exit> {
     let recipes = keys::recipes();
     let head: Vec<_> = ["key"].into_iter().chain(recipes.names).map(str::to_owned).collect();
     let rows = recipes.rows.into_iter().map(|row| {
@@ -13,5 +17,5 @@ pub fn run() -> Exit {
         std::iter::once(row.key.to_owned()).chain(values).collect()
     });
     printer::data(&format!("{}\n", grid(&head, rows)));
-    Exit::Done
+    Ok(Exit::Done)
 }

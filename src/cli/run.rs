@@ -5,13 +5,14 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use tokio::sync::mpsc;
 
+use super::context::{now_ms, runtime};
 use super::fault::{Exit, OrExit, fault};
 use super::progress::view::RunTitle;
 use super::progress::{Detail, Progress};
-use super::{Globals, now_ms, plan as plan_verb, printer, signals, table, words};
+use super::{Context, fetch, plan as plan_verb, printer, signals, words};
 use crate::device::nvml::Gpu;
 use crate::device::{self, CudaSupport};
 use crate::event;
@@ -21,7 +22,7 @@ use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::host;
 use crate::id::RunId;
 use crate::plan::{self, PlannedRun};
-use crate::report::{self, Columns};
+use crate::report::{self, Columns, Format, Table};
 use crate::resolve::{self, Job, Resolved};
 use crate::schedule::Slot;
 use crate::schedule::coordinator::{self, Coordinator};
@@ -52,10 +53,18 @@ pub struct Args {
     /// Set a key over all files, e.g. `train.epochs=2`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Get missing datasets and weights first, as `sweep fetch` does
+    #[arg(long)]
+    pub fetch: bool,
+    #[command(flatten)]
+    pub terms: fetch::Terms,
 }
 
-pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
-    let (mut experiment, machine) = super::load_experiment(&args.experiment, &args.set, globals)?;
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    if !args.fetch && args.terms != fetch::Terms::default() {
+        return Err(fault(Exit::Usage, "`--accept-licence` and `--mirror` are for `--fetch`"));
+    }
+    let (mut experiment, machine) = context.experiment(&args.experiment, &args.set)?;
     if let Some(device) = &args.device {
         experiment.schedule.devices.clone_from(device);
     }
@@ -64,20 +73,18 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     let results = ResultsDir::new(&machine.results);
     let _coordinator = coordinate(&results, &experiment.name)?;
-    let cells = resolve::cells(&experiment, &machine, &results).all().or_exit(Exit::Environment)?;
-    carry_out(&Invocation {
-        experiment,
-        results,
-        cells,
-        quiet: globals.quiet,
-        verbose: globals.verbose,
-        output: Output::Files,
-    })
+    let mut resolution = resolve::cells(&experiment, &machine, &results);
+    if let Some(missing) = resolution.missing().filter(|_| args.fetch) {
+        fetch::get_missing(&missing, &args.terms, (&machine, context))?;
+        resolution = resolve::cells(&experiment, &machine, &results);
+    }
+    let cells = fetch::complete(resolution)?;
+    carry_out(&Invocation { context, experiment, results, cells, output: Output::Files })
 }
 
 /// Works until nothing is left to do, and shows the table. The caller coordinates the folder.
-pub(super) fn carry_out(invocation: &Invocation) -> anyhow::Result<Exit> {
-    super::runtime()?.block_on(invocation.work())
+pub(super) fn carry_out(invocation: &Invocation<'_>) -> anyhow::Result<Exit> {
+    runtime()?.block_on(invocation.work())
 }
 
 /// Takes the results folder for this process.
@@ -97,16 +104,21 @@ pub(super) enum Output {
 }
 
 /// One experiment to carry out, everything looked up.
-pub(super) struct Invocation {
+pub(super) struct Invocation<'a> {
+    pub(super) context: &'a Context,
     pub(super) experiment: Experiment,
     pub(super) results: ResultsDir,
     pub(super) cells: Vec<Resolved>,
-    pub(super) quiet: bool,
-    pub(super) verbose: u8,
     pub(super) output: Output,
 }
 
-impl Invocation {
+/// What is left to do, and where.
+struct Work {
+    jobs: Vec<Job>,
+    slots: Vec<Slot>,
+}
+
+impl Invocation<'_> {
     async fn work(&self) -> anyhow::Result<Exit> {
         let started = Instant::now();
         let store = Store::open(&self.results).await?;
@@ -123,13 +135,9 @@ impl Invocation {
         let summary = if jobs.is_empty() {
             Summary::default()
         } else {
-            let detail = match (self.quiet, self.verbose) {
-                (true, _) => Detail::Quiet,
-                (false, 0) => Detail::Auto,
-                (false, _) => Detail::Plain,
-            };
-            let mut progress = Progress::new(&self.titles(&jobs, &states), detail);
-            let summary = self.sweep((jobs, slots), &store, &mut journal, &mut progress).await;
+            let mut progress = Progress::new(&self.titles(&jobs, &states), self.detail());
+            let work = Work { jobs, slots };
+            let summary = self.sweep(work, &store, &mut journal, &mut progress).await;
             progress.finish();
             summary?
         };
@@ -140,6 +148,15 @@ impl Invocation {
         }
         store.close().await;
         Ok(exit_of(&summary))
+    }
+
+    fn detail(&self) -> Detail {
+        let globals = &self.context.globals;
+        match (globals.quiet, globals.verbose) {
+            (true, _) => Detail::Quiet,
+            (false, 0) => Detail::Auto,
+            (false, _) => Detail::Plain,
+        }
     }
 
     /// The index, with what it missed while it was locked. Ctrl-C ends the waiting.
@@ -174,18 +191,15 @@ impl Invocation {
     }
 
     fn announce(&self, planned: &[PlannedRun], states: &BTreeMap<RunId, RunState>) {
-        if self.quiet {
-            return;
-        }
         let older = plan_verb::older_note(&self.cells, planned, states);
         for note in self.experiment.warnings.iter().chain(&older) {
-            printer::note(&format_args!("note: {note}"));
+            printer::aside(&format_args!("note: {note}"));
         }
         for note in resolve::data_notes(&self.cells, &self.results) {
-            printer::note(&format_args!("warning: {note}"));
+            printer::aside(&format_args!("warning: {note}"));
         }
         let counts = plan_verb::counts(planned);
-        printer::note(&format_args!("{}: {counts}", self.experiment.name));
+        printer::aside(&format_args!("{}: {counts}", self.experiment.name));
     }
 
     fn titles(&self, jobs: &[Job], states: &BTreeMap<RunId, RunState>) -> Vec<RunTitle> {
@@ -212,7 +226,7 @@ impl Invocation {
 
     async fn sweep(
         &self,
-        (jobs, slots): (Vec<Job>, Vec<Slot>),
+        work: Work,
         store: &Store,
         journal: &mut ExperimentJournal,
         progress: &mut Progress,
@@ -224,8 +238,8 @@ impl Invocation {
         let schedule = &self.experiment.schedule;
         let sweep = Sweep {
             results: self.results.clone(),
-            jobs,
-            slots,
+            jobs: work.jobs,
+            slots: work.slots,
             retries: schedule.retries,
             terms: schedule.terms,
         };
@@ -246,8 +260,8 @@ impl Invocation {
         let host = Host { cores, cuda: CudaSupport::here(), gpus: &gpus };
         let chosen = devices::slots(request, schedule.jobs, schedule.threads, host)
             .or_exit(Exit::Environment)?;
-        for note in chosen.notes.iter().filter(|_| !self.quiet) {
-            printer::note(&format_args!("note: {note}"));
+        for note in &chosen.notes {
+            printer::aside(&format_args!("note: {note}"));
         }
         Ok(chosen.slots)
     }
@@ -268,26 +282,25 @@ impl Invocation {
                 printer::note(&format_args!("  log: {}", log.display()));
             }
         }
-        if self.quiet || *summary == Summary::default() {
+        if *summary == Summary::default() {
             return;
         }
-        printer::note(&totals(summary, elapsed));
+        printer::aside(&totals(summary, elapsed));
         if summary.interrupted {
-            printer::note("state is saved; the same command goes on from here");
+            printer::aside("state is saved; the same command goes on from here");
         }
     }
 
     async fn show_table(&self, store: &Store) -> anyhow::Result<()> {
-        let Some(table) = table::of(store, &self.experiment.name).await? else { return Ok(()) };
-        printer::data(&report::terminal(&table, Columns::Usual, None));
+        let Some(rows) = store.experiment(&self.experiment.name).await? else { return Ok(()) };
+        let table = Table::new(&rows);
+        printer::data(&Format::Terminal.render(&table, Columns::Usual));
         if self.output == Output::Terminal {
             return Ok(());
         }
         let paths = report::write_files(&self.results, &table).context("cannot write the table")?;
-        if !self.quiet {
-            let paths = paths.map(|path| path.display().to_string());
-            printer::note(&format_args!("table written to {}", paths.join(" and ")));
-        }
+        let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        printer::aside(&format_args!("table written to {}", paths.join(" and ")));
         Ok(())
     }
 }

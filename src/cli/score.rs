@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::fault::{Exit, OrExit};
 use super::words::percent;
-use super::{printer, words};
+use super::{Context, printer, words};
 use crate::eval::score::masks::{self, Error, Folders, Scored};
 use crate::eval::score::per_image;
 use crate::host;
@@ -37,7 +37,7 @@ const VERSION: u32 = 1;
 /// Seed of the bootstrap.
 const SEED: u64 = 0;
 
-pub fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     let threads = host::cores().get() as usize;
     let folders = Folders {
         pred: args.pred.clone(),
@@ -53,8 +53,8 @@ pub fn run(args: &Args, quiet: bool) -> anyhow::Result<Exit> {
         }
         other => other.or_exit(Exit::SomeFailed)?,
     };
-    if scored.n_unused > 0 && !quiet {
-        printer::note(&format_args!(
+    if scored.n_unused > 0 {
+        printer::aside(&format_args!(
             "note: {} without a mask in `{}`",
             words::count(scored.n_unused, "prediction"),
             args.truth.display()

@@ -2,21 +2,18 @@
 
 mod scores;
 
-use std::process::ExitCode;
-
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cli::{index, printer, words};
-use crate::event::{FailureClass, Outcome, TrainStep};
-use crate::experiment::Machine;
-use crate::fs::ResultsDir;
+use super::fault::Exit;
+use super::{Context, index, printer, runs, words};
+use crate::event::{Outcome, TrainStep};
 use crate::store::{AttemptRow, EpochRow, RunDetails};
 
 /// Show a run: its spec, how far it is, its attempts, losses and scores.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's id or the start of it, as the table's last column shows it.
+    /// The run's id or the start of it, as the table's last column shows it; or `latest`.
     pub run: String,
     /// Every score of every corruption with the IoU of each class, not of the clean ones only.
     #[arg(long)]
@@ -27,20 +24,11 @@ pub struct Args {
 
 /// Raised when the meaning of a key of `--json` changes.
 const VERSION: u32 = 1;
-/// Exit code where the command line is wrong.
-const USAGE: u8 = 2;
 
-pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
-    let results = ResultsDir::new(&machine.results);
-    let store = index::open(&results).await?;
-    let details = match store.run_details(&args.run).await {
-        Ok(details) => details,
-        Err(error) if error.class() == FailureClass::Input => {
-            printer::note(&error.to_string());
-            return Ok(ExitCode::from(USAGE));
-        }
-        Err(error) => return Err(error.into()),
-    };
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let results = context.results()?;
+    let run = runs::find(&results, &args.run)?;
+    let details = index::ask(&results, async |store| Ok(store.run_details(&run).await?))?;
     let dir = results.run(&details.run);
     let dir = dir.root().display().to_string();
     if args.json {
@@ -49,7 +37,7 @@ pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
     } else {
         printer::data(&text(&details, &dir, args.all));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 fn text(details: &RunDetails, dir: &str, all: bool) -> String {
@@ -165,7 +153,7 @@ mod tests {
         fake.append(&run, 1, vec![Event::Warning { message: "late".into() }]);
         fake.append(&run, 2, vec![fake::started(2), fake::resumed(3)]);
         let store = Store::open_read_only(&fake.results).await.unwrap();
-        let text = text(&store.run_details(run.as_str()).await.unwrap(), "DIR", false);
+        let text = text(&store.run_details(&run).await.unwrap(), "DIR", false);
         let (start, end) = text.split_once("\nspec\n").unwrap();
         assert_eq!(start, format!("run {run}: trained, 2 scores\nDIR\n"));
         let (spec, rest) = end.split_once("\nattempts\n").unwrap();

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
 use serde::Serialize;
 
-use super::fault::{Exit, fault};
+use super::context::now_ms;
+use super::fault::Exit;
 use super::grid::grid;
-use super::{index, now_ms, printer, words};
+use super::{Context, experiments, index, printer, words};
 use crate::event;
-use crate::experiment::Machine;
 use crate::fs::{FileLock, ResultsDir};
 use crate::id::RunId;
 use crate::schedule::coordinator;
@@ -20,7 +19,7 @@ const VERSION: u32 = 1;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Name of an experiment; without it, all are listed
+    /// Name or file (TOML) of an experiment; without it, all are listed
     #[arg(value_name = "EXPERIMENT")]
     pub experiment: Option<String>,
     /// For machines
@@ -67,9 +66,13 @@ enum State {
     Failed,
 }
 
-pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
-    let results = ResultsDir::new(&machine.results);
-    let status = super::runtime()?.block_on(status(args, &results))?;
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let results = context.results()?;
+    let name = args.experiment.as_deref().map(experiments::name_of).transpose()?;
+    // Asked before the index is opened, as that may take the lock for a moment.
+    let coordinator = coordinator_now(&results);
+    let experiments = index::ask(&results, async |store| all(store, &results, name).await)?;
+    let status = Status { version: VERSION, coordinator, experiments };
     if args.json {
         printer::data(&format!("{}\n", serde_json::to_string_pretty(&status)?));
         return Ok(Exit::Done);
@@ -89,42 +92,24 @@ pub fn run(args: &Args, machine: &Machine) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn status(args: &Args, results: &ResultsDir) -> anyhow::Result<Status> {
-    // Asked before the index is opened, as that may take the lock for a moment.
-    let coordinator = coordinator_now(results);
-    let store = index::open(results).await.context("cannot read the index")?;
-    let names = match &args.experiment {
-        Some(name) => vec![name_of(name)],
+/// The experiment called `name`, or all there are.
+async fn all(
+    store: &Store,
+    results: &ResultsDir,
+    name: Option<String>,
+) -> anyhow::Result<Vec<ExperimentStatus>> {
+    let names = match name {
+        Some(name) => vec![name],
         None => store.experiments().await?.into_iter().map(|known| known.name).collect(),
     };
     let states = store.run_status().await?;
-    let mut experiments = Vec::new();
-    for name in names {
-        experiments.push(experiment(&store, results, &name, &states).await?);
-    }
-    store.close().await;
-    Ok(Status { version: VERSION, coordinator, experiments })
-}
-
-async fn experiment(
-    store: &Store,
-    results: &ResultsDir,
-    name: &str,
-    states: &BTreeMap<RunId, RunState>,
-) -> anyhow::Result<ExperimentStatus> {
-    let Some(rows) = store.experiment(name).await? else {
-        let folder = results.root().display();
-        let words = format_args!("no experiment `{name}` in `{folder}`; `sweep status` lists them");
-        return Err(fault(Exit::Usage, words));
-    };
     let is_running = |run: &RunId| is_locked(results, run);
-    Ok(status_of(&rows, states, &is_running))
-}
-
-/// A name as given, or the name in a path such as `experiments/quickstart.toml`.
-fn name_of(text: &str) -> String {
-    let file = text.strip_suffix(".toml").map(|path| path.rsplit('/').next().unwrap_or(path));
-    file.unwrap_or(text).to_owned()
+    let mut all = Vec::new();
+    for name in names {
+        let rows = experiments::rows(store, results, &name).await?;
+        all.push(status_of(&rows, &states, &is_running));
+    }
+    Ok(all)
 }
 
 fn coordinator_now(results: &ResultsDir) -> Option<String> {
@@ -265,11 +250,5 @@ mod tests {
         check(row(CellState::Failed("x".to_owned()), None), 1, false, State::Failed);
         check(row(CellState::Failed("x".to_owned()), None), 2, true, State::Running);
         check(row(CellState::Done, Some(9)), 1, false, State::Done);
-    }
-
-    #[test]
-    fn an_experiment_is_named_by_name_or_by_file() {
-        assert_eq!(name_of("quickstart"), "quickstart");
-        assert_eq!(name_of("experiments/quickstart.toml"), "quickstart");
     }
 }

@@ -1,77 +1,58 @@
 //! `sweep table`: the results of an experiment.
 
-use std::process::ExitCode;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
-use crate::cli::{index, printer};
-use crate::experiment::Machine;
+use super::fault::{Exit, fault};
+use super::{Context, experiments, index, printer};
 use crate::fs::ResultsDir;
-use crate::report::{self, Columns, Table};
-use crate::store::Store;
+use crate::report::{Columns, Format, Table};
+use crate::store::{ExperimentRows, Store};
 
 /// Print the results table of an experiment.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Name of the experiment; the latest planned if left out.
+    /// Name or file (TOML) of the experiment; the latest planned if left out.
     pub experiment: Option<String>,
-    #[arg(long, value_enum, default_value_t = Format::Terminal)]
+    #[arg(long, default_value_t = Format::Terminal,
+          value_parser = PossibleValuesParser::new(Format::ALL.iter().map(|format| format.name()))
+              .try_map(|name| name.parse::<Format>()))]
     pub format: Format,
     /// `all` adds the reference project's own metric; csv and json always have all.
-    #[arg(long, value_enum, default_value_t = ColumnChoice::Usual)]
-    pub columns: ColumnChoice,
+    #[arg(long, default_value_t = Columns::Usual,
+          value_parser = PossibleValuesParser::new(Columns::ALL.map(|(name, _)| name))
+              .try_map(|name| name.parse::<Columns>()))]
+    pub columns: Columns,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    Terminal,
-    Markdown,
-    Csv,
-    Json,
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let results = context.results()?;
+    let name = args.experiment.as_deref().map(experiments::name_of).transpose()?;
+    let rows = index::ask(&results, async |store| rows(store, &results, name).await)?;
+    printer::data(&args.format.render(&Table::new(&rows), args.columns));
+    Ok(Exit::Done)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum ColumnChoice {
-    Usual,
-    All,
-}
-
-/// Exit code where the command line is wrong.
-const USAGE: u8 = 2;
-
-pub async fn run(args: &Args, machine: &Machine) -> anyhow::Result<ExitCode> {
-    let results = ResultsDir::new(&machine.results);
-    let store = index::open(&results).await?;
-    let known = store.experiments().await?;
-    let latest = known.first().map(|experiment| experiment.name.clone());
-    let Some(name) = args.experiment.clone().or(latest) else {
-        printer::note(&format!(
-            "no experiment has been run in `{}`: start with `sweep run experiments/quickstart.toml`",
-            results.root().display()
-        ));
-        return Ok(ExitCode::from(USAGE));
+/// The experiment called `name`, or the latest planned.
+async fn rows(
+    store: &Store,
+    results: &ResultsDir,
+    name: Option<String>,
+) -> anyhow::Result<ExperimentRows> {
+    let name = match name {
+        Some(name) => name,
+        None => latest(store, results).await?,
     };
-    let Some(table) = of(&store, &name).await? else {
-        let known: Vec<_> = known.iter().map(|experiment| experiment.name.as_str()).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        printer::note(&format!(
-            "no experiment `{name}` in `{}`; there is: {known}",
-            results.root().display()
-        ));
-        return Ok(ExitCode::from(USAGE));
-    };
-    let columns = match args.columns {
-        ColumnChoice::Usual => Columns::Usual,
-        ColumnChoice::All => Columns::All,
-    };
-    printer::data(&match args.format {
-        Format::Terminal => report::terminal(&table, columns, None),
-        Format::Markdown => report::markdown(&table, columns),
-        Format::Csv => report::csv(&table),
-        Format::Json => report::json(&table),
-    });
-    Ok(ExitCode::SUCCESS)
+    experiments::rows(store, results, &name).await
 }
 
-/// The table of an experiment; `None` where the index has no such experiment.
-pub async fn of(store: &Store, name: &str) -> anyhow::Result<Option<Table>> {
-    Ok(store.experiment(name).await?.map(|rows| Table::new(&rows)))
+async fn latest(store: &Store, results: &ResultsDir) -> anyhow::Result<String> {
+    let latest = store.experiments().await?.into_iter().next().map(|known| known.name);
+    latest.ok_or_else(|| {
+        let folder = results.root().display();
+        let words = format_args!(
+            "no experiment has been run in `{folder}`: start with \
+             `sweep run experiments/quickstart.toml`"
+        );
+        fault(Exit::Usage, words)
+    })
 }

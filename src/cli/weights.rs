@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use serde_json::json;
 
 use super::fault::Exit;
-use super::{printer, words};
+use super::{Context, printer, words};
 use crate::error::with_sources;
 use crate::fs::hash::sha256_file;
 use crate::model::params::Params;
@@ -44,8 +44,12 @@ struct Inspect {
     load: bool,
 }
 
-pub fn run(args: &Args) -> Exit {
+pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     let Action::Inspect(args) = &args.action;
+    Ok(inspect(args))
+}
+
+fn inspect(args: &Inspect) -> Exit {
     let mut found = match weights::inspect(&args.path, &mut |file| sha256_file(file)) {
         Ok(found) => found,
         Err(error) => {

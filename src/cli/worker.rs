@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use super::fault::Exit;
-use super::{printer, signals};
+use super::{Context, context, printer, signals};
 use crate::event::FailureClass;
 use crate::fs::RunDir;
 use crate::worker;
@@ -24,18 +24,18 @@ pub struct Args {
 /// Works until done, or until stdin ends or a signal comes: then the state is saved.
 ///
 /// A panic ends the process by itself, with exit code 101 and its message on stderr.
-pub fn run(args: &Args) -> Exit {
+pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_at_end_of_stdin(&stop);
     stop_at_signals(&stop);
-    match worker::run(&RunDir::new(&args.run_dir), args.attempt, &stop) {
+    Ok(match worker::run(&RunDir::new(&args.run_dir), args.attempt, &stop) {
         worker::Exit::Done => Exit::Done,
         worker::Exit::Interrupted => Exit::Interrupted,
         worker::Exit::Failed { message, class } => {
             printer::note(&format_args!("error: {message}"));
             exit_of(class)
         }
-    }
+    })
 }
 
 /// Where the disk is full the journal may not say so: the exit does.
@@ -78,7 +78,7 @@ fn stop_at_signals(stop: &Arc<AtomicBool>) {
             }
             Ok(())
         };
-        let listened = super::runtime().and_then(|runtime| runtime.block_on(listen()));
+        let listened = context::runtime().and_then(|runtime| runtime.block_on(listen()));
         if let Err(error) = listened {
             tracing::warn!("signals end this worker without saving: {error:#}");
         }

@@ -6,7 +6,8 @@
 //! the environment are refused anything that would change numbers.
 //!
 //! Relative paths (`data.root`, `weights.path`, the machine's folders) are relative to the current
-//! folder. Whether files exist is found out when they are needed, not here.
+//! folder, and a `~` at the start of a path is the user's home. Whether files exist is found out
+//! when they are needed, not here.
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use figment::providers::Serialized;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::home::Home;
 use super::keys::{self, Owner};
 use super::{Experiment, Machine, schedule};
 use crate::data::dataset;
@@ -52,7 +54,10 @@ pub fn load(layers: &Layers<'_>) -> Result<(Experiment, Machine), Vec<Problem>> 
     let name = draft.name.clone();
     let set = owned_by(&outer.set, Owner::Run);
     assign::refuse_conflicts(&set, &mut problems);
-    let expanded = expand(draft, &set, &mut problems);
+    let mut expanded = expand(draft, &set, &mut problems);
+    for cell in &mut expanded.cells {
+        home(layers.env).expand(&mut cell.spec, Owner::Run, &mut problems);
+    }
     match (problems.is_empty(), machine, schedule) {
         (true, Some(machine), Some(schedule)) => {
             let (axes, cells, warnings) = (expanded.axes, expanded.cells, expanded.warnings);
@@ -62,13 +67,28 @@ pub fn load(layers: &Layers<'_>) -> Result<(Experiment, Machine), Vec<Problem>> 
     }
 }
 
+/// The name of the experiment in the file at `path`, whatever else is wrong with it.
+pub fn name_in(path: &Path) -> Result<String, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let entries = read_file(path, &mut problems);
+    let name = entries.map(|entries| draft::read_name(&entries, path, &mut problems));
+    name.filter(|_| problems.is_empty()).ok_or_else(|| problems.into_list())
+}
+
 /// The dataset that `data.…=value`s describe, checked as in an experiment.
-pub fn load_data(set: &[String]) -> Result<dataset::Config, Vec<Problem>> {
+pub fn load_data(
+    set: &[String],
+    env: &[(String, String)],
+) -> Result<dataset::Config, Vec<Problem>> {
     let mut problems = Problems::default();
     let base: Vec<_> = set.iter().flat_map(|text| read_set(text, CELL, &mut problems)).collect();
     assign::refuse_conflicts(&base, &mut problems);
     let expanded = expand(Draft { base, ..Draft::default() }, &[], &mut problems);
-    match expanded.cells.into_iter().next() {
+    let mut cell = expanded.cells.into_iter().next();
+    if let Some(cell) = &mut cell {
+        home(env).expand(&mut cell.spec, Owner::Run, &mut problems);
+    }
+    match cell {
         Some(cell) if problems.is_empty() => Ok(cell.spec.data),
         _ => Err(problems.into_list()),
     }
@@ -95,6 +115,10 @@ pub fn machine_file(env: &[(String, String)]) -> Option<PathBuf> {
     let folder = xdg.or_else(|| Some(Path::new(variable(env, "HOME")?).join(".config")))?;
     let path = folder.join("sweep").join("config.toml");
     path.exists().then_some(path)
+}
+
+fn home(env: &[(String, String)]) -> Home<'_> {
+    Home(variable(env, "HOME"))
 }
 
 fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -153,17 +177,7 @@ impl Outer {
     fn machine(&self, env: &[(String, String)], problems: &mut Problems) -> Option<Machine> {
         let layers = [&self.file, &self.env, &self.set];
         let mut machine: Machine = merged("machine", layers, problems)?;
-        let paths = machine.data_dirs.iter_mut().chain(&mut machine.weight_dirs);
-        for path in paths.chain([&mut machine.results]) {
-            if let Ok(rest) = path.strip_prefix("~") {
-                let Some(home) = variable(env, "HOME") else {
-                    let message = format!("`{}` needs HOME to be set", path.display());
-                    problems.push(Problem { message, ..Problem::default() });
-                    continue;
-                };
-                *path = Path::new(home).join(rest);
-            }
-        }
+        home(env).expand(&mut machine, Owner::Machine, problems);
         Some(machine)
     }
 

@@ -36,6 +36,7 @@ pub struct RemoteFile {
     pub room_bytes: u64,
 }
 
+/// How long a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     Exact(u64),
@@ -43,12 +44,12 @@ pub enum Size {
     About(u64),
 }
 
-/// In lower-case hex digits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the content of a file is checked by, in lower-case hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checksum {
     /// In full, or its first digits where no more is published.
-    Sha256(String),
-    Md5(String),
+    Sha256(&'static str),
+    Md5(&'static str),
     /// What was downloaded first is remembered in `<target>.sha256` and held from then on.
     Unpublished,
 }

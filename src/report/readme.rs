@@ -6,9 +6,11 @@
 //! <!-- sweep:end -->
 //! ```
 //!
-//! A marker stands alone on its line; those in fenced code (as above) are text.
+//! `sweep readme` calls [`places`] with a document and [`rewrite`] with the tables that it asks for.
+//! A marker stands alone on its line; those in code (as above) are text.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 const TABLE: &str = "table";
 const END: &str = "end";
@@ -19,6 +21,8 @@ pub enum Error {
         "line {line}: `{marker}` is not a marker: write `<!-- sweep:table NAME -->` or `<!-- sweep:end -->`"
     )]
     Unknown { line: usize, marker: String },
+    #[error("line {line}: a marker stands alone on its line; in code (`…`) it is text")]
+    NotAlone { line: usize },
     #[error(
         "line {line}: table `{name}` starts inside of the one that starts on line {outer}: end that one first, with `<!-- sweep:end -->`"
     )]
@@ -32,7 +36,8 @@ pub enum Error {
 /// A table's place in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    pub name: String,
+    /// Name or file of the experiment, as the marker gives it.
+    pub experiment: String,
     /// Line of the marker that starts it, from 1.
     pub line: usize,
     /// Bytes between the markers' lines.
@@ -48,52 +53,66 @@ pub struct Rewritten {
     pub stale: Vec<String>,
 }
 
+/// A line outside of code that has to do with tables.
+#[derive(Debug, PartialEq, Eq)]
+enum Marker<'a> {
+    Table(&'a str),
+    End,
+    Unknown,
+    /// Among other text.
+    NotAlone,
+}
+
 /// The tables that `text` asks for.
 pub fn places(text: &str) -> Result<Vec<Place>, Error> {
     let mut places = Vec::new();
     let mut open: Option<Place> = None;
-    let mut fence: Option<&str> = None;
+    let mut fence: Option<Fence> = None;
     let mut offset = 0;
     for (line, content) in (1..).zip(text.split_inclusive('\n')) {
         let start = offset;
         offset += content.len();
-        if open.is_none() && toggles_fence(content, &mut fence) || fence.is_some() {
+        // What is between markers is replaced, whatever it is.
+        if open.is_none() && is_in_fence(content, &mut fence) {
             continue;
         }
-        let Some(marker) = marker(content) else { continue };
-        match (marker.split_once(char::is_whitespace), marker, open.take()) {
-            (Some((TABLE, name)), _, None) if is_name(name.trim()) => {
-                let name = name.trim().to_owned();
-                open = Some(Place { name, line, start: offset, end: offset });
+        match (marker(content), open.take()) {
+            (None, before) => open = before,
+            (Some(Marker::NotAlone), _) => return Err(Error::NotAlone { line }),
+            (Some(Marker::Unknown), _) => {
+                return Err(Error::Unknown { line, marker: content.trim().to_owned() });
             }
-            (Some((TABLE, name)), _, Some(outer)) => {
-                let name = name.trim().to_owned();
+            (Some(Marker::Table(name)), None) => {
+                let experiment = name.to_owned();
+                open = Some(Place { experiment, line, start: offset, end: offset });
+            }
+            (Some(Marker::Table(name)), Some(outer)) => {
+                let name = name.to_owned();
                 return Err(Error::Nested { line, name, outer: outer.line });
             }
-            (None, END, Some(place)) => places.push(Place { end: start, ..place }),
-            (None, END, None) => return Err(Error::Stray { line }),
-            _ => return Err(Error::Unknown { line, marker: content.trim().to_owned() }),
+            (Some(Marker::End), Some(place)) => places.push(Place { end: start, ..place }),
+            (Some(Marker::End), None) => return Err(Error::Stray { line }),
         }
     }
     match open {
-        Some(Place { name, line, .. }) => Err(Error::Unclosed { line, name }),
+        Some(Place { experiment, line, .. }) => Err(Error::Unclosed { line, name: experiment }),
         None => Ok(places),
     }
 }
 
-/// Replaces what is between the markers by `tables[name]`; everything else stays byte for byte.
+/// Replaces what is between the markers by `tables[experiment]`; everything else stays byte for byte.
 ///
-/// `places` are those of `text`, and `tables` has each of their names.
+/// `places` are those of `text`, and `tables` has each of their experiments.
 pub fn rewrite(text: &str, places: &[Place], tables: &BTreeMap<String, String>) -> Rewritten {
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut rewritten = Rewritten { text: String::with_capacity(text.len()), stale: Vec::new() };
     let mut copied = 0;
     for place in places {
-        let table = tables.get(&place.name).expect("the caller gives every table");
+        let table = tables.get(&place.experiment).expect("the caller gives every table");
         let lines: Vec<_> = table.trim().lines().collect();
         let table = format!("{newline}{}{newline}{newline}", lines.join(newline));
-        if text[place.start..place.end] != table && !rewritten.stale.contains(&place.name) {
-            rewritten.stale.push(place.name.clone());
+        if text[place.start..place.end] != table && !rewritten.stale.contains(&place.experiment) {
+            rewritten.stale.push(place.experiment.clone());
         }
         rewritten.text += &text[copied..place.start];
         rewritten.text += &table;
@@ -103,31 +122,89 @@ pub fn rewrite(text: &str, places: &[Place], tables: &BTreeMap<String, String>) 
     rewritten
 }
 
-/// The text of a marker: `table NAME` or `end`.
-fn marker(line: &str) -> Option<&str> {
-    let comment = line.trim().strip_prefix("<!--")?.strip_suffix("-->")?;
-    comment.trim().strip_prefix("sweep:")
+/// What `line`, which is in no fence, says of tables; `None` where that is nothing.
+fn marker(line: &str) -> Option<Marker<'_>> {
+    if indent(line) > INDENT_MAX {
+        return None;
+    }
+    let line = line.trim();
+    let comment = line.strip_prefix("<!--").and_then(|rest| rest.strip_suffix("-->"));
+    if let Some(comment) = comment.filter(|comment| !comment.contains("<!--")) {
+        let text = comment.trim().strip_prefix("sweep:")?;
+        return Some(match text.split_once(char::is_whitespace) {
+            Some((TABLE, name)) if is_name(name.trim()) => Marker::Table(name.trim()),
+            None if text == END => Marker::End,
+            _ => Marker::Unknown,
+        });
+    }
+    // With backticks or in a quotation it is taken to be shown, not meant.
+    let mut comments = line.split("<!--").skip(1);
+    let is_shown = line.contains('`') || line.starts_with('>');
+    let is_marker = comments.any(|comment| comment.trim_start().starts_with("sweep:"));
+    (is_marker && !is_shown).then_some(Marker::NotAlone)
 }
 
-/// Follows fenced code; says whether `line` starts or ends it.
-fn toggles_fence<'a>(line: &'a str, fence: &mut Option<&'a str>) -> bool {
-    let line = line.trim();
-    match *fence {
-        None => {
-            *fence = ["```", "~~~"].into_iter().find(|mark| line.starts_with(mark));
-            fence.is_some()
-        }
-        Some(mark) if line.starts_with(mark) => {
-            *fence = None;
+/// What is indented further is code in itself (`CommonMark` 4.4).
+const INDENT_MAX: usize = 3;
+/// Columns to a tab stop.
+const TAB: usize = 4;
+/// A fence is at least so long.
+const FENCE_MIN: usize = 3;
+
+/// The line that opened fenced code (`CommonMark` 4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fence {
+    mark: char,
+    len: usize,
+}
+
+/// Whether `line` is in fenced code, with the lines that open and close it; `open` is followed.
+fn is_in_fence(line: &str, open: &mut Option<Fence>) -> bool {
+    let run = fence_run(line);
+    match (*open, run) {
+        // Closed by the same mark, as long at least, and nothing else.
+        (Some(fence), Some((found, rest))) => {
+            let closes = found.mark == fence.mark && found.len >= fence.len;
+            if closes && rest.trim().is_empty() {
+                *open = None;
+            }
             true
         }
-        Some(_) => false,
+        (Some(_), None) => true,
+        // Backticks with another behind them are code within a line.
+        (None, Some((found, rest))) if found.mark != '`' || !rest.contains('`') => {
+            *open = Some(found);
+            true
+        }
+        (None, _) => false,
     }
 }
 
-/// Experiments are named by a file's stem, never by a path.
+/// The marks that `line` begins with, where they are enough for a fence, and what follows.
+fn fence_run(line: &str) -> Option<(Fence, &str)> {
+    if indent(line) > INDENT_MAX {
+        return None;
+    }
+    let text = line.trim_start_matches([' ', '\t']);
+    let mark = text.chars().next().filter(|mark| matches!(mark, '`' | '~'))?;
+    let rest = text.trim_start_matches(mark);
+    let len = text.len() - rest.len();
+    (len >= FENCE_MIN).then_some((Fence { mark, len }, rest))
+}
+
+/// Columns of white space that `line` begins with.
+fn indent(line: &str) -> usize {
+    line.chars()
+        .take_while(|c| matches!(c, ' ' | '\t'))
+        .fold(0, |column, c| if c == '\t' { (column / TAB + 1) * TAB } else { column + 1 })
+}
+
+/// An experiment's name, which is never a path, or its file.
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['/', '\\']) && !name.contains(char::is_whitespace)
+    let is_file = Path::new(name).extension().is_some_and(|extension| extension == "toml");
+    !name.is_empty()
+        && (is_file || !name.contains(['/', '\\']))
+        && !name.contains(char::is_whitespace)
 }
 
 #[cfg(test)]
@@ -160,6 +237,58 @@ mod tests {
     fn markers_in_fenced_code_are_text() {
         let text = "```\n<!-- sweep:table zzz -->\n```\n~~~md\n```\n<!-- sweep:end -->\n~~~\n";
         assert_eq!(places(text), Ok(vec![]));
+    }
+
+    /// Names of the tables that `text` asks for.
+    fn asked(text: &str, expect: &[&str]) {
+        let places = places(text).unwrap();
+        let names: Vec<_> = places.iter().map(|place| place.experiment.as_str()).collect();
+        assert_eq!(names, expect, "{text}");
+    }
+
+    const A: &str = "<!-- sweep:table a -->\n<!-- sweep:end -->\n";
+
+    #[test]
+    fn fences_are_those_of_commonmark() {
+        // Only a fence that is as long closes, and of the same mark.
+        asked(&format!("````md\n```\n{A}```\n````\n"), &[]);
+        asked(&format!("````\n```\n````\n{A}"), &["a"]);
+        asked(&format!("```\n~~~\n{A}```\n"), &[]);
+        asked(&format!("```\n`````  \n{A}"), &["a"]);
+        // A line that goes on closes none.
+        asked(&format!("```\n``` md\n{A}```\n"), &[]);
+        // Backticks with another in their line are code within it; tildes open all the same.
+        asked(&format!("```sweep run``` is the command.\n\n{A}"), &["a"]);
+        asked(&format!("~~~ a ~ `b`\n{A}~~~\n"), &[]);
+        // Two marks, or four columns, are no fence.
+        asked(&format!("``\n{A}``\n"), &["a"]);
+        asked(&format!("    ```\n{A}"), &["a"]);
+        asked(&format!("\t```\n{A}"), &["a"]);
+        asked(&format!("   ```\n{A}"), &[]);
+        asked(&format!("```\n    ```\n{A}```\n"), &[]);
+        // A fence that is never closed goes to the end.
+        asked(&format!("```\n{A}"), &[]);
+        // In lists and in indented code.
+        asked("1.  x\n\n    ```\n    <!-- sweep:table b -->\n    ```\n", &[]);
+        asked(&format!("\n    <!-- sweep:table b -->\n\n{A}"), &["a"]);
+        // What is between markers is no fence.
+        asked("<!-- sweep:table a -->\n```\n<!-- sweep:end -->\n", &["a"]);
+    }
+
+    #[test]
+    fn a_marker_names_an_experiment_or_its_file() {
+        let file = "../experiments/b.toml";
+        asked(&A.replace(" a ", &format!(" {file} ")), &[file]);
+    }
+
+    #[test]
+    fn a_marker_among_other_text_is_pointed_out() {
+        let words = "line 1: a marker stands alone on its line; in code (`…`) it is text";
+        check("see <!-- sweep:table ok --> x <!-- sweep:end --> tail", words);
+        check("<!-- sweep:table ok --><!-- sweep:end -->", words);
+        check("- <!--sweep:end-->", words);
+        asked("write `<!-- sweep:table NAME -->` here\n> <!-- sweep:table a -->\n", &[]);
+        asked("<!-- toc --> and <!-- tocstop -->\n", &[]);
     }
 
     fn check(text: &str, expect: &str) {

@@ -1,14 +1,17 @@
 //! Tables of small experiments, as people and machines see them.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::render::terminal::terminal;
 use super::*;
 use crate::corrupt::frost::Source;
 use crate::corrupt::{self, Effect};
 use crate::event::{Condition, Mode, Protocol};
 use crate::experiment::RunSpec;
+use crate::fs::ResultsDir;
 use crate::id::RunId;
 use crate::store::fake::{PROTOCOL, SUITE, condition, metrics, protocol, score_id, spec_with};
 use crate::store::{CellRow, CellScore, CellState, ExperimentRows, MadeScore, RunFacts};
@@ -53,6 +56,14 @@ fn cell(labels: &[(&str, &str)], spec: &RunSpec, scores: Scores<'_>) -> CellRow 
         scores: scores.collect(),
         run,
     }
+}
+
+fn markdown(table: &Table, columns: Columns) -> String {
+    Format::Markdown.render(table, columns)
+}
+
+fn csv(table: &Table) -> String {
+    Format::Csv.render(table, Columns::Usual)
 }
 
 fn experiment(axes: &[&str], cells: Vec<CellRow>) -> ExperimentRows {
@@ -154,7 +165,8 @@ fn csv_has_raw_numbers_and_parts_of_a_suite_in_a_column_of_their_own() {
 
 #[test]
 fn json_has_every_replicate() {
-    let table: Value = serde_json::from_str(&json(&mixed())).unwrap();
+    let table: Value =
+        serde_json::from_str(&Format::Json.render(&mixed(), Columns::Usual)).unwrap();
     assert_eq!(table["version"], 1);
     let rows = table["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 4);
@@ -414,8 +426,9 @@ fn files_are_written_once_and_the_same_each_time() {
     let results = ResultsDir::new(folder.path());
     let paths = write_files(&results, &mixed()).unwrap();
     let written = |path: &PathBuf| fs_err::metadata(path).unwrap().modified().unwrap();
-    let before = paths.each_ref().map(written);
-    assert_eq!(write_files(&results, &mixed()).unwrap().each_ref().map(written), before);
+    let before = paths.iter().map(written).collect::<Vec<_>>();
+    let again = write_files(&results, &mixed()).unwrap();
+    assert_eq!(again.iter().map(written).collect::<Vec<_>>(), before);
     assert_eq!(fs_err::read_to_string(&paths[0]).unwrap(), markdown(&mixed(), Columns::Usual));
     assert!(paths[1].ends_with("grid.csv"));
 }

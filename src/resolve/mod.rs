@@ -28,7 +28,7 @@ pub use cells::cells;
 pub use fit::check_weights;
 pub use jobs::{jobs, planned, wanted};
 pub use missing::{Lack, Missing};
-pub use notes::data_notes;
+pub use notes::{data_notes, weight_notes};
 
 /// A cell with all that its run and scores are known by.
 #[derive(Debug, Clone)]

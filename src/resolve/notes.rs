@@ -1,5 +1,6 @@
 //! What the owner of the data should know before a run: files that no split has, classes that no
-//! training pixel has. `plan` and `run` print it; `data check` says the same file by file.
+//! training pixel has. `plan` and `run` print it; `data check` says the same file by file. Of weight
+//! files `plan` says whose copy they are.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +11,9 @@ use crate::data::Error;
 use crate::data::dataset::left_out::summaries;
 use crate::data::dataset::{self, EvalSet};
 use crate::data::split::AbsentClass;
+use crate::fetch::weights::copy_note;
 use crate::fs::ResultsDir;
+use crate::model::backbone;
 
 /// Notes on the datasets of `cells`, each once. Masks are counted once and remembered in the
 /// results folder.
@@ -38,6 +41,21 @@ pub fn data_notes(cells: &[Resolved], results: &ResultsDir) -> Vec<String> {
     let mut said = BTreeSet::new();
     notes.retain(|note| said.insert(note.clone()));
     notes
+}
+
+/// Notes on the weight files of `cells`, each once: of those that are copies by others, what is to
+/// be known of them.
+pub fn weight_notes(cells: &[Resolved]) -> Vec<String> {
+    let notes: BTreeSet<_> = cells
+        .iter()
+        .filter_map(|Resolved { cell, facts, .. }| {
+            let path = &facts.weights.as_ref()?.path;
+            let variant = backbone::find(&cell.spec.model)?;
+            let note = copy_note(variant, path)?;
+            Some(format!("the weights of {}, `{}`, are {note}", variant.name, path.display()))
+        })
+        .collect();
+    notes.into_iter().collect()
 }
 
 /// Of one split; where it is trained on, `train` is its fingerprint.

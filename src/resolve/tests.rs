@@ -226,6 +226,26 @@ fn a_file_under_a_released_name_must_be_the_released_one() {
 }
 
 #[test]
+fn a_copy_of_the_weights_by_others_is_noted_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let repository = "vit_base_patch16_dinov3.lvd1689m";
+    let path = temp.path().join("weights").join(repository).join("model.safetensors");
+    crate::fs::write_atomic(&path, b"weights").unwrap();
+    let mut copied = spec();
+    copied.model.dino_type = crate::model::DinoType::Dinov3;
+    copied.model.size = Size::named("base").unwrap();
+    copied.weights = WeightsConfig::Pretrained {};
+    let mut other = copied.clone();
+    other.seed = 2;
+    let cells = resolve_in(temp.path(), vec![copied, other, spec()]).unwrap();
+    let notes = weight_notes(&cells);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    for part in ["dinov3_vitb16", repository, "timm's copy, without the biases of q and v"] {
+        assert!(notes[0].contains(part), "no `{part}` in {notes:?}");
+    }
+}
+
+#[test]
 fn a_custom_size_is_its_whole_folder() {
     let temp = tempfile::tempdir().unwrap();
     let folder = temp.path().join("mine");

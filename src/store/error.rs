@@ -49,19 +49,13 @@ pub enum Error {
     Io(#[source] io::Error),
     #[error("`{}` is not a run directory: its name is not 16 hex digits", path.display())]
     NotARun { path: PathBuf },
-    #[error("no run's id starts with `{prefix}` in `{}`", results.display())]
-    NoRun { prefix: String, results: PathBuf },
-    #[error("`{prefix}` is the start of several runs' ids: {ids}")]
-    AmbiguousRun { prefix: String, ids: String },
 }
 
 impl Error {
     /// The class of the failure, by what the caller may do about it.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::NotARun { .. } | Self::NoRun { .. } | Self::AmbiguousRun { .. } => {
-                FailureClass::Input
-            }
+            Self::NotARun { .. } => FailureClass::Input,
             Self::Newer { .. }
             | Self::Damaged { .. }
             | Self::OtherLayout { .. }

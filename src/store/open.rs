@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::fs::ResultsDir;
+use crate::fs::{FileLock, ResultsDir};
 use crate::store::{Error, Store, filesystem};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -38,6 +38,29 @@ impl Store {
             .journal_mode(journal)
             .synchronous(SqliteSynchronous::Normal);
         Self::migrated(results, &path, options).await
+    }
+
+    /// Opens the index for those who only read it.
+    ///
+    /// Brings it up to date where no coordinator is at work (one that is does so itself, and must
+    /// not miss a line) and the folder can be written to. A folder without results is not touched.
+    pub async fn open_current(results: &ResultsDir) -> Result<Self, Error> {
+        let has_journals = results.runs().is_dir() || results.experiments().is_dir();
+        if !has_journals {
+            return Self::open_read_only(results).await;
+        }
+        match FileLock::try_acquire(&results.lock()) {
+            Ok(Some(_lock)) => {
+                let store = Self::open(results).await?;
+                store.ingest_all().await?;
+                Ok(store)
+            }
+            Ok(None) => Self::open_read_only(results).await,
+            Err(error) => {
+                tracing::debug!(%error, "the results folder cannot be locked: reading only");
+                Self::open_read_only(results).await
+            }
+        }
     }
 
     /// Opens the index without writing to the results folder.

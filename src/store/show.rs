@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use crate::event::{ScoreEnded, TrainStep};
 use crate::id::RunId;
 use crate::store::query::{
-    big_count, condition, count, facts, metrics, optional_count, outcome, run_id, score_id,
+    big_count, condition, count, facts, metrics, optional_count, outcome, score_id,
 };
 use crate::store::{AttemptRow, EpochRow, Error, RunDetails, Store};
 
@@ -18,35 +18,9 @@ const LAST_STEPS: u32 = 5;
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
 impl Store {
-    /// All facts about the run whose id starts with `prefix`.
-    ///
-    /// # Errors
-    /// [`Error::NoRun`] and [`Error::AmbiguousRun`].
-    pub async fn run_details(&self, prefix: &str) -> std::result::Result<RunDetails, Error> {
-        let mut ids = self.matching(prefix).await.map_err(|error| self.error(error))?;
-        let Some(run) = ids.pop() else {
-            let results = self.results.root().to_owned();
-            return Err(Error::NoRun { prefix: prefix.to_owned(), results });
-        };
-        if !ids.is_empty() {
-            ids.push(run);
-            let ids: Vec<_> = ids.iter().map(RunId::as_str).collect();
-            let ids = ids.join(", ");
-            return Err(Error::AmbiguousRun { prefix: prefix.to_owned(), ids });
-        }
-        self.details(run).await.map_err(|error| self.error(error))
-    }
-
-    /// Ids of indexed or planned runs that start with `prefix`, sorted.
-    async fn matching(&self, prefix: &str) -> Result<Vec<RunId>> {
-        let rows = sqlx::query(
-            "SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 \
-             UNION SELECT run FROM cells WHERE substr(run, 1, length(?1)) = ?1 ORDER BY run",
-        )
-        .bind(prefix)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(run_id).collect()
+    /// All facts about a run; of one that is neither indexed nor planned, only its id.
+    pub async fn run_details(&self, run: &RunId) -> std::result::Result<RunDetails, Error> {
+        self.details(run.clone()).await.map_err(|error| self.error(error))
     }
 
     async fn details(&self, run: RunId) -> Result<RunDetails> {

@@ -264,6 +264,23 @@ fn fractions_draw_by_stem_and_stay_when_files_are_added() {
 }
 
 #[test]
+fn a_draw_that_takes_none_of_the_images_says_so() {
+    let none = |stems: &[&str], split: &str| {
+        let files = Files::new();
+        for stem in stems {
+            files.image(&format!("img/{stem}.png"), 1);
+            files.mask(&format!("seg/{stem}_mask.png"), &[0]);
+        }
+        let fractions = serde_json::json!({ "train": 0.5, "val": 0.5 });
+        let config = folder_config(&serde_json::json!({ "fractions": fractions }));
+        files.open(&config).unwrap().split(split).unwrap_err().to_string()
+    };
+    let six = ["a b", "naïve", "x.v1.2", "été 1", "пример", "日本"];
+    insta::assert_snapshot!(none(&six, "train"), @"0 of 6 images drawn for `train`: each is drawn by its name with a probability of 0.5, and none was; list the images by `data.splits`, or set another `data.split_seed`");
+    insta::assert_snapshot!(none(&["im0"], "val"), @"0 of 1 images drawn for `val`: each is drawn by its name with a probability of 0.5, and none was; list the images by `data.splits`, or set another `data.split_seed`, or add images: one cannot make two splits");
+}
+
+#[test]
 fn the_fingerprint_of_a_folder_is_its_content() {
     let print = |images: &str, extra: serde_json::Value| {
         let files = Files::new();

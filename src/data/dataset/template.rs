@@ -21,8 +21,7 @@ const STEM: &str = "{stem}";
 const SPLIT: &str = "{split}";
 
 /// For example `images/{split}/{stem}.jpg`. A stem may hold folders (`aachen/aachen_000000`); `.*`
-/// at the end stands for the endings of images that can be read. It may begin with `/`; what begins
-/// with `~/` is below the user's home.
+/// at the end stands for the endings of images that can be read. It may begin with `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Template(String);
@@ -46,20 +45,6 @@ impl Template {
     /// Whether each split has a place of its own.
     pub fn has_split(&self) -> bool {
         self.0.contains(SPLIT)
-    }
-
-    /// The template with `home` in the place of a `~` that it begins with.
-    #[must_use]
-    pub fn in_home(&self, home: &Path) -> Self {
-        match self.0.strip_prefix("~/") {
-            Some(rest) => Self(format!("{}/{rest}", home.display()).replacen("//", "/", 1)),
-            None => self.clone(),
-        }
-    }
-
-    /// Whether it begins with `~`.
-    pub fn is_in_home(&self) -> bool {
-        self.0.starts_with("~/")
     }
 
     /// The file of `stem` in lower-case letters' ending: where it would be looked for first.

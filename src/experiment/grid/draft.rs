@@ -74,16 +74,10 @@ pub(in crate::experiment) fn read(
         let file = Some(path.to_path_buf());
         problems.push(Problem { file, message: message.to_owned(), ..Problem::default() });
     }
-    let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into());
-    let mut name = (stem, Problem { file: Some(path.to_path_buf()), ..Problem::default() });
+    draft.name = read_name(entries, path, problems);
     let mut values = Vec::new();
     for entry in entries {
         match entry.name.as_str() {
-            "name" => {
-                if let Some(text) = read_text(entry, problems) {
-                    name = (text, entry.node.at.problem("name", ""));
-                }
-            }
             "description" => {
                 read_text(entry, problems);
             }
@@ -93,17 +87,32 @@ pub(in crate::experiment) fn read(
                 draft.includes =
                     tables.map(|(at, table)| read_include(at, table, problems)).collect();
             }
-            "exclude" | "override" => {}
+            "name" | "exclude" | "override" => {}
             _ => values.push(entry.clone()),
         }
     }
-    draft.name = checked_name(name, problems);
     let assigns = assign::table_assigns(&values, EXPERIMENT, problems);
     (draft.schedule, draft.base) =
         assigns.into_iter().partition(|assign| assign.key.owner() == Owner::Schedule);
     refuse_shared_keys(&draft.axes, problems);
     read_rules(entries, &mut draft, problems);
     draft
+}
+
+/// The name that the entries give the experiment, or its file's.
+pub(in crate::experiment) fn read_name(
+    entries: &[Entry],
+    path: &Path,
+    problems: &mut Problems,
+) -> String {
+    let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into());
+    let mut name = (stem, Problem { file: Some(path.to_path_buf()), ..Problem::default() });
+    for entry in entries.iter().filter(|entry| entry.name == "name") {
+        if let Some(text) = read_text(entry, problems) {
+            name = (text, entry.node.at.problem("name", ""));
+        }
+    }
+    checked_name(name, problems)
 }
 
 /// Rules come last: they may name any axis, wherever it is written.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::value::{Accepted, Form, Refusal, Type, all_or};
+use super::value::{Accepted, EachPath, Form, Refusal, Type, all_or, all_texts, no_paths};
 use crate::data::VOID;
 use crate::data::dataset::template::Template;
 use crate::data::labels::Raw;
@@ -30,6 +30,7 @@ pub(super) static TEMPLATE: Form = Form {
         )
     },
     label: label_of,
+    paths: all_texts,
     is_text: true,
 };
 
@@ -38,6 +39,7 @@ pub(super) static CLASSES: Form = Form {
     allowed: || "a list of 1 to 255 names, or the path of a file with one a line".to_owned(),
     accept: |value| because(&CLASSES, classes(value)),
     label: label_of,
+    paths: file_of_classes,
     is_text: true,
 };
 
@@ -49,6 +51,7 @@ pub(super) static RAW: Form = Form {
         because(&RAW, raw.map_err(|why| vec![why]))
     },
     label: label_of,
+    paths: no_paths,
     is_text: true,
 };
 
@@ -61,6 +64,7 @@ pub(super) static LABEL_MAP: Form = Form {
     },
     accept: |value| because(&LABEL_MAP, table(value).and_then(label_map)),
     label: label_of,
+    paths: no_paths,
     is_text: false,
 };
 
@@ -73,6 +77,7 @@ pub(super) static FILES: Form = Form {
     },
     accept: |value| because(&FILES, table(value).and_then(|table| by_split(table, &Type::Path))),
     label: label_of,
+    paths: all_texts,
     is_text: false,
 };
 
@@ -88,6 +93,7 @@ pub(super) static FRACTIONS: Form = Form {
         because(&FRACTIONS, table(value).and_then(|table| by_split(table, &part)))
     },
     label: label_of,
+    paths: no_paths,
     is_text: false,
 };
 
@@ -132,6 +138,13 @@ fn classes(value: &Value) -> Result<Value, Vec<String>> {
         }
     }
     if whys.is_empty() { Ok(json!({ "names": names })) } else { Err(whys) }
+}
+
+/// The names are no paths.
+fn file_of_classes(value: &mut Value, each: &mut EachPath<'_>) {
+    if let Some(file) = value.get_mut("file") {
+        all_texts(file, each);
+    }
 }
 
 fn raw(value: &Value) -> Result<Raw, String> {

@@ -34,7 +34,7 @@ pub(super) use lookup::{below, defaults, excluded_by, full_name, is_table};
 pub use reference::{
     Given, RecipeRow, Recipes, Row, named, nearest_name, recipes, reference, rows,
 };
-pub use value::{Accepted, Choice, Form, Refusal, Type};
+pub use value::{Accepted, Choice, EachPath, Form, Refusal, Type};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::key::{Group, Key};
-use super::value::{Accepted, Form, Refusal, Type};
+use super::value::{Accepted, Form, Refusal, Type, no_paths};
 use crate::device;
 use crate::experiment::text::tree::label_of;
 
@@ -15,6 +15,7 @@ static DEVICES_FORM: Form = Form {
     allowed: || device::ALLOWED.to_owned(),
     accept: accept_devices,
     label: label_of,
+    paths: no_paths,
     is_text: true,
 };
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::data;
 use super::forms::found;
 use super::key::Key;
-use super::value::{Accepted, Form, Refusal, Type, all_or};
+use super::value::{Accepted, EachPath, Form, Refusal, Type, all_or};
 use crate::data::dataset::EvalSet;
 use crate::experiment::text::problem::{nearest, quoted};
 use crate::experiment::text::tree::shortened;
@@ -23,6 +23,7 @@ pub(super) static SET: Form = Form {
         let set = serde_json::from_value::<EvalSet>(value.clone());
         set.map_or_else(|_| value.to_string(), |set| set.label())
     },
+    paths,
     is_text: false,
 };
 
@@ -82,6 +83,17 @@ fn set(table: &Map<String, Value>) -> Accepted {
     }
     accepted.entry("split").or_insert_with(|| json!("val"));
     all_or(accepted.into(), refused).and_then(kept)
+}
+
+/// Those of the keys of `data` in the table of a set.
+fn paths(value: &mut Value, each: &mut EachPath<'_>) {
+    let Some(table) = value.as_object_mut() else { return };
+    let of_kind = keys_of(table.get("kind").and_then(Value::as_str));
+    for (name, key) in of_kind {
+        if let Some(value) = table.get_mut(name) {
+            key.ty.each_path(value, each);
+        }
+    }
 }
 
 fn unknown(name: &str, of_kind: &[(&'static str, &'static Key)], kind: &Value) -> Refusal {

@@ -65,9 +65,14 @@ pub struct Form {
     pub accept: fn(&Value) -> Accepted,
     /// As a table shows a kept value.
     pub label: fn(&Value) -> String,
+    /// Calls a function with each path in a kept value.
+    pub paths: fn(&mut Value, &mut EachPath<'_>),
     /// Whether text need not be quoted after `--set key=`.
     pub is_text: bool,
 }
+
+/// What is done with a path in a value.
+pub type EachPath<'a> = dyn FnMut(&mut String) + 'a;
 
 /// A value in the one form that its type has, or all that is wrong with it.
 pub type Accepted = Result<Value, Vec<Refusal>>;
@@ -78,6 +83,18 @@ pub struct Refusal {
     /// What is wrong and what is allowed.
     pub message: String,
     pub nearest: Option<String>,
+}
+
+/// [`Form::paths`] of a form without paths.
+pub(super) fn no_paths(_: &mut Value, _: &mut EachPath<'_>) {}
+
+/// [`Form::paths`] of a form whose texts are all paths.
+pub(super) fn all_texts(value: &mut Value, each: &mut EachPath<'_>) {
+    match value {
+        Value::String(path) => each(path),
+        Value::Object(table) => table.values_mut().for_each(|value| all_texts(value, each)),
+        _ => {}
+    }
 }
 
 /// The names that a function lists.
@@ -156,6 +173,20 @@ impl Type {
             }
             (Self::Form(form), _) => (form.label)(value),
             _ => label_of(value),
+        }
+    }
+
+    /// Calls `each` with each path in a kept value.
+    pub(in crate::experiment) fn each_path(&self, value: &mut Value, each: &mut EachPath<'_>) {
+        match (self, value) {
+            (Self::Path, Value::String(path)) => each(path),
+            (Self::List(item), Value::Array(items)) => {
+                for value in items {
+                    item.each_path(value, each);
+                }
+            }
+            (Self::Form(form), value) => (form.paths)(value, each),
+            _ => {}
         }
     }
 

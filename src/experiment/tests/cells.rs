@@ -62,6 +62,46 @@ fn machine_keys_come_from_file_then_environment_then_set() {
 }
 
 #[test]
+fn a_tilde_is_the_home_folder_wherever_a_path_is_given() {
+    let toml = "weights = { kind = 'file', path = '~/w' }\n[grid]\n'data.root' = ['~/a', '/b']\n\
+                [data]\nkind = 'folder'\nimages = '~/i/{split}/{stem}.*'\n\
+                masks = 'm/{split}/{stem}.png'\nclasses = '~/c.txt'\n\
+                splits = { train = '~/t.txt', val = '~v.txt' }\n\
+                [eval]\nsets = ['val', { kind = 'voc', root = '~' },\n\
+                { kind = 'folder', root = '/x', images = 'i/{stem}.png', masks = '~/m/{stem}.png',\n\
+                classes = ['~/a'], splits = { val = '~/v.txt' } }]";
+    let home = [("HOME", "/home/me/")];
+    let (experiment, _) = load_with(toml, &home, &[]).unwrap();
+    insta::assert_snapshot!(table(&experiment), @r"
+    data.root=~/a
+    data.root=/b
+    ");
+    let spec = serde_json::to_value(&experiment.cells[0].spec).unwrap();
+    assert_eq!(spec["weights"]["path"], "/home/me/w");
+    let data = &spec["data"];
+    assert_eq!(data["root"], "/home/me/a");
+    assert_eq!(data["images"], "/home/me/i/{split}/{stem}.*");
+    assert_eq!(data["masks"], "m/{split}/{stem}.png");
+    assert_eq!(data["classes"], json!({ "file": "/home/me/c.txt" }));
+    assert_eq!(data["splits"], json!({ "train": "/home/me/t.txt", "val": "~v.txt" }));
+    let sets = &spec["eval"]["sets"];
+    assert_eq!((&sets[0], &sets[1]["root"]), (&json!("val"), &json!("/home/me")));
+    assert_eq!(
+        (&sets[2]["root"], &sets[2]["masks"]),
+        (&json!("/x"), &json!("/home/me/m/{stem}.png"))
+    );
+    assert_eq!(sets[2]["classes"], json!({ "names": ["~/a"] }));
+    assert_eq!(sets[2]["splits"], json!({ "val": "/home/me/v.txt" }));
+
+    let voc = ["data.kind=voc".to_owned(), "data.root=~/voc".to_owned()];
+    let env = [("HOME".to_owned(), "/home/me".to_owned())];
+    assert_eq!(load_data(&voc, &env).unwrap().root(), Some(Path::new("/home/me/voc")));
+    insta::assert_snapshot!(lines(&load_data(&voc, &[]).unwrap_err()), @"data.root: `~/voc` needs HOME to be set");
+    let data_dirs = ["machine.data_dirs=['~']".to_owned()];
+    insta::assert_snapshot!(lines(&load_machine(None, &[], &data_dirs).unwrap_err()), @"machine.data_dirs: `~` needs HOME to be set");
+}
+
+#[test]
 fn axes_multiply_in_the_order_written_the_last_one_fastest() {
     let toml = "[grid]\nsize = ['base', 'small']\ndecoder = ['fpn', 'linear']\nseed = [1, 0]";
     insta::assert_snapshot!(table(&load(toml)), @"

@@ -8,6 +8,14 @@ pub(in crate::experiment) fn field<'a>(table: &'a Value, name: &str) -> Option<&
     found.filter(|value| !value.is_null())
 }
 
+/// [`field`], to be changed.
+pub(in crate::experiment) fn field_mut<'a>(
+    table: &'a mut Value,
+    name: &str,
+) -> Option<&'a mut Value> {
+    name.split('.').try_fold(table, |table, part| table.get_mut(part))
+}
+
 /// Sets the field of that dotted name; the tables around it are made where they are missing.
 pub(in crate::experiment) fn insert(table: &mut Map<String, Value>, name: &str, value: Value) {
     match name.split_once('.') {

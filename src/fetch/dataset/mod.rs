@@ -1,4 +1,7 @@
-//! Getting datasets from the web, whole and checked, to where [`super::dataset`] looks for them.
+//! Gets datasets from the web, whole and checked, to where [`crate::data::dataset`] looks for them.
+//!
+//! [`super::thing`] calls it with a row of the catalogue and the data folders; out comes the place
+//! of the dataset, or why it is not there.
 
 pub mod catalog;
 mod mat;
@@ -11,21 +14,13 @@ use std::path::{Path, PathBuf};
 
 use crate::data::dataset::{self, Ade20kConfig, Config, VocConfig};
 use crate::fetch::archive::{self, Limits};
-use crate::fetch::download::{self, Checksum, Downloader, RemoteFile, Size};
+use crate::fetch::download::{self, Downloader, RemoteFile};
+use crate::fetch::places::State;
 use crate::fs::Claim;
-use catalog::{Bytes, Published, ROWS, Recipe, Row, Source};
+use catalog::{ROWS, Recipe, Row, Source};
 
 /// Downloads and unpacked archives, until their row is done; in the data folder.
 const WORK: &str = ".fetch";
-
-/// Whether a row is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    There(PathBuf),
-    /// Bytes of its files that are there.
-    Partial(u64),
-    Missing,
-}
 
 /// Where to get a row from and where to put it.
 pub struct Job<'a> {
@@ -114,6 +109,21 @@ pub fn state(row: &Row, data_dirs: &[PathBuf]) -> State {
         0 => State::Missing,
         bytes => State::Partial(bytes),
     }
+}
+
+/// How to get `row` where this machine cannot reach the addresses.
+pub fn by_hand(row: &Row, dir: &Path) -> String {
+    let files: Vec<_> = row.files.iter().map(|file| file.urls[0]).collect();
+    let to = match row.recipe {
+        Recipe::Files => dir.join(row.target),
+        _ => dir.to_owned(),
+    };
+    format!(
+        "by hand: get {} on another machine, put it into `{}`, and run `sweep fetch {}` again",
+        files.join(" "),
+        to.display(),
+        row.name
+    )
 }
 
 impl Job<'_> {
@@ -270,15 +280,7 @@ fn remote(source: &Source, mirror: Option<&str>, room_bytes: u64) -> RemoteFile 
         None => source.urls.iter().map(|&url| url.to_owned()).collect(),
         Some(base) => vec![format!("{}/{}", base.trim_end_matches('/'), source.name)],
     };
-    let size = match source.bytes {
-        Bytes::Exact(bytes) => Size::Exact(bytes),
-        Bytes::About(bytes) => Size::About(bytes),
-    };
-    let checksum = match source.checksum {
-        Published::Sha256(digits) => Checksum::Sha256(digits.to_owned()),
-        Published::Md5(digits) => Checksum::Md5(digits.to_owned()),
-    };
-    RemoteFile { urls, size, checksum, room_bytes }
+    RemoteFile { urls, size: source.size, checksum: source.checksum, room_bytes }
 }
 
 /// What is missing at `target`, as the code that reads it would say; `None` where nothing is.

@@ -8,7 +8,7 @@ use super::*;
 use crate::data::image_io::{read_mask, voc_palette, write_png_mask, write_png_rgb};
 use crate::data::{Mask, Rgb};
 use crate::fetch::download::server::{Fault, Plan, Server};
-use crate::fetch::download::{Proxy, Settings};
+use crate::fetch::download::{Checksum, Proxy, Settings, Size};
 use crate::fs::hash::sha256_bytes;
 
 /// 5 wide, 3 high; see `mat`.
@@ -91,8 +91,8 @@ fn zip(files: &Files) -> Vec<u8> {
 fn row_of(name: &str, contents: &[Vec<u8>]) -> Row {
     let real = find(name).unwrap();
     let files = real.files.iter().zip(contents).map(|(file, content)| Source {
-        bytes: Bytes::Exact(content.len() as u64),
-        checksum: Published::Sha256(sha256_bytes(content).leak()),
+        size: Size::Exact(content.len() as u64),
+        checksum: Checksum::Sha256(sha256_bytes(content).leak()),
         ..*file
     });
     let recipe = match real.recipe {
@@ -350,8 +350,9 @@ fn rows_are_complete() {
             assert!(!file.urls.is_empty());
             assert!(file.urls.iter().all(|url| url.ends_with(file.name)), "{}", file.name);
             let (digits, n) = match file.checksum {
-                Published::Sha256(digits) => (digits, 64),
-                Published::Md5(digits) => (digits, 32),
+                Checksum::Sha256(digits) => (digits, 64),
+                Checksum::Md5(digits) => (digits, 32),
+                Checksum::Unpublished => panic!("{} is not checked", file.name),
             };
             assert!(digits.len() == n && digits.chars().all(|c| c.is_ascii_hexdigit()));
         }

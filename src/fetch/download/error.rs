@@ -48,6 +48,19 @@ impl Error {
         matches!(self, Self::Checksum { .. } | Self::WrongSize { .. })
     }
 
+    /// Whether another machine, or another way, might reach what this one did not.
+    pub fn is_of_network(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Broken { .. }
+                | Self::Refused { .. }
+                | Self::BadAddress { .. }
+                | Self::Page { .. }
+                | Self::NoLength { .. }
+        )
+    }
+
     /// Names the address instead of the part that is gone.
     pub(super) fn of(self, url: &str) -> Self {
         match self {

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Metrics;
-use crate::report::Columns;
 use crate::report::model::group::{Entry, Group, SEED};
 use crate::report::model::measure::{self, Measure, Missing, Parts};
-use crate::report::model::names;
+use crate::report::model::names::{self, NOTHING, short};
 use crate::report::model::suite::{self, Family, Part};
-use crate::report::model::table::{Cell, Column, Data, Kind, NOTHING, short};
+use crate::report::model::table::{Cell, Column, Columns, Data, Kind};
 use crate::store::{CellRow, CellScore, CellState, ExperimentRows};
 
 /// Keys of the columns that every table may have; an axis of the same name gets a prefix.

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use crate::event::{PlannedScore, Protocol};
 use crate::id::canonical_json;
-use crate::report::model::names;
-use crate::report::model::table::NOTHING;
+use crate::report::model::names::{self, NOTHING};
 use crate::store::{CellRow, CellScore, ExperimentRows};
 
 /// The axis that makes replicates of a row.

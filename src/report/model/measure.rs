@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::id::RunId;
-use crate::report::model::table::NOTHING;
+use crate::report::model::names::NOTHING;
 
 /// A score over the replicates (runs equal but for the seed) of a row.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -1,9 +1,11 @@
-//! What a table says, before it is rendered: columns, groups of replicates, measures, the caption.
+//! What a table says, before it is rendered: its words, measures, columns, groups of replicates and
+//! caption. Modules use those before them.
 
-pub(super) mod caption;
-pub(super) mod columns;
-pub(super) mod group;
-pub mod measure;
 pub(super) mod names;
-pub mod suite;
+mod suite;
+pub mod measure;
 pub mod table;
+mod group;
+mod columns;
+mod caption;
+mod build;

@@ -1,9 +1,18 @@
-//! How a table names what a run is made of.
+//! The words of a table's cells: what a run is made of, how large it is, what it is called.
 
 use crate::experiment::RunSpec;
+use crate::id::RunId;
 use crate::model::{
     Config, DinoType, LoraConfig, Pretraining, Scaling, TuneConfig, WeightsConfig, backbone,
 };
+
+/// The text of a cell that has nothing to say.
+pub(in crate::report) const NOTHING: &str = "–";
+
+/// The part of a run's id that tables show; `sweep show` takes it.
+pub(in crate::report) fn short(run: &RunId) -> &str {
+    &run.as_str()[..8]
+}
 
 /// The parts that were trained: `1x1 decoder`, `LoRA r=4 + FPN decoder`.
 pub(in crate::report) fn finetuned(spec: &RunSpec) -> String {

@@ -1,14 +1,20 @@
-//! The results table: from the rows of the store to rows, columns and cells.
+//! The results table as data: columns, rows of cells, the sentences below them. The formats are
+//! made of it ([`crate::report::Format`]).
+
+use std::fmt;
+use std::str::FromStr;
 
 use crate::id::RunId;
-use crate::report::Columns;
-use crate::report::model::columns::Sweep;
-use crate::report::model::group;
 use crate::report::model::measure::Measure;
-use crate::store::{CellState, ExperimentRows};
 
-/// The text of a cell that has nothing to say.
-pub(in crate::report) const NOTHING: &str = "–";
+/// Which columns a table for people has; `csv` and `json` always have all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Columns {
+    #[default]
+    Usual,
+    /// Also the reference project's metric.
+    All,
+}
 
 /// A table of an experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,18 +73,6 @@ pub enum Data {
 }
 
 impl Table {
-    pub fn new(experiment: &ExperimentRows) -> Self {
-        let groups = group::groups(experiment);
-        let sweep = Sweep::of(experiment, &groups);
-        Self {
-            experiment: experiment.name.clone(),
-            columns: sweep.columns(),
-            rows: groups.iter().map(|group| sweep.cells(group)).collect(),
-            caption: sweep.caption(),
-            failures: failures(experiment),
-        }
-    }
-
     /// The places of the columns that `columns` shows.
     pub(in crate::report) fn shown(&self, columns: Columns) -> Vec<usize> {
         let is_shown = |column: &Column| column.shown == Columns::Usual || columns == Columns::All;
@@ -86,21 +80,33 @@ impl Table {
     }
 }
 
-/// One line a failed run.
-fn failures(experiment: &ExperimentRows) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for cell in &experiment.cells {
-        let CellState::Failed(message) = &cell.state else { continue };
-        let reason = message.lines().next().unwrap_or_default();
-        let line = format!("{} failed: {reason}", short(&cell.run));
-        if !lines.contains(&line) {
-            lines.push(line);
+impl Kind {
+    /// Numbers are aligned to the right.
+    pub(in crate::report) fn is_right(self) -> bool {
+        match self {
+            Self::Text | Self::Runs => false,
+            Self::Count | Self::Size | Self::Score | Self::SuiteScore | Self::Replicates => true,
         }
     }
-    lines
 }
 
-/// The part of a run's id that tables show; `sweep show` takes it.
-pub(in crate::report) fn short(run: &RunId) -> &str {
-    &run.as_str()[..8]
+impl Columns {
+    /// Each with its name.
+    pub const ALL: [(&str, Self); 2] = [("usual", Self::Usual), ("all", Self::All)];
+}
+
+impl FromStr for Columns {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|(name, _)| *name == text);
+        known.map(|(_, columns)| columns).ok_or_else(|| format!("no choice of columns is `{text}`"))
+    }
+}
+
+impl fmt::Display for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.into_iter().find(|(_, columns)| columns == self);
+        f.write_str(name.map_or("", |(name, _)| name))
+    }
 }

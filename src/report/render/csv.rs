@@ -1,15 +1,18 @@
 //! A table as CSV (RFC 4180): raw numbers in full precision, scores from 0 to 1.
 
+use super::Written;
 use crate::id::RunId;
-use crate::report::Table;
 use crate::report::model::measure::{Measure, Partial};
-use crate::report::model::table::{Column, Data, Kind, NOTHING};
+use crate::report::model::names::NOTHING;
+use crate::report::model::table::{Column, Columns, Data, Kind, Table};
 
-/// One line a row; a missing number is an empty field.
+pub(super) const WRITTEN: Written = Written::As("csv");
+
+/// One line a row, of all columns; a missing number is an empty field.
 ///
 /// A score has the columns `<key>`, `<key>_std` and `<key>_n`; one over a suite also
 /// `<key>_partial` and `<key>_parts`, so that a part of a suite is never read as the whole.
-pub fn csv(table: &Table) -> String {
+pub(super) fn render(table: &Table, _: Columns) -> String {
     let mut text = record(table.columns.iter().flat_map(heads));
     for row in &table.rows {
         let cells = table.columns.iter().zip(row);

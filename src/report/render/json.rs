@@ -2,13 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::report::Table;
-use crate::report::model::table::{Data, NOTHING};
+use super::Written;
+use crate::report::model::names::NOTHING;
+use crate::report::model::table::{Columns, Data, Table};
+
+pub(super) const WRITTEN: Written = Written::Not;
 
 /// Raised when the meaning of a key changes.
 const VERSION: u32 = 1;
 
-pub fn json(table: &Table) -> String {
+/// The whole table, all columns.
+pub(super) fn render(table: &Table, _: Columns) -> String {
     let rows: Vec<Value> = table
         .rows
         .iter()

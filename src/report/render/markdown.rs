@@ -1,10 +1,12 @@
 //! A table as GitHub's markdown.
 
-use crate::report::model::table::Kind;
-use crate::report::{Columns, Table};
+use super::Written;
+use crate::report::model::table::{Columns, Table};
+
+pub(super) const WRITTEN: Written = Written::As("md");
 
 /// The table, its columns padded to the same width, and its caption.
-pub fn markdown(table: &Table, columns: Columns) -> String {
+pub(super) fn render(table: &Table, columns: Columns) -> String {
     let shown = table.shown(columns);
     let heads: Vec<String> = shown.iter().map(|&i| escape(&table.columns[i].head)).collect();
     let rows: Vec<Vec<String>> = table
@@ -52,14 +54,4 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
-}
-
-impl Kind {
-    /// Numbers are aligned to the right.
-    pub(super) fn is_right(self) -> bool {
-        match self {
-            Self::Text | Self::Runs => false,
-            Self::Count | Self::Size | Self::Score | Self::SuiteScore | Self::Replicates => true,
-        }
-    }
 }

@@ -4,8 +4,10 @@ use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, TableStyle, Width,
 };
 
-use crate::report::model::table::Data;
-use crate::report::{Columns, Table};
+use super::Written;
+use crate::report::model::table::{Columns, Data, Table};
+
+pub(super) const WRITTEN: Written = Written::Not;
 
 /// Three rules and no other lines: a terminal has no room for more.
 const STYLE: TableStyle = TableStyle::new()
@@ -20,12 +22,17 @@ const GAP_NARROW: u16 = 1;
 /// A longer word (a path, a list of keys) is broken where room is short.
 const WORD_MAX: usize = 12;
 
+/// As wide as the terminal.
+pub(super) fn render(table: &Table, columns: Columns) -> String {
+    terminal(table, columns, None)
+}
+
 /// The table, its caption and why runs failed.
 ///
 /// It is as wide as `width`, or as the terminal, at most; where stdout is not one, as wide as it
 /// needs. Where it does not fit, what is the same in all rows is told in a line of its own, and
 /// then cells are wrapped.
-pub fn terminal(table: &Table, columns: Columns, width: Option<u16>) -> String {
+pub(in crate::report) fn terminal(table: &Table, columns: Columns, width: Option<u16>) -> String {
     let mut shown = table.shown(columns);
     let mut out = comfy_table::Table::new();
     if let Some(width) = width {
