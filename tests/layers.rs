@@ -1,11 +1,16 @@
-//! The import order of `src/lib.rs`, and what only some modules may use.
+//! The import order of `src/lib.rs` and of some folders, and what only some modules may use.
 //!
-//! The order is the list in the crate's docs (`- [`module`]: …`): each module may use itself and
-//! those before it. Source is scanned as text with comments and literals taken out.
+//! The order is the list in the crate's docs (`- [`module`]: …`), inside a folder that of its `mod`
+//! lines: each module may use itself and those before it. Source is scanned as text with comments
+//! and literals taken out.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// Folders below `src` whose `mod` lines are in import order.
+const ORDERED: &[&str] = &["experiment", "experiment/grid", "experiment/keys", "experiment/text"];
 
 /// A word and the paths below `src` that may use it.
 const RESERVED: &[(&str, &[&str])] = &[
@@ -24,6 +29,13 @@ fn modules_use_only_what_comes_before_them() {
     let order = order(&read(Path::new("src/lib.rs")));
     let found: Vec<_> =
         sources().iter().flat_map(|(path, text)| check(path, text, &order)).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn modules_of_ordered_folders_use_only_those_above_them() {
+    let sources = sources();
+    let found: Vec<_> = ORDERED.iter().flat_map(|folder| check_inside(folder, &sources)).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -64,6 +76,18 @@ fn violations_are_found() {
         const B: &str = r#"crate::cli " println!"#; const C: char = '"'; fn f<'a>(x: &'a u8) {}"##;
     assert_eq!(check("data/mod.rs", text), [""; 0]);
     assert_eq!(check("data/mod.rs", r#"const C: char = '"'; println!("crate::cli");"#).len(), 1);
+    // Inside an ordered folder.
+    let inside = |path: &str, text: &str| {
+        let head = "mod low; mod high; pub use high::{High, a::{B as C}};";
+        let sources = [("data/mod.rs", head), (path, text)];
+        let sources = sources.map(|(path, text)| (path.to_owned(), text.to_owned()));
+        check_inside("data", &sources).len()
+    };
+    assert_eq!(inside("data/low.rs", "use super::high::x; fn f() { crate::data::high::g() }"), 2);
+    assert_eq!(inside("data/low/a.rs", "use super::super::{High, a}; use crate::data::B;"), 2);
+    assert_eq!(inside("data/low.rs", "use super::Low; #[cfg(test)] mod t { use super::high; }"), 0);
+    assert_eq!(inside("data/low/tests.rs", "use crate::data::high;"), 0);
+    assert_eq!(inside("data/high/mod.rs", "use super::low; use crate::{data::{low::x, high}};"), 0);
     // Reserved words.
     assert_eq!(check("data/mod.rs", "fn f() { println!(); }").len(), 1);
     assert_eq!(check("cli/run.rs", "fn f() { println!(); eprintln!(); }"), [""; 0]);
@@ -97,7 +121,7 @@ fn check(path: &str, text: &str, order: &[String]) -> Vec<String> {
             }
         };
         for used in used_modules(path, &tokens, order) {
-            match order.iter().position(|name| *name == used) {
+            match order.iter().position(|name| name == used) {
                 Some(used_rank) if used_rank <= rank => {}
                 Some(_) => {
                     found.push(format!("{path}: `{module}` uses `{used}`, which is above it"));
@@ -120,49 +144,116 @@ fn check(path: &str, text: &str, order: &[String]) -> Vec<String> {
     found
 }
 
+/// What uses a module below its own, among those of a folder; tests are left out.
+fn check_inside(folder: &str, sources: &[(String, String)]) -> Vec<String> {
+    let folder: Vec<&str> = folder.split('/').collect();
+    let name = folder.join("/");
+    let text = |(_, text): &(String, String)| code_only(text);
+    let head =
+        sources.iter().find(|(path, _)| *path == format!("{name}/mod.rs")).map(text).unwrap();
+    let head = tokens(&head);
+    let declared = head.windows(3).filter(|three| three[0] == "mod" && three[2] == ";");
+    let order: Vec<_> = declared.map(|three| three[1]).collect();
+    assert!(!order.is_empty(), "{name}");
+    // What the folder's other names stand for.
+    let mut exports = BTreeMap::new();
+    for (at, pair) in head.windows(2).enumerate().filter(|(_, pair)| pair[0] == "use") {
+        if order.contains(&pair[1]) {
+            let paths = tree(&head[at + 1..]).0;
+            exports.extend(paths.iter().filter_map(|path| Some((*path.last()?, path[0]))));
+        }
+    }
+    let rank = |module: &str| order.iter().position(|known| *known == module);
+    let mut found = Vec::new();
+    for (path, text) in sources {
+        let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
+        let inside = path.strip_prefix(&format!("{name}/")).filter(|_| !is_test);
+        let own = inside.and_then(|rest| rank(rest.trim_end_matches(".rs").split('/').next()?));
+        let Some(own) = own else { continue };
+        let code = code_only(text);
+        for (_, used) in absolute(path, without_tests(&tokens(&code))) {
+            let Some([module, ..]) = used.strip_prefix(folder.as_slice()) else { continue };
+            let module = exports.get(module).unwrap_or(module);
+            if rank(module).is_some_and(|rank| rank > own) {
+                found.push(format!("{path}: uses `{module}`, which is below it in {name}/mod.rs"));
+            }
+        }
+    }
+    found
+}
+
+/// Tokens up to the module of tests at a file's end.
+fn without_tests<'a, 'b>(tokens: &'b [&'a str]) -> &'b [&'a str] {
+    let tests = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
+    let end = tokens.windows(tests.len()).position(|some| some == tests);
+    &tokens[..end.unwrap_or(tokens.len())]
+}
+
 /// Top-level modules named by paths from the crate's root.
-fn used_modules(path: &str, tokens: &[&str], order: &[String]) -> Vec<String> {
-    let root = if path == "main.rs" { "dino_sweep" } else { "crate" };
-    let depth = path.trim_end_matches("/mod.rs").split('/').count();
-    let mut used = Vec::new();
+fn used_modules<'a>(path: &'a str, tokens: &[&'a str], order: &[String]) -> Vec<&'a str> {
+    let named = absolute(path, tokens).into_iter().filter_map(|(root, path)| {
+        let first = *path.first()?;
+        // `super` in a module within a file is less far up than it looks.
+        (root != Root::Super || order.iter().any(|known| known == first)).then_some(first)
+    });
+    named.collect()
+}
+
+/// Where a path begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Root {
+    Crate,
+    Super,
+}
+
+/// The paths in a file, from the crate's root.
+fn absolute<'a>(path: &'a str, tokens: &[&'a str]) -> Vec<(Root, Vec<&'a str>)> {
+    let crate_name = if path == "main.rs" { "dino_sweep" } else { "crate" };
+    let own = path.trim_end_matches(".rs").trim_end_matches("/mod");
+    let own: Vec<&str> = own.split('/').collect();
+    let mut found = Vec::new();
     for (at, pair) in tokens.windows(2).enumerate() {
         if pair[1] != "::" || (at > 0 && tokens[at - 1] == "::") {
             continue;
         }
-        if pair[0] == root {
-            used.extend(first_segments(&tokens[at + 2..]));
-        }
         let supers = tokens[at..].chunks(2).take_while(|step| *step == ["super", "::"]).count();
-        // `super` far enough up reaches the root; only then can it name a top-level module.
-        if supers >= depth {
-            let named = first_segments(&tokens[at + 2 * supers..]);
-            used.extend(named.into_iter().filter(|name| order.contains(name)));
+        let (root, base, rest) = match supers {
+            0 if pair[0] == crate_name => (Root::Crate, &own[..0], &tokens[at + 2..]),
+            0 => continue,
+            n => (Root::Super, &own[..own.len().saturating_sub(n)], &tokens[at + 2 * n..]),
+        };
+        for path in tree(rest).0 {
+            found.push((root, [base, &path].concat()));
         }
     }
-    used
+    found
 }
 
-/// First segments of a path, or of each path of a `{…}` group.
-fn first_segments(tokens: &[&str]) -> Vec<String> {
-    if tokens.first() != Some(&"{") {
-        return tokens.first().map(|&name| name.to_owned()).into_iter().collect();
+/// The paths that begin at the first token, those of a `{…}` group one by one; and the number of
+/// their tokens.
+fn tree<'a>(tokens: &[&'a str]) -> (Vec<Vec<&'a str>>, usize) {
+    match tokens {
+        ["{", ..] => {
+            let (mut paths, mut at) = (Vec::new(), 1);
+            while at < tokens.len() && tokens[at] != "}" {
+                let (more, n) = tree(&tokens[at..]);
+                at += n;
+                paths.extend(more);
+                // `as name`
+                while at < tokens.len() && ![",", "}"].contains(&tokens[at]) {
+                    at += 1;
+                }
+                at += usize::from(tokens.get(at) == Some(&","));
+            }
+            (paths, at + 1)
+        }
+        [first, "::", rest @ ..] => {
+            let (paths, n) = tree(rest);
+            (paths.into_iter().map(|path| [&[*first][..], &path].concat()).collect(), n + 2)
+        }
+        [first, ..] => (vec![vec![*first]], 1),
+        [] => (Vec::new(), 0),
     }
-    let mut depth = 0;
-    let mut names = Vec::new();
-    for pair in tokens.windows(2) {
-        match pair[0] {
-            "{" => depth += 1,
-            "}" => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            break;
-        }
-        if depth == 1 && matches!(pair[0], "{" | ",") && pair[1] != "}" {
-            names.push(pair[1].to_owned());
-        }
-    }
-    names
 }
 
 /// Words, `::`, and single other characters.
