@@ -6,7 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Folders below `src` whose `mod` lines are in import order.
@@ -34,8 +35,17 @@ fn modules_use_only_what_comes_before_them() {
 
 #[test]
 fn modules_of_ordered_folders_use_only_those_above_them() {
-    let sources = sources();
-    let found: Vec<_> = ORDERED.iter().flat_map(|folder| check_inside(folder, &sources)).collect();
+    let code = code();
+    let tree = Tree::of(&code);
+    let found: Vec<_> = ORDERED.iter().flat_map(|folder| check_order(folder, &tree)).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn files_of_a_module_use_each_other_in_no_circle() {
+    let code = code();
+    let tree = Tree::of(&code);
+    let found = circles(&tree);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -76,24 +86,49 @@ fn violations_are_found() {
         const B: &str = r#"crate::cli " println!"#; const C: char = '"'; fn f<'a>(x: &'a u8) {}"##;
     assert_eq!(check("data/mod.rs", text), [""; 0]);
     assert_eq!(check("data/mod.rs", r#"const C: char = '"'; println!("crate::cli");"#).len(), 1);
-    // Inside an ordered folder.
-    let inside = |path: &str, text: &str| {
-        let head = "mod low; mod high; pub use high::{High, a::{B as C}};";
-        let sources = [("data/mod.rs", head), (path, text)];
-        let sources = sources.map(|(path, text)| (path.to_owned(), text.to_owned()));
-        check_inside("data", &sources).len()
-    };
-    assert_eq!(inside("data/low.rs", "use super::high::x; fn f() { crate::data::high::g() }"), 2);
-    assert_eq!(inside("data/low/a.rs", "use super::super::{High, a}; use crate::data::B;"), 2);
-    assert_eq!(inside("data/low.rs", "use super::Low; #[cfg(test)] mod t { use super::high; }"), 0);
-    assert_eq!(inside("data/low/tests.rs", "use crate::data::high;"), 0);
-    assert_eq!(inside("data/high/mod.rs", "use super::low; use crate::{data::{low::x, high}};"), 0);
     // Reserved words.
     assert_eq!(check("data/mod.rs", "fn f() { println!(); }").len(), 1);
     assert_eq!(check("cli/run.rs", "fn f() { println!(); eprintln!(); }"), [""; 0]);
     assert_eq!(check("data/mod.rs", "use sqlx::query;").len(), 1);
     assert_eq!(check("experiment/mod.rs", "use figment::Figment;").len(), 2);
     assert_eq!(check("data/mod.rs", "fn my_println() { my_sqlx(); }"), [""; 0]);
+}
+
+#[test]
+fn uses_within_a_module_are_found() {
+    let check = |path: &str, text: &str| {
+        let head = "mod low; mod high; pub use high::{High, a::{B as C}}; #[cfg(test)] mod tests;";
+        let low = "use super::Low; mod a; #[cfg(test)] mod t { use super::high; }";
+        let high = "pub mod a; pub(super) use crate::data::low; fn f(x: low::X) {}";
+        let sources = [("data/mod.rs", head), ("data/low.rs", low), ("data/high/mod.rs", high)];
+        let mut sources: BTreeMap<_, _> = sources.into_iter().collect();
+        sources.insert(path, text);
+        let code: Vec<_> =
+            sources.into_iter().map(|(path, text)| (path.to_owned(), code_only(text))).collect();
+        let tree = Tree::of(&code);
+        (check_order("data", &tree).len(), circles(&tree).len())
+    };
+    assert_eq!(check("data/low.rs", "mod a; use super::low::a;"), (0, 0));
+    assert_eq!(
+        check("data/low.rs", "use super::Low; #[cfg(test)] mod t { use super::high; }"),
+        (0, 0)
+    );
+    assert_eq!(
+        check("data/low.rs", "use super::high::x; fn f() { crate::data::high::g() }"),
+        (1, 1)
+    );
+    assert_eq!(check("data/low.rs", "mod a; fn f() { super::C::g(); }"), (1, 1));
+    assert_eq!(check("data/low/a.rs", "use super::super::{High, a};"), (1, 1));
+    assert_eq!(check("data/low/a.rs", "use crate::{data::{low::{self}, C as D}};"), (1, 1));
+    // By a name that another module passes on.
+    assert_eq!(check("data/high/a.rs", "use super::low::x;"), (0, 0));
+    assert_eq!(check("data/tests.rs", "use super::{high, low};"), (0, 0));
+    // Not of the crate.
+    assert_eq!(check("data/high/b.rs", "use super::low; use super::super::high::a;"), (0, 0));
+    // Against the order, but no circle; and deeper down.
+    assert_eq!(check("data/high/mod.rs", ""), (0, 0));
+    let deep = "mod a { use super::b; } mod b { use super::a; }";
+    assert_eq!(check("data/high/mod.rs", deep), (0, 0));
 }
 
 /// Modules in import order, from the docs of `lib.rs`.
@@ -120,7 +155,8 @@ fn check(path: &str, text: &str, order: &[String]) -> Vec<String> {
                 order.len()
             }
         };
-        for used in used_modules(path, &tokens, order) {
+        let used: BTreeSet<_> = used_modules(path, &tokens, order).into_iter().collect();
+        for used in used {
             match order.iter().position(|name| name == used) {
                 Some(used_rank) if used_rank <= rank => {}
                 Some(_) => {
@@ -144,42 +180,174 @@ fn check(path: &str, text: &str, order: &[String]) -> Vec<String> {
     found
 }
 
-/// What uses a module below its own, among those of a folder; tests are left out.
-fn check_inside(folder: &str, sources: &[(String, String)]) -> Vec<String> {
+/// What uses a module below its own, among those of an ordered folder.
+fn check_order(folder: &str, tree: &Tree<'_>) -> Vec<String> {
     let folder: Vec<&str> = folder.split('/').collect();
-    let name = folder.join("/");
-    let text = |(_, text): &(String, String)| code_only(text);
-    let head =
-        sources.iter().find(|(path, _)| *path == format!("{name}/mod.rs")).map(text).unwrap();
-    let head = tokens(&head);
-    let declared = head.windows(3).filter(|three| three[0] == "mod" && three[2] == ";");
-    let order: Vec<_> = declared.map(|three| three[1]).collect();
-    assert!(!order.is_empty(), "{name}");
-    // What the folder's other names stand for.
-    let mut exports = BTreeMap::new();
-    for (at, pair) in head.windows(2).enumerate().filter(|(_, pair)| pair[0] == "use") {
-        if order.contains(&pair[1]) {
-            let paths = tree(&head[at + 1..]).0;
-            exports.extend(paths.iter().filter_map(|path| Some((*path.last()?, path[0]))));
-        }
-    }
+    let order = &tree.files[&folder].children;
+    assert!(!order.is_empty(), "{folder:?}");
     let rank = |module: &str| order.iter().position(|known| *known == module);
+    let upwards = tree.uses(&folder).into_iter().filter(|used| rank(used.to) > rank(used.from));
+    upwards
+        .map(|used| format!("{used}, which is below it in {}/mod.rs", folder.join("/")))
+        .collect()
+}
+
+/// The circles among the children of each module that has some: for each the uses it is made of.
+///
+/// A module and its children may use each other: `mod.rs` has the vocabulary of a folder and the
+/// list of what is in it.
+fn circles(tree: &Tree<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    for (path, text) in sources {
-        let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
-        let inside = path.strip_prefix(&format!("{name}/")).filter(|_| !is_test);
-        let own = inside.and_then(|rest| rank(rest.trim_end_matches(".rs").split('/').next()?));
-        let Some(own) = own else { continue };
-        let code = code_only(text);
-        for (_, used) in absolute(path, without_tests(&tokens(&code))) {
-            let Some([module, ..]) = used.strip_prefix(folder.as_slice()) else { continue };
-            let module = exports.get(module).unwrap_or(module);
-            if rank(module).is_some_and(|rank| rank > own) {
-                found.push(format!("{path}: uses `{module}`, which is below it in {name}/mod.rs"));
-            }
+    for (folder, file) in &tree.files {
+        let uses = tree.uses(folder);
+        let reach = |from| reachable(from, &uses);
+        let reached: BTreeMap<_, _> =
+            file.children.iter().map(|name| (*name, reach(*name))).collect();
+        let in_circle = |used: &&Use<'_>| reached[used.to].contains(used.from);
+        let circle: Vec<_> = uses.iter().filter(in_circle).map(|used| used.to_string()).collect();
+        if !circle.is_empty() {
+            found.push(format!("a circle in {}:\n  {}", folder.join("/"), circle.join("\n  ")));
         }
     }
     found
+}
+
+/// The modules that `from` uses, directly or through others.
+fn reachable<'a>(from: &'a str, uses: &[Use<'a>]) -> BTreeSet<&'a str> {
+    let (mut reached, mut todo) = (BTreeSet::new(), vec![from]);
+    while let Some(at) = todo.pop() {
+        let next = uses.iter().filter(|used| used.from == at).map(|used| used.to);
+        todo.extend(next.filter(|to| reached.insert(*to)));
+    }
+    reached
+}
+
+/// A module that uses another one of the same parent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Use<'a> {
+    from: &'a str,
+    to: &'a str,
+    /// The file that does.
+    path: &'a str,
+}
+
+impl fmt::Display for Use<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: `{}` uses `{}`", self.path, self.from, self.to)
+    }
+}
+
+/// The crate's files but for tests, by the path of their module.
+struct Tree<'a> {
+    files: BTreeMap<Vec<&'a str>, File<'a>>,
+}
+
+/// What a file says of modules.
+struct File<'a> {
+    path: &'a str,
+    /// Its `mod` lines, in that order; tests are left out.
+    children: Vec<&'a str>,
+    /// What its `use` lines bring in: (name, the path it stands for).
+    names: BTreeMap<&'a str, Vec<&'a str>>,
+    /// The paths that it names.
+    used: Vec<Vec<&'a str>>,
+}
+
+impl<'a> Tree<'a> {
+    /// Of (path below `src`, its source without comments).
+    fn of(sources: &'a [(String, String)]) -> Self {
+        let is_module = |path: &str| !["lib.rs", "main.rs"].contains(&path);
+        let sources = sources.iter().filter(|(path, _)| is_module(path));
+        let mut files: BTreeMap<_, _> =
+            sources.map(|(path, code)| (module(path), File::of(path, &tokens(code)))).collect();
+        let declared = |module: &[&str]| {
+            (1..module.len()).all(|n| {
+                files.get(&module[..n]).is_some_and(|parent| parent.children.contains(&module[n]))
+            })
+        };
+        let kept: Vec<_> = files.keys().filter(|module| declared(module)).cloned().collect();
+        files.retain(|module, _| kept.contains(module));
+        Self { files }
+    }
+
+    /// How the children of a module use each other, each pair once.
+    fn uses(&self, folder: &[&'a str]) -> Vec<Use<'a>> {
+        let children = self.files.get(folder).map_or(&[][..], |file| &file.children);
+        let mut found = BTreeMap::new();
+        for (module, file) in &self.files {
+            let Some([from, ..]) = module.strip_prefix(folder) else { continue };
+            for used in &file.used {
+                let used = self.resolved(used);
+                let to = used.strip_prefix(folder).and_then(|rest| rest.first().copied());
+                if let Some(to) = to.filter(|to| to != from && children.contains(to)) {
+                    found.entry((*from, to)).or_insert(Use { from, to, path: file.path });
+                }
+            }
+        }
+        found.into_values().collect()
+    }
+
+    /// Where a path leads, past the names that modules on its way only pass on.
+    fn resolved(&self, path: &[&'a str]) -> Vec<&'a str> {
+        let mut path = path.to_vec();
+        let mut at = 1;
+        // Two modules may pass on each other's name.
+        for _ in 0..100 {
+            let Some(name) = path.get(at) else { break };
+            let file = self.files.get(&path[..at]);
+            match file
+                .filter(|file| !file.children.contains(name))
+                .and_then(|file| file.names.get(name))
+            {
+                Some(target) => {
+                    path = [target, &path[at + 1..]].concat();
+                    at = 1;
+                }
+                None => at += 1,
+            }
+        }
+        path
+    }
+}
+
+impl<'a> File<'a> {
+    fn of(path: &'a str, tokens: &[&'a str]) -> Self {
+        let is_test = |at: usize| {
+            let before = tokens[..at].iter().rposition(|token| [";", "}", "{"].contains(token));
+            let attributes = &tokens[before.map_or(0, |before| before + 1)..at];
+            attributes.windows(3).any(|three| three == ["cfg", "(", "test"])
+        };
+        let mods = tokens
+            .windows(3)
+            .enumerate()
+            .filter(|(at, three)| three[0] == "mod" && three[2] == ";" && !is_test(*at));
+        let children: Vec<_> = mods.map(|(_, three)| three[1]).collect();
+        let code = without_tests(tokens);
+        let own = module(path);
+        let mut names = BTreeMap::new();
+        for at in (0..code.len()).filter(|at| code[*at] == "use") {
+            for (target, name) in tree(&code[at + 1..]).0 {
+                let target = match target[0] {
+                    "crate" => target[1..].to_vec(),
+                    "self" => [&own, &target[1..]].concat(),
+                    "super" => {
+                        let n = target.iter().take_while(|step| **step == "super").count();
+                        [&own[..own.len().saturating_sub(n)], &target[n..]].concat()
+                    }
+                    child if children.contains(&child) => [&own, &target[..]].concat(),
+                    _ => continue,
+                };
+                names.insert(name, target);
+            }
+        }
+        let used = absolute(path, code).into_iter().map(|(_, used)| used).collect();
+        Self { path, children, names, used }
+    }
+}
+
+/// The path of a file's module.
+fn module(path: &str) -> Vec<&str> {
+    path.trim_end_matches(".rs").trim_end_matches("/mod").split('/').collect()
 }
 
 /// Tokens up to the module of tests at a file's end.
@@ -209,8 +377,7 @@ enum Root {
 /// The paths in a file, from the crate's root.
 fn absolute<'a>(path: &'a str, tokens: &[&'a str]) -> Vec<(Root, Vec<&'a str>)> {
     let crate_name = if path == "main.rs" { "dino_sweep" } else { "crate" };
-    let own = path.trim_end_matches(".rs").trim_end_matches("/mod");
-    let own: Vec<&str> = own.split('/').collect();
+    let own = module(path);
     let mut found = Vec::new();
     for (at, pair) in tokens.windows(2).enumerate() {
         if pair[1] != "::" || (at > 0 && tokens[at - 1] == "::") {
@@ -222,16 +389,16 @@ fn absolute<'a>(path: &'a str, tokens: &[&'a str]) -> Vec<(Root, Vec<&'a str>)> 
             0 => continue,
             n => (Root::Super, &own[..own.len().saturating_sub(n)], &tokens[at + 2 * n..]),
         };
-        for path in tree(rest).0 {
+        for (path, _) in tree(rest).0 {
             found.push((root, [base, &path].concat()));
         }
     }
     found
 }
 
-/// The paths that begin at the first token, those of a `{…}` group one by one; and the number of
-/// their tokens.
-fn tree<'a>(tokens: &[&'a str]) -> (Vec<Vec<&'a str>>, usize) {
+/// The paths that begin at the first token, those of a `{…}` group one by one, each with the name it
+/// has from there on; and the number of their tokens.
+fn tree<'a>(tokens: &[&'a str]) -> (Vec<(Vec<&'a str>, &'a str)>, usize) {
     match tokens {
         ["{", ..] => {
             let (mut paths, mut at) = (Vec::new(), 1);
@@ -239,19 +406,20 @@ fn tree<'a>(tokens: &[&'a str]) -> (Vec<Vec<&'a str>>, usize) {
                 let (more, n) = tree(&tokens[at..]);
                 at += n;
                 paths.extend(more);
-                // `as name`
-                while at < tokens.len() && ![",", "}"].contains(&tokens[at]) {
-                    at += 1;
-                }
                 at += usize::from(tokens.get(at) == Some(&","));
             }
             (paths, at + 1)
         }
         [first, "::", rest @ ..] => {
             let (paths, n) = tree(rest);
-            (paths.into_iter().map(|path| [&[*first][..], &path].concat()).collect(), n + 2)
+            let with_first = |(path, name): (Vec<&'a str>, &'a str)| match path[..] {
+                ["self"] => (vec![*first], if name == "self" { *first } else { name }),
+                _ => ([&[*first][..], &path].concat(), name),
+            };
+            (paths.into_iter().map(with_first).collect(), n + 2)
         }
-        [first, ..] => (vec![vec![*first]], 1),
+        [first, "as", name, ..] => (vec![(vec![*first], *name)], 3),
+        [first, ..] => (vec![(vec![*first], *first)], 1),
         [] => (Vec::new(), 0),
     }
 }
@@ -341,6 +509,11 @@ fn character(text: &str) -> usize {
         (Some(c), Some('\'')) => 2 + c.len_utf8(),
         _ => 0,
     }
+}
+
+/// The files below `src`, without comments and literals.
+fn code() -> Vec<(String, String)> {
+    sources().into_iter().map(|(path, text)| (path, code_only(&text))).collect()
 }
 
 fn sources() -> Vec<(String, String)> {
