@@ -102,18 +102,18 @@ fn violations_are_found() {
 
 #[test]
 fn uses_within_a_module_are_found() {
-    let check = |path: &str, text: &str| {
+    let check_all = |changed: &[(&str, &str)]| {
         let head = "mod low; mod high; pub use high::{High, a::{B as C}}; #[cfg(test)] mod tests;";
         let low = "use super::Low; mod a; #[cfg(test)] mod t { use super::high; }";
         let high = "pub mod a; pub(super) use crate::data::low; fn f(x: low::X) {}";
         let sources = [("data/mod.rs", head), ("data/low.rs", low), ("data/high/mod.rs", high)];
-        let mut sources: BTreeMap<_, _> = sources.into_iter().collect();
-        sources.insert(path, text);
+        let sources: BTreeMap<_, _> = sources.iter().chain(changed).copied().collect();
         let code: Vec<_> =
             sources.into_iter().map(|(path, text)| (path.to_owned(), code_only(text))).collect();
         let tree = Tree::of(&code);
         (check_order("data", &tree).len(), circles(&tree).len())
     };
+    let check = |path, text| check_all(&[(path, text)]);
     assert_eq!(check("data/low.rs", "mod a; use super::low::a;"), (0, 0));
     assert_eq!(
         check("data/low.rs", "use super::Low; #[cfg(test)] mod t { use super::high; }"),
@@ -128,15 +128,17 @@ fn uses_within_a_module_are_found() {
     assert_eq!(check("data/low/a.rs", "use crate::{data::{low::{self}, C as D}};"), (1, 1));
     // By a name that another module passes on.
     assert_eq!(check("data/low.rs", "mod a; use super::C as E;"), (1, 1));
-    // Against the order, but no circle.
-    assert_eq!(check("data/high/mod.rs", "pub mod a;"), (0, 0));
     assert_eq!(check("data/high/a.rs", "use super::low::x;"), (0, 0));
+    // Against the order, but no circle.
+    let lonely = ("data/high/mod.rs", "pub mod a; mod b;");
+    assert_eq!(check_all(&[lonely, ("data/low.rs", "use super::high;")]), (1, 0));
     // Tests, and files that no `mod` line names.
     assert_eq!(check("data/tests.rs", "use super::{high, low};"), (0, 0));
     assert_eq!(check("data/low/b.rs", "use super::super::high;"), (0, 0));
     // A circle further down.
-    let inner = "pub mod a; mod b; use a::X; mod c { use super::a; }";
-    assert_eq!(check("data/high/mod.rs", inner), (0, 0));
+    let inner = [("data/high/a.rs", "use super::b;"), ("data/high/b.rs", "use super::a;")];
+    assert_eq!(check_all(&[lonely, inner[0]]), (0, 0));
+    assert_eq!(check_all(&[lonely, inner[0], inner[1]]), (0, 1));
 }
 
 /// Modules in import order, from the docs of `lib.rs`.
