@@ -36,7 +36,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::experiment::{self, Experiment, Layers, Machine, Problem};
@@ -102,6 +102,11 @@ enum Verb {
     /// One run in one process; started by `run`
     #[command(hide = true)]
     Worker(worker::Args),
+}
+
+/// All verbs and flags, for the page that describes them.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the verb that `args` (with the program's name first) ask for.

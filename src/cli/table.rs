@@ -13,6 +13,7 @@ use crate::store::Store;
 pub struct Args {
     /// Name of the experiment; the latest planned if left out.
     pub experiment: Option<String>,
+    /// How the table is written
     #[arg(long, value_enum, default_value_t = Format::Terminal)]
     pub format: Format,
     /// `all` adds the reference project's own metric; csv and json always have all.
