@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 /// Folders below `src` whose `mod` lines are in import order.
 const ORDERED: &[&str] = &["experiment", "experiment/grid", "experiment/keys", "experiment/text"];
 
-/// Folders below `src` that still have circles: columns, group, measure and table use each other.
+/// Folders below `src` that may have circles until theirs are broken: `columns`, `group`, `measure`
+/// and `table` of the report's model use each other.
 const CIRCLES: &[&str] = &["report/model"];
 
 /// A word and the paths below `src` that may use it.
@@ -47,11 +48,13 @@ fn modules_of_ordered_folders_use_only_those_above_them() {
 #[test]
 fn files_of_a_module_use_each_other_in_no_circle() {
     let code = code();
-    let tree = Tree::of(&code);
-    let mut found = circles(&tree);
-    found.retain(|(folder, _)| !CIRCLES.contains(&folder.as_str()));
+    let mut circles = circles(&Tree::of(&code));
+    for known in CIRCLES {
+        let gone = format!("`{known}` has no circle any more: take it out of CIRCLES");
+        circles.remove(*known).expect(&gone);
+    }
     let found: Vec<_> =
-        found.iter().map(|(folder, uses)| format!("in {folder}:\n{uses}")).collect();
+        circles.iter().map(|(folder, uses)| format!("in {folder}:\n{uses}")).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -202,12 +205,12 @@ fn check_order(folder: &str, tree: &Tree<'_>) -> Vec<String> {
         .collect()
 }
 
-/// The circles among the children of each module that has some: (module, the uses they are made of).
+/// The circles among the children of each module that has some: module -> the uses they are made of.
 ///
 /// A module and its children may use each other: `mod.rs` has the vocabulary of a folder and the
 /// list of what is in it.
-fn circles(tree: &Tree<'_>) -> Vec<(String, String)> {
-    let mut found = Vec::new();
+fn circles(tree: &Tree<'_>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
     for (folder, file) in &tree.files {
         let uses = tree.uses(folder);
         let reach = |from| reachable(from, &uses);
@@ -216,7 +219,7 @@ fn circles(tree: &Tree<'_>) -> Vec<(String, String)> {
         let in_circle = |used: &&Use<'_>| reached[used.to].contains(used.from);
         let circle: Vec<_> = uses.iter().filter(in_circle).map(|used| used.to_string()).collect();
         if !circle.is_empty() {
-            found.push((folder.join("/"), circle.join("\n")));
+            found.insert(folder.join("/"), circle.join("\n"));
         }
     }
     found

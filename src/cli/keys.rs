@@ -69,10 +69,10 @@ fn explanation(row: &Row) -> String {
     let mut lines = vec![row.names(), format!("  {}", row.doc)];
     let mut say = |what: &str, text: &str| lines.push(format!("  {what}: {text}"));
     say("takes", &row.takes);
-    if !row.sets.is_empty() {
-        say("sets", &row.sets.join(", "));
-    } else {
+    if row.sets.is_empty() {
         say("default", &row.defaults());
+    } else {
+        say("sets", &row.sets.join(", "));
     }
     if let Some(with) = &row.with {
         say("only where", with);
