@@ -1,4 +1,4 @@
-//! Errors and their causes: as one line of text, and as a chain to look through.
+//! Turns errors and their causes into one line of text, and walks through the chain of causes.
 //!
 //! Called wherever an error leaves the program's types: journals, complaints, messages. An error's
 //! own text never repeats its source, so the line is made here.
@@ -6,14 +6,15 @@
 use std::error::Error;
 use std::io;
 
-/// An error and what caused it, on one line: `cannot write `a`: no space left on device`.
+/// Joins the texts of an error and of its causes on one line:
+/// `cannot write `a`: no space left on device`.
 pub fn with_sources(error: &(dyn Error + 'static)) -> String {
     let texts: Vec<_> = chain(error).map(ToString::to_string).collect();
     texts.join(": ")
 }
 
-/// Whether the disk is what failed: full, over quota or read-only. Every other write to the same
-/// place fails as well.
+/// Tells whether the disk caused the error: full, over quota or read-only. Every other write to the
+/// same place fails as well.
 ///
 /// A `transparent` error hides the [`io::Error`] in it unless that one has a source: modules with
 /// such a variant look at it themselves, as [`crate::data::Error::class`] does.
@@ -23,7 +24,7 @@ pub fn is_of_the_disk(error: &(dyn Error + 'static)) -> bool {
         .any(|error| is_disk_kind(error.kind()))
 }
 
-/// The error itself, then its sources.
+/// Iterates over the error and then its sources, outermost first.
 pub fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -35,7 +36,8 @@ pub fn chain<'a>(
     })
 }
 
-/// The same of a kind of I/O error, which survives where a path is put into its text.
+/// Tells whether the disk caused an I/O error of this kind; the kind survives where a path is put
+/// into its text.
 fn is_disk_kind(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     matches!(kind, StorageFull | QuotaExceeded | ReadOnlyFilesystem)

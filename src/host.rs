@@ -1,6 +1,6 @@
 //! Facts of this machine: its name, its CPU and how much of it may be used.
 //!
-//! Journals, the holder of a results folder and the division of threads are made with it. Nothing
+//! Journals, the name of a results folder's coordinator and the division of threads use it. Nothing
 //! here changes a number of a result.
 
 use std::io;
@@ -11,7 +11,7 @@ pub fn name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Model of the CPU as Linux names it; empty elsewhere.
+/// Model of the CPU as Linux names it; empty on other systems.
 pub fn cpu_model() -> String {
     let text = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
     model_in(&text).unwrap_or_default().to_owned()
@@ -28,7 +28,7 @@ pub fn count_cores() -> io::Result<NonZeroU32> {
     Ok(NonZeroU32::try_from(n).unwrap_or(NonZeroU32::MAX))
 }
 
-/// The first `model name` of a `/proc/cpuinfo`.
+/// The first `model name` in the text of `/proc/cpuinfo`.
 fn model_in(cpuinfo: &str) -> Option<&str> {
     let line = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"))?;
     Some(line.trim_start_matches([' ', '\t', ':']))

@@ -7,15 +7,16 @@ use serde_json::Value;
 
 use crate::fs::hash::sha256_bytes;
 
-/// Digits kept of the sha256: 64 bits, so 100,000 runs collide with probability 3e-10.
+/// Number of digits kept of the sha256: 64 bits, so 100,000 runs collide with probability 3e-10.
 const DIGITS: usize = 16;
 
-/// Identity of a training run: everything that changes its numbers.
+/// Identity of a training run, made of everything that changes its numbers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(String);
 
-/// Identity of one score: run, checkpoint, protocol, evaluation set, one corruption or clean.
+/// Identity of a score, made of run, checkpoint, protocol, evaluation set, and one corruption or
+/// clean.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ScoreId(String);
@@ -29,7 +30,7 @@ impl RunId {
         &self.0
     }
 
-    /// An id as printed; `None` unless it is 16 lower-case hex digits.
+    /// Reads an id from its printed form; `None` unless it is 16 lower-case hex digits.
     pub fn parse(text: &str) -> Option<Self> {
         is_digest(text).then(|| Self(text.to_owned()))
     }

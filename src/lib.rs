@@ -2,8 +2,10 @@
 //! corrupted, resumed and tabulated.
 //!
 //! # The path of the data
-//! `spec (TOML) -> resolve -> plan -> schedule -> worker process -> train, then score -> journal -> store
-//! (SQLite) -> report`
+//! ```text
+//! spec (TOML) -> resolve -> plan -> schedule -> worker process
+//!     -> train, then score -> journal -> store (SQLite) -> report
+//! ```
 //!
 //! # The map
 //! Modules are listed in import order: each may use itself and those before it
@@ -21,7 +23,7 @@
 //! - [`kernel`]: operations of our own with hand-written backward passes.
 //! - [`model`]: backbones, LoRA, decoders, the network.
 //! - [`weights`]: weight files: where they lie, what is in them, how their names map to ours.
-//! - [`adapter`]: files of what was trained, in our format, the reference project's and PEFT's.
+//! - [`adapter`]: files of trained weights, in our format, the reference project's and PEFT's.
 //! - [`fetch`]: downloads, archives, and the datasets and weights that are published.
 //! - [`eval`]: predictions, the confusion matrix and the scores.
 //! - [`train`]: the training loop, the optimiser, checkpoints.

@@ -19,7 +19,7 @@ pub enum Action {
     Resume {
         step: u64,
     },
-    /// Trained; this many scores are not made.
+    /// Score only: the run is trained, and this many scores are missing.
     ScoreOnly {
         missing: u32,
     },
@@ -35,7 +35,7 @@ pub struct PlannedRun {
     pub reason: String,
 }
 
-/// What to do about each cell, in the order of `wanted`.
+/// Decides what to do about each cell, in the order of `wanted`.
 ///
 /// Cells may share a run (they differ in what is scored, or in paths): the first of them stands for
 /// all, with the scores of all ([`scores_by_run`]), and the others reuse it.
@@ -55,13 +55,13 @@ pub fn plan(wanted: &[Wanted], states: &BTreeMap<RunId, RunState>) -> Vec<Planne
         .collect()
 }
 
-/// The runs that have something to do, in the order of the plan.
+/// The runs that need a worker, in the order of the plan.
 pub fn with_work(planned: &[PlannedRun]) -> Vec<RunId> {
     planned.iter().filter(|run| run.action.is_work()).map(|run| run.run.clone()).collect()
 }
 
 impl Action {
-    /// Whether a worker has to be started for it.
+    /// Tells whether the action needs a worker.
     pub fn is_work(self) -> bool {
         match self {
             Self::Start | Self::Resume { .. } | Self::ScoreOnly { .. } => true,
@@ -91,7 +91,7 @@ pub fn scores_by_run(wanted: &[Wanted]) -> BTreeMap<RunId, Vec<ScoreId>> {
     scores
 }
 
-/// Finished runs that are what one of `starting` (identities of runs that start) was under an
+/// The finished runs that differ from one of `starting` (identities of runs that start) only by an
 /// older version of the numbers, from 1 to before `current` ([`crate::train::TRAIN_NUMERICS`]).
 ///
 /// They are other runs than those that start, and their scores are never mixed with theirs.
@@ -128,7 +128,7 @@ fn decide(scores: &[ScoreId], state: Option<&RunState>) -> (Action, String) {
     }
 }
 
-/// What is said of a run whose last attempt failed.
+/// The clause about failed attempts, for the reason of the next one.
 fn again(state: &RunState) -> String {
     match (&state.failed, state.attempts) {
         (None, _) => String::new(),
@@ -164,7 +164,7 @@ mod tests {
         RunState { trained: true, scores, attempts: 1, ..RunState::default() }
     }
 
-    /// What happens to a cell that wants the scores `clean` and `fog`.
+    /// Checks the decision for a cell that wants the scores `clean` and `fog`.
     fn check(state: Option<RunState>, action: Action, reason: &str) {
         let states = state.map(|state| (run("r"), state)).into_iter().collect();
         let planned = plan(&[want("r", 0, &["clean", "fog"])], &states);

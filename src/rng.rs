@@ -1,5 +1,5 @@
-//! All randomness: ChaCha8 keyed by (seed, purpose, indices), so that position in a stream,
-//! thread count and resuming never change what is drawn.
+//! Draws all random numbers: ChaCha8 keyed by (seed, purpose, indices), so that position in a
+//! stream, thread count and resuming never change what is drawn.
 
 pub use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -17,23 +17,24 @@ pub fn keyed(seed: u64, purpose: &str, indices: &[u64]) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(hasher.finalize().into())
 }
 
-/// Uniform in [0, 1), 53 random bits.
+/// Draws a value uniform in [0, 1), 53 random bits.
 pub fn uniform(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }
 
-/// Uniform in `0..n`; the bias of the multiply-shift is below n / 2^64.
+/// Draws an integer uniform in `0..n`; the bias of the multiply-shift is below n / 2^64.
 pub fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
     ((u128::from(rng.next_u64()) * u128::from(n)) >> 64) as u64
 }
 
-/// Standard normal, by Box-Muller (the sine half is discarded, so one call is one draw).
+/// Draws a standard normal value by Box-Muller (the sine half is discarded, so one call is one
+/// draw).
 pub fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let radius = (-2.0 * (1.0 - uniform(rng)).ln()).sqrt();
     radius * (std::f64::consts::TAU * uniform(rng)).cos()
 }
 
-/// Fisher-Yates.
+/// Shuffles `items` (Fisher-Yates).
 pub fn shuffle<T>(rng: &mut ChaCha8Rng, items: &mut [T]) {
     for i in (1..items.len()).rev() {
         items.swap(i, below(rng, i as u64 + 1) as usize);

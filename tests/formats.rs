@@ -260,7 +260,7 @@ fn shards_behind_an_index() {
     let mut out = weight_map.clone();
     out.insert("norm.bias".to_owned(), "../model.safetensors".to_owned());
     index(folder.path(), &out);
-    assert!(fails(&path, v3()).contains("no file of its own folder"));
+    assert!(fails(&path, v3()).contains("not a file name in its own folder"));
     index(folder.path(), &weight_map);
     fs_err::remove_file(folder.path().join(&weight_map["norm.bias"])).unwrap();
     assert!(fails(&path, v3()).contains("cannot read weights"));
@@ -316,7 +316,7 @@ fn a_config_that_says_something_else_is_refused() {
     check("\"hidden_size\": 48", "\"hidden_size\": 64", "hidden_size is 64, not 48");
     check("\"num_attention_heads\": 3", "\"num_attention_heads\": 5", "into 5 heads");
     check("\"gelu\"", "\"relu\"", "hidden_act is relu");
-    check("dinov3_vit", "bert", "it is of a `bert`");
+    check("dinov3_vit", "bert", "its model is a `bert`");
     check("{", "", "broken config.json");
     let folder = hf_folder("hf_dinov3_mlp.safetensors", CONFIG);
     let text = fails(folder.path(), Arch { heads: 6, ..v3() });

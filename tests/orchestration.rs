@@ -250,7 +250,9 @@ fn a_run_whose_folder_was_deleted_is_not_done() {
     let bench = Bench::new(&SHORT.replace("seed = [0, 1]", "seed = [0]"));
     let sweep = bench.training(1);
     let run = fs_err::read_dir(bench.path("results/runs")).unwrap().next().unwrap().unwrap();
-    fs_err::remove_dir_all(run.path()).unwrap();
+    // In one step: the worker goes on to write while the files are removed one by one.
+    fs_err::rename(run.path(), bench.path("deleted")).unwrap();
+    fs_err::remove_dir_all(bench.path("deleted")).unwrap();
     let (text, code) = sweep.end();
     assert_eq!(code, Some(1), "{text}");
     // Whether the worker noticed it or not.

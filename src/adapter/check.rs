@@ -1,7 +1,8 @@
-//! Whether an adapter file is whole, and fits an encoder: one check for every verb that opens one.
+//! Checks that an adapter file is complete and fits an encoder: one check for every verb that opens
+//! one.
 //!
-//! Opening holds the tensors against what the file says of itself: its LoRA, its decoder, and the
-//! encoder that it names. Loading holds it against the encoder that it is put on.
+//! Opening a file compares its tensors with its own description: its LoRA, its decoder, and the
+//! encoder that it names. Loading compares it with the encoder that it is put on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,19 +20,21 @@ use crate::weights::plan;
 /// Shapes in file layout, by names in a network.
 pub(super) type Shapes = BTreeMap<String, Vec<usize>>;
 
-/// Names that a message lists at most.
+/// Largest number of tensor names in one message; more are counted.
 const SHOWN: usize = 6;
-/// Parameters that a decoder may claim, whatever the size of its file: four times what a pyramid
-/// on the widest encoder has.
+/// Largest number of parameters that a decoder may claim, whatever the size of its file: four times
+/// what a pyramid on the widest encoder has.
 const CLAIM_MAX: u64 = 1 << 24;
-/// Layers by what goes in and comes out: the encoder's channels, the feed-forward network's.
+/// The linear layers whose input is the encoder's channels; the others' input is the feed-forward
+/// network's inner width.
 const FROM_DIM: &[&str] =
     &["attn.q", "attn.k", "attn.v", "attn.proj", "mlp.fc1", "mlp.w1", "mlp.w2", "mlp.w12"];
 const TO_DIM: &[&str] = &["mlp.fc2", "mlp.w3"];
 const TO_HIDDEN: &[&str] = &["mlp.fc1", "mlp.w1", "mlp.w2"];
 
 impl AdapterFile {
-    /// Whether the file is what it says, as far as that can be known without an encoder.
+    /// Checks that the file's tensors are those that its own description calls for, as far as that
+    /// can be known without an encoder.
     pub(super) fn check(&self) -> Result<(), Error> {
         let variant = self.variant();
         self.check_base(variant)?;
@@ -53,11 +56,11 @@ impl AdapterFile {
                     variant.label()
                 )
             }
-            None => format!("does not hold what it says {problems}"),
+            None => format!("differs from its own description {problems}"),
         }))
     }
 
-    /// Whether the file is for an encoder of this architecture.
+    /// Checks that the file is for an encoder of this architecture.
     pub(super) fn fits(&self, arch: &Arch) -> Result<(), Error> {
         let (info, ours) = (&self.about.encoder, EncoderInfo::of("", arch));
         let differences = info.differences(&ours);
@@ -83,7 +86,7 @@ impl AdapterFile {
         self.lora().map_or(Ok(()), |lora| self.check_layers(lora, arch))
     }
 
-    /// Whether the encoder has the layers that LoRA is on.
+    /// Checks that the encoder has the layers that LoRA is on.
     fn check_layers(&self, lora: &LoraConfig, arch: &Arch) -> Result<(), Error> {
         let (blocks, depth) = (lora.blocks_in(arch), arch.depth);
         if blocks.is_empty() || *blocks.end() >= depth {
@@ -107,13 +110,13 @@ impl AdapterFile {
         }
     }
 
-    /// The table row that the file names.
+    /// The row of the backbone tables that the file names; `None` where it names none of them.
     fn variant(&self) -> Option<&'static Variant> {
         let name = self.about.encoder.name.as_deref()?;
         backbone::variants().find(|variant| variant.name == name)
     }
 
-    /// Whether the sizes that the file gives are those of the encoder that it names.
+    /// Checks that the sizes that the file gives are those of the encoder that it names.
     fn check_base(&self, variant: Option<&Variant>) -> Result<(), Error> {
         let (Some(variant), info) = (variant, &self.about.encoder) else { return Ok(()) };
         let named = EncoderInfo::of(variant.name, &variant.arch);
@@ -133,14 +136,15 @@ impl AdapterFile {
         }
     }
 
-    /// Whether what is built from the sizes that the file gives is about as large as the file, so
-    /// that nothing is allocated for sizes that are made up.
+    /// Checks that what is built from the sizes that the file gives is about as large as the file,
+    /// so that no memory is allocated for made-up sizes.
     fn check_claims(&self, arch: &Arch) -> Result<(), Error> {
         let about = &self.about;
         if let Some(lora) = self.lora() {
             let (first, last) = lora.blocks_in(arch).into_inner();
-            if first > last || last - first >= self.tensors.len() {
-                let n = self.tensors.len();
+            let n = self.tensors.len();
+            let deepest = backbone::variants().map(|row| row.arch.depth).max().unwrap_or(0);
+            if first > last || last - first >= n.max(deepest) {
                 return Err(self.misfit(format!(
                     "says that blocks {first} to {last} are adapted, and has {n} tensors"
                 )));
@@ -151,19 +155,20 @@ impl AdapterFile {
         let n_values = self.tensors.values().map(|stored| stored.values.len() as u64).sum();
         if n_claimed > CLAIM_MAX.max(n_values) {
             return Err(self.misfit(format!(
-                "says that its decoder has {n_claimed} parameters and more, and has {n_values} in all"
+                "says that its decoder has at least {n_claimed} parameters, and holds only \
+                 {n_values} in all"
             )));
         }
         match (about.n_classes, about.class_names.as_ref().map(Vec::len)) {
             (Some(n), Some(names)) if n != names => {
-                Err(self.misfit(format!("tells {n} classes apart and names {names}")))
+                Err(self.misfit(format!("has a decoder for {n} classes, and names {names}")))
             }
             _ => Ok(()),
         }
     }
 
-    /// The encoder's architecture: the table row's, or as far as the file's words and tensors show
-    /// it; what they do not show has no part in what is expected of the file.
+    /// The encoder's architecture: the table row's, else as far as the file's description and
+    /// tensors show it; sizes that they do not show are not used by the check.
     fn arch(&self, variant: Option<&Variant>) -> Arch {
         if let Some(variant) = variant {
             return variant.arch;
@@ -192,7 +197,8 @@ impl AdapterFile {
         }
     }
 
-    /// The outer side of the first A or B that is there of some layers: A's columns, B's rows.
+    /// The side of LoRA's matrices that touches the layer, from the first A or B found among some
+    /// layers: A's columns, B's rows.
     fn side(&self, layers: &[&str], letter: char) -> Option<usize> {
         let axis = usize::from(letter == 'a');
         let ends: Vec<_> = layers.iter().map(|layer| format!(".{layer}.lora_{letter}")).collect();
@@ -201,7 +207,8 @@ impl AdapterFile {
         stored.shape.get(axis).copied()
     }
 
-    /// Blocks up to the last that a tensor is of.
+    /// Number of blocks that the file's tensors show: one more than the highest block index among
+    /// them.
     fn depth_shown(&self) -> Option<usize> {
         let block = |name: &String| -> Option<usize> {
             name.strip_prefix("encoder.blocks.")?.split('.').next()?.parse().ok()
@@ -235,7 +242,8 @@ impl AdapterFile {
         expected
     }
 
-    /// The tensors of an encoder that no table has: those of the file, with all blocks as the first.
+    /// The expected tensors of an encoder that no table has: those of the file, with every block
+    /// given the tensors of the first.
     fn alike(&self, depth: usize) -> Shapes {
         const FIRST: &str = "encoder.blocks.0.";
         let mut expected = self.shapes_below("encoder.");
@@ -254,8 +262,8 @@ impl AdapterFile {
     }
 }
 
-/// All that differs between the expected and the found, as the end of a sentence; `None` where
-/// nothing does.
+/// All differences between the expected and the found tensors, as the end of a sentence; `None`
+/// where there are none.
 pub(super) fn problems<'a>(
     expected: &Shapes,
     found: impl Iterator<Item = (&'a String, &'a Stored)>,
@@ -281,7 +289,7 @@ pub(super) fn problems<'a>(
     (n > 0).then(|| format!("in {n} {tensors}: {}{more}", problems.join(", ")))
 }
 
-/// LoRA's matrices: A `[rank, in]` and B `[out, rank]` of each layer.
+/// Names and shapes of LoRA's matrices: A `[rank, in]` and B `[out, rank]` of each layer.
 fn lora_shapes(lora: &LoraConfig, arch: &Arch) -> Shapes {
     let rank = lora.rank.get() as usize;
     let mut shapes = Shapes::new();
@@ -296,7 +304,7 @@ fn lora_shapes(lora: &LoraConfig, arch: &Arch) -> Shapes {
     shapes
 }
 
-/// Channels that go into a layer and come out of it.
+/// Input and output channels of a layer.
 fn widths(target: LoraTarget, arch: &Arch) -> [usize; 2] {
     let (Ffn::Mlp { hidden } | Ffn::SwiGlu { hidden }) = arch.ffn;
     match target {

@@ -1,11 +1,11 @@
-//! The encoder that an adapter belongs to, and what an encoder's architecture says against it.
+//! The encoder that an adapter belongs to, and the differences between it and another encoder.
 
 use super::EncoderInfo;
 use crate::model::config::DinoType;
 use crate::model::vit::{Arch, Ffn, Position};
 
 impl EncoderInfo {
-    /// Of an encoder called `name`.
+    /// The description of an encoder called `name`.
     pub fn of(name: &str, arch: &Arch) -> Self {
         let (Ffn::Mlp { hidden } | Ffn::SwiGlu { hidden }) = arch.ffn;
         Self {
@@ -24,12 +24,12 @@ impl EncoderInfo {
         }
     }
 
-    /// The family's name, as far as it is known.
+    /// The family's name; a general word where it is unknown.
     pub(super) fn family(&self) -> &'static str {
         self.dino_type.map_or("DINO", DinoType::label)
     }
 
-    /// Sizes that are known here and that `other` has otherwise: what, ours, theirs.
+    /// The sizes that both descriptions give and that differ, each with its name and both values.
     pub(super) fn differences(&self, other: &Self) -> Vec<Difference> {
         let pairs = [
             ("dim", self.dim, other.dim),

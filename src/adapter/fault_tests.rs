@@ -1,4 +1,4 @@
-//! Adapter files that are not whole, not finite, or not for the encoder that they name: each is
+//! Adapter files that are incomplete, not finite, or not for the encoder that they name: each is
 //! refused on opening, whatever the format and the verb.
 
 use std::path::Path;
@@ -21,7 +21,12 @@ fn stored(shape: &[usize]) -> Stored {
     Stored { shape: shape.to_vec(), values: (0..n).map(|i| i as f32 / 8.0).collect() }
 }
 
-/// What is said of `adapter` once it is a file of our format.
+/// The architecture with the four blocks that a feature pyramid reads.
+fn deep_enough(arch: Arch) -> Arch {
+    Arch { depth: 4, ..arch }
+}
+
+/// The result of opening `adapter` after it was written in our format.
 fn of_sweep(adapter: &AdapterFile) -> Result<AdapterFile, Error> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
@@ -38,7 +43,8 @@ fn of_torch(entries: &[(&str, &Stored)]) -> Result<AdapterFile, Error> {
     AdapterFile::open(&path)
 }
 
-/// A PEFT adapter of q and v, rank 2, of some blocks of an encoder of `dim` channels.
+/// The tensors of a PEFT adapter of q and v, rank 2, for some blocks of an encoder of `dim`
+/// channels.
 fn peft_tensors(dim: usize, blocks: usize) -> Tensors {
     let mut tensors = Tensors::new();
     for block in 0..blocks {
@@ -79,11 +85,11 @@ fn a_file_that_lacks_one_matrix_is_refused_on_opening() {
         let name = format!("encoder.blocks.1.{lacks}");
         file.tensors.remove(&name).unwrap();
         let text = said(of_sweep(&file));
-        let expect = format!("does not hold what it says in 1 tensor: {name} is missing");
+        let expect = format!("differs from its own description in 1 tensor: {name} is missing");
         assert!(text.ends_with(&expect), "{text}");
     }
-    let mut file =
-        made(arch, TuneConfig::Frozen {}, DecoderConfig::Fpn(fpn::Config { channels: 8 }));
+    let fpn = DecoderConfig::Fpn(fpn::Config { channels: 8 });
+    let mut file = made(deep_enough(arch), TuneConfig::Frozen {}, fpn);
     assert!(of_sweep(&file).is_ok());
     file.tensors.remove("decoder.stages.1.norm.running_var").unwrap_or_else(|| {
         let names: Vec<_> = file.tensors.keys().collect();
@@ -106,7 +112,7 @@ fn a_file_that_lacks_one_matrix_is_refused_on_opening() {
         let lacks = ["w_b_001", "w_b_000", "w_a_001"][i];
         fewer.retain(|(name, _)| *name != lacks);
         let text = said(of_torch(&fewer));
-        assert!(text.contains(expect) || text.contains("not two a block"), "{text}");
+        assert!(text.contains(expect) || text.contains("not two for each block"), "{text}");
     }
     entries.pop();
     assert!(said(of_torch(&entries)).contains("decoder.classifier.bias is missing"));
@@ -164,7 +170,8 @@ fn sizes_that_are_made_up_allocate_nothing() {
     let [arch, ..] = archs();
     let check = |change: &dyn Fn(&mut AdapterFile), expect: &str| {
         let tune = TuneConfig::Lora(lora(&[LoraTarget::Q]));
-        let mut file = made(arch, tune, DecoderConfig::Fpn(fpn::Config { channels: 8 }));
+        let fpn = DecoderConfig::Fpn(fpn::Config { channels: 8 });
+        let mut file = made(deep_enough(arch), tune, fpn);
         change(&mut file);
         let text = said(of_sweep(&file));
         assert!(text.contains(expect), "{text}");
@@ -175,11 +182,11 @@ fn sizes_that_are_made_up_allocate_nothing() {
     check(
         &|f| {
             f.about.decoder =
-                Some(DecoderConfig::FpnReference(fpn_reference::Config { channels: u32::MAX }))
+                Some(DecoderConfig::FpnReference(fpn_reference::Config { channels: u32::MAX }));
         },
         "says that its decoder has",
     );
-    check(&|f| f.about.class_names = Some(vec![]), "tells 3 classes apart and names 0");
+    check(&|f| f.about.class_names = Some(vec![]), "has a decoder for 3 classes, and names 0");
 }
 
 #[test]
@@ -249,12 +256,12 @@ fn modules_of_another_model_are_none_of_a_dino() {
     assert!(of_peft(&named("dinov2."), &json!({})).is_ok());
     let text = said(of_peft(&named("vit."), &json!({})));
     assert!(
-        text.contains("base_model.model.vit.") && text.contains("of no layer of DINOv2"),
+        text.contains("base_model.model.vit.") && text.contains("to no layer of DINOv2"),
         "{text}"
     );
     let mut twice = named("");
     twice.extend(named("dinov2."));
-    assert!(said(of_peft(&twice, &json!({}))).contains("are of the same layer"));
+    assert!(said(of_peft(&twice, &json!({}))).contains("belong to the same layer"));
 }
 
 #[test]
@@ -296,11 +303,11 @@ fn folders_that_are_no_adapters_say_what_they_are() {
     let text = said(AdapterFile::open(&folder.join("cut.pt")));
     assert!(text.contains("cut short: its end is missing"), "{text}");
     let text = said(AdapterFile::open(&folder.join("none.pt")));
-    assert!(text.contains("nothing is there; beside it are `adapter_model.bin`"), "{text}");
+    assert!(text.contains("no such file or folder; beside it are `adapter_model.bin`"), "{text}");
     // PEFT saves an adapter with a name of its own into a folder of that name.
     let outer = tempfile::tempdir().unwrap();
     let inner = outer.path().join("mine");
     fs_err::create_dir_all(&inner).unwrap();
     write_peft(&inner, &peft_tensors(16, 1), &json!({}));
-    assert!(said(AdapterFile::open(outer.path())).contains("its folder `mine` does"));
+    assert!(said(AdapterFile::open(outer.path())).contains("its folder `mine` holds some"));
 }

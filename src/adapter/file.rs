@@ -15,9 +15,9 @@ use crate::model::vit::Encoder;
 use crate::model::{DecoderConfig, init};
 use crate::weights::{TensorFile, cause};
 
-/// Called with a name and its slot.
+/// A function that is called with a tensor's name and its slot.
 type Visit<'a> = dyn FnMut(&str, Slot<'_>) + 'a;
-/// Calls a [`Visit`] for each of some slots.
+/// A function that calls a [`Visit`] for each of some slots.
 type Each<'a> = dyn FnMut(&mut Visit<'_>) + 'a;
 
 impl AdapterFile {
@@ -38,7 +38,7 @@ impl AdapterFile {
         Ok(adapter)
     }
 
-    /// The LoRA in it.
+    /// The LoRA settings of the adapter; `None` where it has no LoRA.
     pub fn lora(&self) -> Option<&LoraConfig> {
         match &self.about.tune {
             TuneConfig::Lora(lora) => Some(lora),
@@ -54,15 +54,18 @@ impl AdapterFile {
         self.about.normalise
     }
 
-    /// (name in a network, shape) of every tensor.
+    /// Every tensor of the file, as (name in a network, shape).
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), stored.shape.as_slice()))
     }
 
-    /// The network of this file: `encoder` (its weights loaded), adapted, and the file's decoder.
+    /// Builds the network of this file: `encoder` (its weights loaded), adapted, and the file's
+    /// decoder.
     pub fn build(&self, encoder: Encoder) -> Result<Network, Error> {
         let (Some(decoder), Some(n_classes)) = (&self.about.decoder, self.about.n_classes) else {
-            return Err(self.misfit("holds no decoder, so that it gives features only".to_owned()));
+            return Err(
+                self.misfit("holds no decoder, so it can only be used for features".to_owned())
+            );
         };
         self.fits(&encoder.arch)?;
         decoder
@@ -75,8 +78,8 @@ impl AdapterFile {
         Ok(network)
     }
 
-    /// `encoder` (its weights loaded) with what this file changes in it; a decoder in the file is
-    /// left out. Nothing in it is trained.
+    /// Puts onto `encoder` (its weights loaded) what this file changes in it; a decoder in the file
+    /// is left out. Nothing in it is trained.
     pub fn adapt(&self, mut encoder: Encoder) -> Result<Encoder, Error> {
         self.fits(&encoder.arch)?;
         match &self.about.tune {
@@ -96,7 +99,8 @@ impl AdapterFile {
         Ok(encoder)
     }
 
-    /// Sets all that `each` visits from the tensors below `prefix`; every one is accounted for.
+    /// Sets every tensor that `each` visits from the file's tensors whose names begin with
+    /// `prefix`; a missing or an unused one is an error.
     fn apply(&self, prefix: &str, device: &Device, each: &mut Each<'_>) -> Result<(), Error> {
         let mut expected = Shapes::new();
         each(&mut |name, slot| drop(expected.insert(name.to_owned(), slot.file_shape())));
@@ -114,13 +118,13 @@ impl AdapterFile {
         Ok(())
     }
 
-    /// Values in all its tensors, buffers left out.
+    /// Number of values in all its tensors, buffers left out.
     pub fn n_parameters(&self) -> u64 {
         let counted = self.tensors.iter().filter(|(name, _)| !is_buffer(name));
         counted.map(|(_, stored)| stored.values.len() as u64).sum()
     }
 
-    /// The encoders that it may be for, in words.
+    /// The encoders that the file may be for, in words.
     pub fn meant(&self) -> String {
         let info = &self.about.encoder;
         let fits = |variant: &&Variant| {
@@ -140,7 +144,7 @@ impl AdapterFile {
         if sizes.is_empty() { label } else { format!("{label} ({})", sizes.join(", ")) }
     }
 
-    /// Says which encoder it is for, where the file does not.
+    /// Records the encoder of a file that does not name one.
     pub fn set_variant(&mut self, variant: &Variant) -> Result<(), Error> {
         self.fits(&variant.arch)?;
         if let Some(name) = self.about.encoder.name.as_ref().filter(|name| *name != variant.name) {
@@ -152,7 +156,7 @@ impl AdapterFile {
         self.check()
     }
 
-    /// Writes it in another format; gives what that format does not say, in words.
+    /// Writes the adapter in another format; returns what that format cannot say, as sentences.
     ///
     /// `path` is a file, for PEFT a folder.
     pub fn write(&self, kind: Kind, path: &Path) -> Result<Vec<String>, Error> {

@@ -1,9 +1,9 @@
-//! Adapter files: what training adds to an encoder, in our own format, the reference project's and
-//! PEFT's. One reader and one check for all, a writer for each.
+//! Adapter files: the weights that training adds to an encoder, in our own format, the reference
+//! project's and PEFT's. One reader and one check for all, a writer for each.
 //!
-//! The verbs that take `--adapter`, and `sweep adapter`, come with a path; out goes the file in
-//! memory, an adapted encoder, a network, or the same in another format. Every tensor of a file is
-//! accounted for and finite, and no code of a file is run.
+//! The verbs that take `--adapter`, and `sweep adapter`, call it with a path; it returns the file
+//! in memory, an adapted encoder, a network, or the same adapter in another format. Every tensor of
+//! a file is accounted for and finite, and no code of a file is run.
 
 mod stored;
 mod torch;
@@ -25,39 +25,40 @@ use crate::weights::{self, NotFinite};
 use stored::Tensors;
 pub(crate) use sweep::{KEY, VERSION};
 
-/// An adapter file that was read; its tensors are in memory.
+/// An adapter file in memory.
 #[derive(Debug, Clone)]
 pub struct AdapterFile {
     pub path: PathBuf,
     pub kind: Kind,
     pub about: About,
-    /// The run that made it, and the optimiser steps behind it, where known.
+    /// The run that made the adapter, and the optimiser steps it was trained for; `None` where the
+    /// file does not say.
     pub run: Option<RunId>,
     pub step: Option<u64>,
     tensors: Tensors,
 }
 
-/// Which format a file has.
+/// The formats of adapter files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Our safetensors.
+    /// Safetensors as `sweep` writes them.
     Sweep,
-    /// RobvanGastel/dinov2-finetune's `.pt`.
+    /// The `.pt` file of RobvanGastel/dinov2-finetune.
     Reference,
-    /// A folder of Hugging Face's PEFT.
+    /// A folder as Hugging Face's PEFT writes it.
     Peft,
 }
 
-/// What a network was made of: enough to build it elsewhere.
+/// The parts of a network: enough to build it elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct About {
-    /// Version of the program that wrote it.
+    /// Version of the `sweep` that wrote the file.
     pub sweep: Option<String>,
     pub encoder: EncoderInfo,
     pub tune: TuneConfig,
-    /// `None`: the file holds no decoder.
+    /// The decoder; `None` where the file holds none.
     pub decoder: Option<DecoderConfig>,
     pub n_classes: Option<usize>,
     pub class_names: Option<Vec<String>>,
@@ -83,13 +84,13 @@ pub struct EncoderInfo {
     pub weights_sha256: Option<String>,
 }
 
-/// What images go through before the encoder.
+/// The normalisation that images go through before the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Normalise {
-    /// The file does not say.
+    /// Unknown: the file does not say.
     Unknown {},
-    /// Values in 0 to 1 as they are: the reference project subtracts no mean.
+    /// None: values in 0 to 1 go in as they are, as in the reference project.
     None {},
     MeanStd {
         mean: [f32; 3],
@@ -112,7 +113,7 @@ pub enum Error {
         NotFinite::listed(tensors)
     )]
     NotFinite { path: PathBuf, tensors: Vec<NotFinite> },
-    /// For another encoder, or not what it says of itself.
+    /// The file is for another encoder, or is not what its description says.
     #[error("adapter `{path}` {reason}")]
     Misfit { path: PathBuf, reason: String },
     #[error("{format} cannot hold adapter `{path}`: {reason}")]
@@ -142,7 +143,7 @@ impl From<weights::Error> for Error {
 }
 
 impl Kind {
-    /// As users call it.
+    /// The format's name as users write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sweep => "sweep",

@@ -2,8 +2,8 @@
 //! `dino_finetune/model/dino.py`, `save_parameters`): `w_a_NNN` and `w_b_NNN`, two a block (q, v),
 //! and the decoder's tensors under their own names.
 //!
-//! It says neither which encoder it is for nor how images were prepared: there, values in 0 to 1
-//! go in as they are.
+//! The format says neither which encoder a file is for nor how images were prepared: the reference
+//! project feeds values in 0 to 1 as they are.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -28,7 +28,7 @@ pub(super) fn read(file: &TensorFile) -> Result<AdapterFile, Error> {
     let lora = take_lora(&mut found, &mut tensors).map_err(format)?;
     let Found { config, n_classes, dim } = decoder(&found).map_err(format)?;
     if lora.as_ref().is_some_and(|lora| lora.dim != dim) {
-        return Err(format(format!("its decoder is for dim {dim}, its LoRA for another")));
+        return Err(format(format!("its decoder is for dim {dim}, its LoRA for another dim")));
     }
     tensors.extend(found.into_iter().map(|(name, stored)| (format!("decoder.{name}"), stored)));
     let depth = lora.as_ref().map(|lora| lora.depth);
@@ -54,14 +54,14 @@ struct Sizes {
     depth: usize,
 }
 
-/// Moves LoRA from `file` to `tensors`; `None` where there is none.
+/// Moves LoRA from `file` to `tensors`, under our names; `None` where the file has none.
 fn take_lora(file: &mut Tensors, tensors: &mut Tensors) -> Result<Option<Sizes>, String> {
     let n = file.keys().filter(|name| name.starts_with("w_a_")).count();
     if n == 0 && !file.keys().any(|name| name.starts_with("w_b_")) {
         return Ok(None);
     }
     if n % 2 == 1 {
-        return Err(format!("it has {n} tensors w_a_NNN, not two a block"));
+        return Err(format!("it has {n} tensors w_a_NNN, not two for each block"));
     }
     let mut sizes = None;
     for i in 0..n {
@@ -70,7 +70,7 @@ fn take_lora(file: &mut Tensors, tensors: &mut Tensors) -> Result<Option<Sizes>,
             let stored = file.remove(&name).ok_or_else(|| format!("{name} is missing"))?;
             let found = match (letter, stored.shape.as_slice()) {
                 ("a", [rank, dim]) | (_, [dim, rank]) => (*rank, *dim),
-                (_, shape) => return Err(format!("{name} is {shape:?}, no matrix")),
+                (_, shape) => return Err(format!("{name} has shape {shape:?} and is no matrix")),
             };
             if *sizes.get_or_insert(found) != found {
                 return Err(format!("{name} has another rank or dim than w_a_000"));
@@ -82,18 +82,18 @@ fn take_lora(file: &mut Tensors, tensors: &mut Tensors) -> Result<Option<Sizes>,
     let rank = u32::try_from(rank).ok().and_then(NonZeroU32::new);
     let rank = rank.ok_or("w_a_000 is missing or has no rank")?;
     if let Some(name) = file.keys().find(|name| name.starts_with("w_b_")) {
-        return Err(format!("{name} has no w_a of its number"));
+        return Err(format!("{name} has no w_a with the same number"));
     }
     Ok(Some(Sizes { rank, dim, depth: n / 2 }))
 }
 
-/// Our name of `w_<letter>_<i>`.
+/// Our name of the tensor `w_<letter>_<i>`.
 fn ours(i: usize, letter: &str) -> String {
     let layer = if i.is_multiple_of(2) { LoraTarget::Q } else { LoraTarget::V };
     format!("encoder.blocks.{}.{}.lora_{letter}", i / 2, layer.path())
 }
 
-/// The decoder whose tensors these are, its classes, and the encoder's dim.
+/// The decoder that the file's tensors belong to, its number of classes, and the encoder's dim.
 fn decoder(file: &Tensors) -> Result<Found<DecoderConfig>, String> {
     let shape = |name: &str| file.get(name).map(|stored| stored.shape.as_slice());
     DecoderConfig::of_reference(&shape).ok_or_else(|| {
@@ -129,7 +129,7 @@ pub(super) fn write(adapter: &AdapterFile, path: &Path) -> Result<Vec<String>, E
         }
     }
     if !folded.is_empty() {
-        notes.push(format!("the scale {scale} is multiplied into w_b: the format has none"));
+        notes.push(format!("the scale {scale} is multiplied into w_b, as the format holds none"));
         entries.extend(folded.iter().map(|(name, stored)| (name.clone(), As::Parameter, stored)));
     }
     for (name, stored) in &adapter.tensors {
@@ -151,7 +151,7 @@ pub(super) fn write(adapter: &AdapterFile, path: &Path) -> Result<Vec<String>, E
     Ok(notes)
 }
 
-/// The scale of its LoRA, or why the format cannot hold it.
+/// The scale of the adapter's LoRA; an error where the format cannot hold the adapter.
 fn expressible(adapter: &AdapterFile) -> Result<f64, String> {
     let scale = match &adapter.about.tune {
         TuneConfig::Frozen {} => 1.0,
@@ -161,25 +161,30 @@ fn expressible(adapter: &AdapterFile) -> Result<f64, String> {
             targets.sort_unstable();
             if targets != [LoraTarget::Q, LoraTarget::V] {
                 let names: Vec<_> = targets.iter().map(|target| target.name()).collect();
-                return Err(format!("it has LoRA on q and v, this is on {}", names.join(", ")));
+                return Err(format!(
+                    "it holds LoRA on q and v only, and this adapter's is on {}",
+                    names.join(", ")
+                ));
             }
             let n = adapter.tensors.keys().filter(|name| name.ends_with("lora_a")).count();
             let all = (0..n).all(|i| adapter.tensors.contains_key(&ours(i, "a")));
             if !all || adapter.about.encoder.depth.is_some_and(|depth| 2 * depth != n) {
-                return Err("it has LoRA on every block, this is on some".to_owned());
+                return Err(
+                    "it holds LoRA on all blocks only, and this adapter's is on some".to_owned()
+                );
             }
             lora.scale()
         }
     };
     let Some(decoder) = &adapter.about.decoder else {
-        return Err("its loader needs a decoder, and there is none here".to_owned());
+        return Err("its loader needs a decoder, and this adapter has none".to_owned());
     };
     let known: Vec<_> = DecoderConfig::in_reference().into_iter().map(|(kind, _)| kind).collect();
     if known.contains(&decoder.kind()) {
         return Ok(scale);
     }
     Err(format!(
-        "it has the decoders `{}` only, this is {}",
+        "it holds the decoders `{}` only, and this adapter's is {}",
         known.join("` and `"),
         serde_json::to_string(decoder).expect("plain data")
     ))

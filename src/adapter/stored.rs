@@ -9,7 +9,7 @@ use safetensors::tensor::TensorView;
 use super::Error;
 use crate::weights::{NotFinite, TensorFile};
 
-/// Tensors by their names: those of a file, or those in a [`crate::model::Network`].
+/// Tensors by name: the names of a file, or those in a [`crate::model::Network`].
 pub(super) type Tensors = BTreeMap<String, Stored>;
 
 /// A tensor in file layout.
@@ -20,7 +20,7 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Elements, checked against the shape.
+    /// A tensor of these elements; `None` where the shape calls for another number of them.
     pub(super) fn new(shape: Vec<usize>, values: Vec<f32>) -> Option<Self> {
         let n = shape.iter().try_fold(1usize, |n, side| n.checked_mul(*side))?;
         (n == values.len()).then_some(Self { shape, values })
@@ -34,7 +34,7 @@ pub(super) fn read(file: &TensorFile) -> Result<Tensors, Error> {
         let (shape, values) = (file.shape(&name).unwrap_or_default(), file.read(&name)?);
         let stored = Stored::new(shape, values).ok_or_else(|| Error::Format {
             path: file.path().to_owned(),
-            reason: format!("tensor {name} has a broken shape"),
+            reason: format!("the shape of tensor {name} does not match its values"),
         })?;
         tensors.insert(name, stored);
     }
@@ -42,7 +42,7 @@ pub(super) fn read(file: &TensorFile) -> Result<Tensors, Error> {
     Ok(tensors)
 }
 
-/// Refuses values that are not finite, by tensor under the file's names.
+/// Refuses tensors with values that are not finite; the error names them as the file does.
 pub(super) fn check_finite(file: &TensorFile, tensors: &Tensors) -> Result<(), Error> {
     let found: Vec<_> = tensors
         .iter()
@@ -54,8 +54,8 @@ pub(super) fn check_finite(file: &TensorFile, tensors: &Tensors) -> Result<(), E
     Err(Error::NotFinite { path: file.path().to_owned(), tensors: found })
 }
 
-/// A safetensors file of the tensors; of `metadata` one key, because the order of several is not
-/// fixed.
+/// Encodes the tensors as a safetensors file; of `metadata` one key, because the order of several
+/// is not fixed.
 pub(super) fn to_safetensors<'a>(
     tensors: impl IntoIterator<Item = (String, &'a Stored)>,
     (key, value): (&str, String),

@@ -1,7 +1,7 @@
-//! Our own format: safetensors whose metadata holds, in one key, what the network is made of.
+//! Our own adapter format: safetensors whose metadata holds, in one key, the parts of the network.
 //!
-//! Tensors are named `param.<name in a network>`. Files of version 1 do not say what they are made
-//! of; they can be used by the run that wrote them only (`train::checkpoint`).
+//! Tensors are named `param.<name in a network>`. Files of version 1 do not describe their network,
+//! so only the run that wrote them can use them (`train::checkpoint`).
 
 use std::path::Path;
 
@@ -13,15 +13,15 @@ use crate::fs::write_atomic;
 use crate::id::RunId;
 use crate::weights::TensorFile;
 
-/// The key of the metadata that has all of it.
+/// The metadata key whose value is the file's description, a JSON object.
 pub(crate) const KEY: &str = "sweep";
 pub(crate) const VERSION: u32 = 2;
 
-/// The JSON in a file's metadata. Checkpoints have more in it.
+/// The JSON of a file's metadata. Checkpoints have more in it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     version: u32,
-    /// `None`: converted from another format.
+    /// The run that made the adapter; `None` where it was converted from another format.
     run: Option<RunId>,
     step: Option<u64>,
     #[serde(default)]
@@ -30,9 +30,9 @@ struct Header {
 
 pub(super) fn read(file: &TensorFile) -> Result<AdapterFile, Error> {
     let format = |reason: String| Error::Format { path: file.path().to_owned(), reason };
-    let broken = |error: serde_json::Error| format(format!("its metadata is broken: {error}"));
+    let broken = |error: serde_json::Error| format(format!("its metadata cannot be read: {error}"));
     let text = file.metadata().get(KEY).ok_or_else(|| {
-        format("it has no metadata of sweep; a PEFT adapter is opened by its folder".to_owned())
+        format("it was not written by sweep; to open a PEFT adapter, name its folder".to_owned())
     })?;
     let header: Header = serde_json::from_str(text).map_err(broken)?;
     if header.version > VERSION {
@@ -41,8 +41,8 @@ pub(super) fn read(file: &TensorFile) -> Result<AdapterFile, Error> {
     }
     let about = header.about.ok_or_else(|| {
         format(
-            "it does not say what it is made of (training checkpoints and adapters of version 1 \
-             do not): it can be used by its own run only"
+            "it does not describe its network (training checkpoints and adapters of version 1 do \
+             not): only the run that wrote it can use it"
                 .to_owned(),
         )
     })?;

@@ -1,4 +1,4 @@
-//! Files of all formats, there and back, and files that are not what they should be.
+//! Files of all formats, written and read again, and files that must be refused.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn stored(shape: &[usize], seed: u64) -> Stored {
     Stored { shape: shape.to_vec(), values }
 }
 
-/// A file in memory, as a run would have made it.
+/// An adapter in memory, as a run would have made it.
 pub(super) fn made(arch: Arch, tune: TuneConfig, decoder: DecoderConfig) -> AdapterFile {
     let parts = Parts { tune: &tune, decoder: &decoder, n_classes: 3, seed: 1 };
     let mut network = Network::new(encoder(arch), &parts);
@@ -159,7 +159,7 @@ fn a_built_network_has_the_files_tensors() {
     }
 }
 
-/// The tensors of the file's encoder part are in `encoder`.
+/// Checks that the tensors of the file's encoder part are those of `encoder`.
 fn check_encoder(mut encoder: Encoder, file: &AdapterFile) {
     use crate::model::params::Params;
     let mut n = 0;
@@ -182,17 +182,19 @@ fn what_the_reference_cannot_hold_is_refused_with_the_reason() {
     let linear = DecoderConfig::Linear(linear::Config {});
     let tune = |config| TuneConfig::Lora(config);
     let text = refused(tune(lora(&[LoraTarget::Q, LoraTarget::K])), linear.clone());
-    assert!(text.contains("LoRA on q and v, this is on q, k"), "{text}");
+    assert!(text.contains("LoRA on q and v only, and this adapter's is on q, k"), "{text}");
     let q_v = lora(&[LoraTarget::Q, LoraTarget::V]);
     let some = LoraConfig { blocks: Some([0, 1]), ..q_v.clone() };
-    assert!(refused(tune(some), linear.clone()).contains("on every block, this is on some"));
+    assert!(refused(tune(some), linear.clone()).contains("on all blocks only"));
     let some = LoraConfig { blocks: Some([1, 2]), ..q_v.clone() };
-    assert!(refused(tune(some), linear.clone()).contains("on every block, this is on some"));
+    assert!(refused(tune(some), linear.clone()).contains("on all blocks only"));
     assert!(refused(TuneConfig::Full {}, linear.clone()).contains("fine-tuned encoder"));
     let bn = DecoderConfig::LinearBn(linear_bn::Config { layers: 1, dropout: 0.1 });
     let text = refused(tune(q_v.clone()), bn);
     assert!(
-        text.contains("`linear` and `fpn_reference` only, this is {\"kind\":\"linear_bn\""),
+        text.contains(
+            "`linear` and `fpn_reference` only, and this adapter's is {\"kind\":\"linear_bn\""
+        ),
         "{text}"
     );
     // A scale is expressible: it goes into B.
@@ -286,10 +288,10 @@ fn peft_files_of_others_are_read_or_refused_with_the_reason() {
     assert!(refused(q, ", \"use_dora\": true").contains("sets use_dora to true"));
     assert!(refused(q, ", \"rank_pattern\": {\"q\": 3}").contains("sets rank_pattern to {"));
     assert!(refused(q, ", \"bias\": \"all\"").contains("sets bias to \"all\""));
-    assert!(refused("encoder.layer.0.norm1", "").contains("of no layer of DINOv2 or DINOv3"));
+    assert!(refused("encoder.layer.0.norm1", "").contains("to no layer of DINOv2 or DINOv3"));
     assert!(refused("encoder.layer.1.attention.q_proj", "").contains("block 0 is missing"));
-    assert!(said(open_peft(q, "{\"r\": 2}")).contains("is no LoRA's"));
-    assert!(said(open_peft(q, "[]")).contains("is no LoRA's"));
+    assert!(said(open_peft(q, "{\"r\": 2}")).contains("not describe a LoRA adapter"));
+    assert!(said(open_peft(q, "[]")).contains("not describe a LoRA adapter"));
     let other_rank = config("").replace("\"r\": 2", "\"r\": 3");
     assert!(said(open_peft(q, &other_rank)).contains("says rank 3, the tensors have 2"));
 }
@@ -376,7 +378,7 @@ fn files_that_are_cut_short_or_no_adapters_are_errors() {
     assert!(open(&newer).contains("newer sweep (version 9)"));
     let foreign =
         safetensors::serialize(Vec::<(&str, safetensors::tensor::TensorView<'_>)>::new(), None);
-    assert!(open(&foreign.unwrap()).contains("no metadata of sweep"));
+    assert!(open(&foreign.unwrap()).contains("not written by sweep"));
     let missing = AdapterFile::open(&folder.path().join("absent.pt"));
     assert!(matches!(missing, Err(Error::Absent { .. })));
 }
@@ -405,7 +407,7 @@ fn changed_bytes_never_panic() {
     assert!(refused > 300, "{refused}");
 }
 
-/// `from` and `to` of one length.
+/// The bytes with `from` replaced by `to`; both have one length.
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     let mut bytes = bytes.to_vec();
@@ -451,7 +453,7 @@ fn reference_files_that_make_no_sense_are_refused() {
         write_atomic(&path, &torch::encode(&entries).unwrap()).unwrap();
         said(AdapterFile::open(&path))
     };
-    assert!(refused(&[("w_a_000", &a), ("w_b_000", &b)]).contains("not two a block"));
+    assert!(refused(&[("w_a_000", &a), ("w_b_000", &b)]).contains("not two for each block"));
     let two = [("w_a_000", &a), ("w_b_000", &b), ("w_a_002", &a), ("w_b_002", &b)];
     assert!(refused(&two).contains("w_a_001 is missing"));
     let two = [("w_a_000", &a), ("w_b_000", &b), ("w_a_001", &other), ("w_b_001", &b)];
@@ -461,5 +463,5 @@ fn reference_files_that_make_no_sense_are_refused() {
     assert!(refused(&[("fc.weight", &a)]).contains("it has: fc.weight"));
     let read =
         refused(&[("w_a_000", &a), ("classifier.weight", &weight), ("classifier.bias", &bias)]);
-    assert!(read.contains("not two a block"), "{read}");
+    assert!(read.contains("not two for each block"), "{read}");
 }

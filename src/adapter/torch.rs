@@ -1,8 +1,9 @@
 //! PyTorch's zip format, as far as adapters need it: a dictionary of tensors.
 //!
-//! Reading is Burn's `pytorch_reader`, which builds tensors from a fixed list of calls and runs
-//! nothing; on top of it, whatever is not a tensor is refused here. Writing is our own: stored zip
-//! entries and a pickle of protocol 2 with the calls that `torch.save` writes.
+//! Files are read by Burn's `pytorch_reader`, which builds tensors from a fixed list of calls and
+//! runs nothing; entries that are not tensors are refused here. Files are written by code of our
+//! own: uncompressed zip entries and a pickle of protocol 2 with the calls that `torch.save`
+//! writes.
 
 use std::borrow::Cow;
 use std::io::{Cursor, Write};
@@ -18,12 +19,12 @@ use crate::weights::{TensorFile, values};
 
 /// Largest count that f32 holds exactly.
 const COUNT_MAX: i64 = 1 << 24;
-/// The folder within the archive.
+/// Name of the folder within the archive.
 const ROOT: &str = "archive";
-/// Bytes to whose multiples the content of an entry is moved, so that it can be mapped.
+/// Alignment in bytes of an entry's content within the archive, so that it can be memory-mapped.
 const ALIGNMENT: u16 = 64;
 
-/// Tensors of a file by name. Counters (scalars of i64) have shape `[1]`.
+/// Reads the tensors of a file, by name. Counters (scalars of i64) have shape `[1]`.
 pub(super) fn read(file: &TensorFile) -> Result<Tensors, Error> {
     let format = |reason: String| Error::Format { path: file.path().to_owned(), reason };
     check_entries(file).map_err(format)?;
@@ -40,12 +41,12 @@ pub(super) fn read(file: &TensorFile) -> Result<Tensors, Error> {
     Ok(tensors)
 }
 
-/// Refuses entries that are no tensors, and tensors that are more than the file.
+/// Refuses entries that are not tensors, and tensors that claim more bytes than the file has.
 fn check_entries(file: &TensorFile) -> Result<(), String> {
     let unread = |error: &dyn std::fmt::Display| format!("it cannot be read: {error}");
     let entries = PytorchReader::read_pickle_data(file.path(), None).map_err(|e| unread(&e))?;
     let PickleValue::Dict(entries) = entries else {
-        return Err("its top is no dictionary of tensors".to_owned());
+        return Err("its outermost object is not a dictionary of tensors".to_owned());
     };
     for (name, value) in &entries {
         if file.shape(name).is_none() {
@@ -53,7 +54,7 @@ fn check_entries(file: &TensorFile) -> Result<(), String> {
                 PickleValue::Unsupported(class) => class.as_str(),
                 _ => "a plain value",
             };
-            return Err(format!("entry `{name}` is no tensor but {what}, which is not read"));
+            return Err(format!("entry `{name}` is {what}, not a tensor"));
         }
     }
     // A view can claim more than its storage has; nothing that is claimed is allocated unchecked.
@@ -68,15 +69,16 @@ fn stored((dtype, shape): (&str, Vec<usize>), bytes: &[u8]) -> Result<Stored, St
     if dtype == "i64" && shape.is_empty() {
         let count = bytes.first_chunk().map_or(-1, |bytes| i64::from_le_bytes(*bytes));
         if !(0..=COUNT_MAX).contains(&count) {
-            return Err(format!("counts {count}; 0 to {COUNT_MAX} can be kept"));
+            return Err(format!("is the counter {count}, which is not in 0 to {COUNT_MAX}"));
         }
         return Ok(Stored { shape: vec![1], values: vec![count as f32] });
     }
     let values = values::decode(dtype, bytes)?;
-    Stored::new(shape, values).ok_or_else(|| "has a broken shape".to_owned())
+    let mismatch = || "has a shape that does not match its values".to_owned();
+    Stored::new(shape, values).ok_or_else(mismatch)
 }
 
-/// What `torch.save` is to make of a tensor.
+/// The Python object that `torch.save` would write for a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum As {
     /// `nn.Parameter`, with gradients.
@@ -86,7 +88,7 @@ pub(super) enum As {
     Counter,
 }
 
-/// A file of the entries, in their order, that `torch.load(…, weights_only=True)` reads.
+/// Encodes the entries, in their order, as a file that `torch.load(…, weights_only=True)` reads.
 ///
 /// Gives why not where a size does not fit the format.
 pub(super) fn encode(entries: &[(String, As, &Stored)]) -> Result<Vec<u8>, String> {
@@ -111,7 +113,7 @@ pub(super) fn encode(entries: &[(String, As, &Stored)]) -> Result<Vec<u8>, Strin
     archive(&files).map_err(|error| error.to_string())
 }
 
-/// A zip archive of the files below [`ROOT`], stored and aligned as `torch.save` does.
+/// A zip archive of the files below [`ROOT`], uncompressed and aligned as `torch.save` writes it.
 fn archive(files: &[(String, Cow<'_, [u8]>)]) -> zip::result::ZipResult<Vec<u8>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
@@ -124,7 +126,7 @@ fn archive(files: &[(String, Cow<'_, [u8]>)]) -> zip::result::ZipResult<Vec<u8>>
     Ok(zip.finish()?.into_inner())
 }
 
-/// A pickle under way.
+/// The bytes of a pickle that is being written.
 struct Pickle(Vec<u8>);
 
 impl Pickle {
@@ -154,13 +156,13 @@ impl Pickle {
         Ok(())
     }
 
-    /// `OrderedDict()`: the backward hooks that every tensor has.
+    /// Writes `OrderedDict()`: the backward hooks that every tensor has.
     fn hooks(&mut self) {
         self.global("collections", "OrderedDict");
         self.0.extend(b")R");
     }
 
-    /// A contiguous tensor over the whole storage `key`.
+    /// Writes a contiguous tensor over all of the storage `key`.
     fn tensor(&mut self, kind: As, shape: &[usize], key: &str) -> Result<(), String> {
         let shape = if kind == As::Counter { &[] } else { shape };
         if kind == As::Parameter {
@@ -196,7 +198,7 @@ impl Pickle {
 mod tests {
     use super::*;
 
-    /// A file with the given pickle, and what is said about it.
+    /// The error of reading a file that holds the given pickle.
     fn refused(pickle: &[u8]) -> String {
         let files: [(_, &[u8]); 4] = [
             ("data.pkl", pickle),
@@ -223,7 +225,7 @@ mod tests {
         bytes.splice(at..at + 2, length);
         let in_dict = [b"\x80\x02}(X\x01\0\0\0x".as_slice(), &bytes, b"u."].concat();
         let text = refused(&in_dict);
-        assert!(text.contains("entry `x` is no tensor but os.system"), "{text}");
+        assert!(text.contains("entry `x` is os.system"), "{text}");
         assert!(refused(&[b"\x80\x02".as_slice(), &bytes, b"."].concat()).contains("dictionary"));
         assert!(!proof.exists());
         assert!(refused(b"\x80\x02}(X\x01\0\0\0xK\x01u.").contains("a plain value"));

@@ -57,9 +57,13 @@ impl Check {
             findings: Vec::new(),
         };
         let mut known: HashMap<(PathBuf, PathBuf), usize> = HashMap::new();
+        let mut readable = Vec::new();
         for (at, name) in splits.iter().enumerate() {
             let Survey { split, faults, ambiguous } = match dataset.survey(name) {
-                Ok(survey) => survey,
+                Ok(survey) => {
+                    readable.push(name.clone());
+                    survey
+                }
                 Err(error) if is_absent(&error) => return Err(error),
                 Err(error) => {
                     let classes = dataset.classes.clone().into();
@@ -90,7 +94,7 @@ impl Check {
             check.places.push(places);
             check.splits.push(split);
         }
-        check.findings.extend(check.left_out(dataset, splits)?);
+        check.findings.extend(check.left_out(dataset, &readable)?);
         Ok(check)
     }
 

@@ -1,8 +1,9 @@
-//! From what a user asks for and what NVML says to devices, or to a reason why not.
+//! Chooses devices from what a user asks for and what NVML reports, or gives the reason why none
+//! can be used.
 //!
-//! The scheduler makes slots of the answer, verbs that compute in their own process take its first
-//! device. Where a GPU is there but cannot be used, `auto` never falls back to the CPU: that would
-//! be the same command a hundred times slower, with exit 0.
+//! The scheduler turns the answer into slots; verbs that compute in their own process take its
+//! first device. Where a GPU is there but cannot be used, `auto` never falls back to the CPU: that
+//! would be the same command a hundred times slower, with exit 0.
 
 use thiserror::Error;
 
@@ -12,16 +13,17 @@ use super::{BUILD_LINE, CudaSupport, Device, Request};
 /// The devices to use, and what the user should know about how they were chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
-    /// At least one.
+    /// The devices, at least one.
     pub devices: Vec<Granted>,
     pub notes: Vec<String>,
 }
 
-/// A device that is there.
+/// A device that is present and may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
     pub device: Device,
-    /// The GPU's UUID: what a process that is to see it alone has in `CUDA_VISIBLE_DEVICES`.
+    /// The GPU's UUID: the value of `CUDA_VISIBLE_DEVICES` for a process that is to see this GPU
+    /// alone.
     pub uuid: Option<String>,
 }
 
@@ -29,7 +31,7 @@ pub struct Granted {
 pub enum Error {
     #[error(
         "a GPU is visible ({gpu}) but this binary was built without CUDA: build with \
-         `{BUILD_LINE}`, or add `--device cpu` to use the CPU all the same"
+         `{BUILD_LINE}`, or add `--device cpu` to use the CPU anyway"
     )]
     NotBuiltIn { gpu: String },
     #[error(
@@ -42,19 +44,19 @@ pub enum Error {
     )]
     AllInUse { gpus: String },
     #[error(
-        "no visible GPU can be used: {gpus}; mend that (`nvidia-smi` shows the same), or name \
+        "no visible GPU can be used: {gpus}; fix that (`nvidia-smi` shows the same), or name \
          devices, e.g. `--device cuda:0` or `--device cpu`"
     )]
     NoneUsable { gpus: String },
-    #[error("{problem}: mend that, or add `--device cpu` to use the CPU all the same")]
+    #[error("{problem}: fix that, or add `--device cpu` to use the CPU anyway")]
     NoneVisible { problem: String },
     #[error("there is no `{device}`: {found}")]
     NoSuchGpu { device: Device, found: String },
-    #[error("`{device}` cannot be used, as it cannot be asked ({problem}): see `nvidia-smi`")]
+    #[error("`{device}` cannot be used, as it does not answer ({problem}): see `nvidia-smi`")]
     Silent { device: Device, problem: String },
 }
 
-/// The devices for `request` on a machine with these GPUs.
+/// Chooses the devices for `request` on a machine with these GPUs.
 pub fn choose(request: &Request, cuda: CudaSupport, gpus: &Gpus) -> Result<Chosen, Error> {
     let mut chosen = match request {
         Request::Auto => automatic(cuda, gpus)?,
@@ -62,7 +64,7 @@ pub fn choose(request: &Request, cuda: CudaSupport, gpus: &Gpus) -> Result<Chose
     };
     let has_gpu = chosen.devices.iter().any(|granted| granted.device != Device::Cpu);
     if has_gpu && !gpus.is_order_certain && gpus.visible.len() > 1 {
-        let words = "GPUs are counted as `nvidia-smi` does, which need not be CUDA's own order";
+        let words = "GPUs are numbered as in `nvidia-smi`, which may differ from CUDA's own order";
         chosen.notes.push(words.to_owned());
     }
     Ok(chosen)
@@ -124,15 +126,14 @@ fn listed(devices: &[Device], cuda: CudaSupport, gpus: &Gpus) -> Result<Chosen, 
     Ok(chosen)
 }
 
-/// What speaks against a GPU that was asked for by name.
+/// The warning about a GPU that was asked for by name and is in use or does not answer; `None`
+/// where nothing is wrong.
 fn reservation(device: Device, gpu: &Gpu) -> Option<String> {
     match gpu {
         Gpu::Answers(Answer { name, in_use, .. }) => in_use
             .as_ref()
-            .map(|use_| format!("{device} ({name}) is {use_}; used all the same, as asked")),
-        Gpu::Silent { .. } => {
-            Some(format!("{device} {}; used all the same, as asked", described(gpu)))
-        }
+            .map(|use_| format!("{device} ({name}) is {use_}; used anyway, as asked")),
+        Gpu::Silent { .. } => Some(format!("{device} {}; used anyway, as asked", described(gpu))),
     }
 }
 
@@ -154,12 +155,12 @@ fn named(gpu: &Gpu) -> String {
     }
 }
 
-/// Why a GPU is passed over: `H100, in use by process 7`, or `cannot be asked: lost`.
+/// The reason why a GPU is passed over: `H100, in use by process 7`, or `does not answer: lost`.
 fn described(gpu: &Gpu) -> String {
     match gpu {
         Gpu::Answers(Answer { name, in_use: Some(use_), .. }) => format!("{name}, {use_}"),
         Gpu::Answers(Answer { name, in_use: None, .. }) => format!("{name}, free"),
-        Gpu::Silent { problem, .. } => format!("cannot be asked: {problem}"),
+        Gpu::Silent { problem, .. } => format!("does not answer: {problem}"),
     }
 }
 
@@ -178,7 +179,8 @@ mod tests {
     use super::*;
     use CudaSupport::{BuiltIn, Missing};
 
-    /// GPUs as letters: `f` free, `u` in use, `s` silent with a UUID, `x` silent without.
+    /// A fake machine's GPUs, described by letters: `f` free, `u` in use, `s` silent with a UUID,
+    /// `x` silent without.
     fn gpus(letters: &str) -> Gpus {
         let gpu = |(i, state): (usize, char)| {
             let uuid = format!("GPU-{i}");
@@ -231,10 +233,10 @@ mod tests {
 
     #[test]
     fn a_gpu_that_cannot_be_asked_is_skipped_by_name() {
-        let expect = "cuda:0=GPU-0; skipping cuda:1 (cannot be asked: GPU is lost)";
+        let expect = "cuda:0=GPU-0; skipping cuda:1 (does not answer: GPU is lost)";
         check("fs", BuiltIn, "auto", Ok(expect));
         check("fx", BuiltIn, "auto", Ok(expect));
-        let none = "no visible GPU can be used: cuda:0 (H100, in use by process 7), cuda:1 (cannot";
+        let none = "no visible GPU can be used: cuda:0 (H100, in use by process 7), cuda:1 (does";
         check("ux", BuiltIn, "auto", Err(none));
     }
 
@@ -273,11 +275,9 @@ mod tests {
         check("ff", BuiltIn, "cuda:2", Err("cuda:0 to cuda:1 are visible"));
         check("", BuiltIn, "cuda:0", Err("no NVIDIA driver"));
         check("f", BuiltIn, "cuda:0,cpu", Ok("cuda:0=GPU-0; cpu"));
-        let expect =
-            "cuda:0=GPU-0; cuda:0 (H100) is in use by process 7; used all the same, as asked";
+        let expect = "cuda:0=GPU-0; cuda:0 (H100) is in use by process 7; used anyway, as asked";
         check("u", BuiltIn, "cuda:0", Ok(expect));
-        let expect =
-            "cuda:1=GPU-1; cuda:1 cannot be asked: GPU is lost; used all the same, as asked";
+        let expect = "cuda:1=GPU-1; cuda:1 does not answer: GPU is lost; used anyway, as asked";
         check("fs", BuiltIn, "cuda:1", Ok(expect));
         check("fx", BuiltIn, "cuda:1", Err("`cuda:1` cannot be used"));
     }
@@ -285,8 +285,8 @@ mod tests {
     #[test]
     fn a_count_that_may_not_be_cudas_is_said() {
         let gpus = Gpus { is_order_certain: false, ..gpus("ff") };
-        let expect = "cuda:1=GPU-1; GPUs are counted as `nvidia-smi` does, which need not be CUDA's \
-                      own order";
+        let expect = "cuda:1=GPU-1; GPUs are numbered as in `nvidia-smi`, which may differ from \
+                      CUDA's own order";
         check_on(&gpus, BuiltIn, "cuda:1", Ok(expect));
         check_on(&gpus, BuiltIn, "cpu", Ok("cpu"));
     }

@@ -1,4 +1,4 @@
-//! Devices: their names, which of them this machine has, and opening one.
+//! Devices: their names, which of them this machine has, and how one is opened.
 //!
 //! Specs and command lines name devices in words ([`Request`]); [`nvml`] says which GPUs are there;
 //! [`choose`] joins the two; a worker gets one [`Device`] and [`open`]s it. The words of a device
@@ -15,21 +15,21 @@ pub use open::{BUILD_LINE, CudaSupport, NotBuiltIn, open};
 
 use serde::{Deserialize, Serialize};
 
-/// What a run computes on; written `cpu` or `cuda:N`.
+/// The device that a run computes on; written `cpu` or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Device {
     Cpu,
-    /// A GPU by its place among those that are visible, from 0.
+    /// The GPU at this position among the visible ones, from 0.
     Cuda(u32),
 }
 
-/// What a user asks for; written `auto`, or devices separated by commas.
+/// The devices that a user asks for; written `auto`, or names separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Request {
     /// Every free GPU; the CPU where there is none.
     Auto,
-    /// At least one, none twice.
+    /// These devices: at least one, none twice.
     Listed(Vec<Device>),
 }

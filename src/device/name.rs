@@ -7,20 +7,20 @@ use thiserror::Error;
 
 use super::{Device, Request};
 
-/// What a [`Request`] may be, for messages and help.
+/// The forms of a [`Request`], for messages and help.
 pub const ALLOWED: &str = "`auto`, `cpu`, `cuda:N`, or several separated by commas";
 
-/// Characters of a wrong name that are quoted.
+/// Largest number of characters of a wrong name that a message quotes.
 const QUOTED_MAX: usize = 40;
 
-/// A name that is none of a device.
+/// The error of a name that is no device's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{}` names no device", quoted(name))]
 pub struct UnknownDevice {
     name: String,
 }
 
-/// Text that asks for no devices.
+/// The errors of a text that should be a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParseError {
     #[error("{0}; allowed: {ALLOWED}")]
@@ -42,7 +42,8 @@ impl FromStr for Device {
 }
 
 impl Device {
-    /// The device of a bare number that follows this one in a list: `cuda:0,1` goes on with it.
+    /// The device that a bare number stands for after this one in a list: `cuda:0,1` goes on with
+    /// it.
     fn follower(self, text: &str) -> Option<Self> {
         match self {
             Self::Cpu => None,
@@ -75,7 +76,7 @@ impl FromStr for Request {
 }
 
 impl Request {
-    /// Whether GPUs need to be looked for.
+    /// Tells whether the request needs GPUs to be looked for.
     pub fn may_use_gpus(&self) -> bool {
         match self {
             Self::Auto => true,
@@ -133,12 +134,12 @@ impl From<Request> for String {
     }
 }
 
-/// Digits alone: no sign, no space.
+/// Parses a number of digits alone: no sign, no space.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// A wrong name on one line, its head where it is long.
+/// A wrong name on one line, cut to its beginning where it is long.
 fn quoted(name: &str) -> String {
     let line = name.replace(['\n', '\r'], " ");
     match line.char_indices().nth(QUOTED_MAX) {

@@ -1,8 +1,8 @@
 //! Asks NVML which GPUs are visible to this process, and which of them others are using.
 //!
-//! Verbs call [`discover`] once, with the variables that CUDA reads too; [`super::choose`] decides
-//! with what comes out. A GPU that does not answer stays in the list, with the reason: it is never
-//! taken for no GPU.
+//! Verbs call [`discover`] once, with the environment variables that CUDA reads too;
+//! [`super::choose`] decides with the [`Gpus`] that it returns. A GPU that does not answer stays in
+//! the list, with the reason: it is never treated as absent.
 //!
 //! # How GPUs are counted
 //! `cuda:N`, and a number in `CUDA_VISIBLE_DEVICES`, count by PCI bus, as NVML and `nvidia-smi` do.
@@ -17,15 +17,16 @@ use std::path::Path;
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 
-/// More than a driver keeps for itself on an idle GPU (some hundred MB with persistence mode).
+/// Memory in use above which a GPU counts as busy: more than a driver keeps for itself on an idle
+/// GPU (some hundred MB with persistence mode).
 const IDLE_BYTES_MAX: u64 = 1 << 30;
-/// The variable that hides GPUs from CUDA.
+/// The environment variable that hides GPUs from CUDA.
 pub const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
-/// The variable that says how CUDA counts GPUs, and the value that counts as we do.
+/// The environment variable that says how CUDA counts GPUs, and the value that counts as we do.
 pub const ORDER: &str = "CUDA_DEVICE_ORDER";
 pub const ORDER_PCI: &str = "PCI_BUS_ID";
 
-/// The variables of the environment that CUDA reads.
+/// The environment variables that CUDA reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Value of `CUDA_VISIBLE_DEVICES`.
@@ -37,13 +38,13 @@ pub struct Environment {
 /// The GPUs that CUDA would show to this process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gpus {
-    /// Version of the driver; `None` where there is none.
+    /// Version of the driver; `None` where no driver is loaded.
     pub driver: Option<String>,
-    /// By their place, which is N of `cuda:N`.
+    /// The visible GPUs; the index is the N of `cuda:N`.
     pub visible: Vec<Gpu>,
-    /// Why nothing is visible, where that says not simply that there is no GPU.
+    /// The reason why no GPU is visible; `None` where the machine has no GPU.
     pub problem: Option<Problem>,
-    /// Whether CUDA in this process surely counts the GPUs as `visible` does.
+    /// Whether CUDA in this process is certain to count the GPUs as `visible` does.
     pub is_order_certain: bool,
 }
 
@@ -51,27 +52,27 @@ pub struct Gpus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gpu {
     Answers(Answer),
-    /// NVML cannot be asked about it.
+    /// A GPU that NVML cannot query.
     Silent {
-        /// Where it told that much.
+        /// The GPU's UUID, where NVML could at least give that.
         uuid: Option<String>,
         problem: String,
     },
 }
 
-/// What a GPU says of itself.
+/// NVML's answers about one GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub name: String,
-    /// `GPU-…` or `MIG-…`.
+    /// The UUID, `GPU-…` or `MIG-…`.
     pub uuid: String,
-    /// `None` where it has no memory of its own, or is a part of a GPU.
+    /// Total memory; `None` where it has no memory of its own, or is a part of a GPU.
     pub memory_bytes: Option<u64>,
-    /// Who uses it, in words; `None` when it is free.
+    /// The reason why the GPU counts as busy, in words; `None` when it is free.
     pub in_use: Option<String>,
 }
 
-/// Why no GPU is visible.
+/// The reason why no GPU is visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
     /// NVML is installed but says that no driver is loaded, and nothing else shows a GPU.
@@ -82,26 +83,27 @@ pub enum Problem {
     NamesNone { value: String, n_gpus: usize },
 }
 
-/// What is asked of NVML about the GPUs of the machine, by index; a fake in tests.
+/// The queries to NVML about the GPUs of the machine, by index; tests have a fake.
 trait Query {
     fn count(&self) -> Result<u32, NvmlError>;
     fn uuid(&self, index: u32) -> Result<String, NvmlError>;
     fn name(&self, index: u32) -> Result<String, NvmlError>;
-    /// Bytes in all and in use.
+    /// Total memory and memory in use, bytes.
     fn memory(&self, index: u32) -> Result<(u64, u64), NvmlError>;
-    /// Processes that compute on it.
+    /// Ids of the processes that compute on it.
     fn pids(&self, index: u32) -> Result<Vec<u32>, NvmlError>;
 }
 
 impl Environment {
-    /// Of this process.
+    /// The variables of this process.
     pub fn here() -> Self {
         let value = |name| std::env::var(name).ok();
         Self { visible: value(VISIBLE), order: value(ORDER) }
     }
 }
 
-/// Asks NVML; a machine without its library and without a sign of a GPU has none.
+/// Asks NVML for the visible GPUs; a machine without its library and without a sign of a GPU has
+/// none.
 pub fn discover(environment: &Environment) -> Gpus {
     let nvml = match Nvml::init() {
         Ok(nvml) => nvml,
@@ -111,7 +113,7 @@ pub fn discover(environment: &Environment) -> Gpus {
     Gpus { driver: Some(driver), ..survey(&nvml, environment) }
 }
 
-/// Whether the kernel has NVIDIA's driver and shows GPUs by it.
+/// Tells whether the kernel has NVIDIA's driver loaded and it shows GPUs.
 fn is_driver_loaded() -> bool {
     let has_entries = |folder: &str| {
         Path::new(folder).read_dir().is_ok_and(|mut entries| entries.next().is_some())
@@ -190,8 +192,8 @@ fn in_use(pids: &[u32], used_bytes: u64) -> Option<String> {
     }
 }
 
-/// What `CUDA_VISIBLE_DEVICES` leaves of `all`, by CUDA's rules: numbers (counted as this module
-/// says) or beginnings of UUIDs; the first that names nothing ends the list.
+/// The GPUs that `CUDA_VISIBLE_DEVICES` leaves of `all`, by CUDA's rules: numbers (counted as this
+/// module says) or beginnings of UUIDs; the first entry that names nothing ends the list.
 fn select(visible: Option<&str>, all: &[Gpu]) -> Vec<Gpu> {
     let Some(visible) = visible else {
         return all.to_vec();
@@ -215,13 +217,14 @@ fn pick(token: &str, all: &[Gpu]) -> Option<Gpu> {
     all.get(token.parse::<usize>().ok()?).cloned()
 }
 
-/// Whether a value of `CUDA_VISIBLE_DEVICES` is meant to name a GPU; others, as `-1`, hide all.
+/// Tells whether a value of `CUDA_VISIBLE_DEVICES` is meant to name a GPU; others, as `-1`, hide
+/// all.
 fn names_a_gpu(value: &str) -> bool {
     let first = value.split(',').next().unwrap_or_default().trim();
     first.starts_with("GPU-") || first.parse::<u64>().is_ok()
 }
 
-/// Whether CUDA's own count and ours give each visible GPU the same place.
+/// Tells whether CUDA's own count and ours give each visible GPU the same position.
 fn is_order_certain(environment: &Environment, all: &[Gpu]) -> bool {
     let is_uuid = |token: &str| ["GPU-", "MIG-"].iter().any(|head| token.trim().starts_with(head));
     if environment.visible.as_ref().is_some_and(|value| value.split(',').all(is_uuid)) {
@@ -260,7 +263,7 @@ impl Gpu {
         }
     }
 
-    /// Whether others compute on it.
+    /// Tells whether other processes compute on it.
     pub fn is_in_use(&self) -> bool {
         matches!(self, Self::Answers(Answer { in_use: Some(_), .. }))
     }
@@ -294,8 +297,8 @@ impl Query for Nvml {
 mod tests {
     use super::*;
 
-    /// GPUs as letters: `a` and `b` answer and are of two kinds, `u` is in use, `l` lost after its
-    /// UUID, `x` has no answer at all, `s` shares the machine's memory.
+    /// A fake machine's GPUs, described by letters: `a` and `b` answer and are of two kinds, `u` is
+    /// in use, `l` lost after its UUID, `x` has no answer at all, `s` shares the machine's memory.
     struct Fake(&'static str);
 
     impl Fake {

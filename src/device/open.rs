@@ -1,11 +1,11 @@
-//! From a [`Device`] to the one that Burn computes on: the only place that asks how this binary was
+//! Opens the Burn device that a [`Device`] stands for: the only place that asks how this binary was
 //! built.
 
 use thiserror::Error;
 
 use super::Device;
 
-/// The build that can use GPUs, as printed to users.
+/// The command that builds a binary with CUDA, as printed to users.
 pub const BUILD_LINE: &str = "cargo build --release --features cuda";
 
 /// Whether this binary was built with the feature `cuda`.
@@ -22,14 +22,15 @@ pub struct NotBuiltIn {
 }
 
 impl CudaSupport {
-    /// Of this binary.
+    /// The CUDA support of this binary.
     pub fn here() -> Self {
         if cfg!(feature = "cuda") { Self::BuiltIn } else { Self::Missing }
     }
 }
 
 impl Device {
-    /// This device in a process that sees no other GPU, as workers do: `cuda:3` is `cuda:0` there.
+    /// The name of this device in a process that sees no other GPU, as workers do: `cuda:3` is
+    /// `cuda:0` there.
     #[must_use]
     pub fn seen_alone(self) -> Self {
         match self {
@@ -39,7 +40,7 @@ impl Device {
     }
 }
 
-/// Burn's device of that name in this process.
+/// Opens Burn's device for `device` in this process.
 pub fn open(device: Device) -> Result<burn::tensor::Device, NotBuiltIn> {
     match device {
         Device::Cpu => Ok(burn::tensor::Device::flex()),

@@ -1,5 +1,7 @@
-//! Features of images, written to a safetensors file batch by batch: patch and class tokens,
-//! layers, logits.
+//! Computes the features of images and writes them to a safetensors file batch by batch: patch and
+//! class tokens, layers, logits.
+//!
+//! Called by `sweep features` with a [`Model`] and an [`Input`].
 
 mod input;
 mod output;
@@ -31,20 +33,21 @@ pub enum Error {
     Write(#[from] io::Error),
 }
 
-/// What is run.
+/// The model whose features are written.
 pub enum Model {
-    /// Tokens only.
+    /// An encoder alone, which gives tokens.
     Encoder(Box<Encoder>),
-    /// With an adapter's LoRA and decoder, which gives logits.
+    /// An encoder with an adapter's LoRA and decoder, which gives logits as well.
     Network(Box<Network>),
 }
 
-/// What is asked for beside the last layer's tokens.
+/// The features to compute beside the last layer's tokens, and the resources for it.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Layers, counted from 1, ascending; those of the encoder's depth and less.
+    /// Layers whose patch tokens are written, counted from 1, ascending; none above the encoder's
+    /// depth.
     pub layers: Vec<usize>,
-    /// Of those layers; the last layer's own tokens are normed always.
+    /// The final norm of those layers; the last layer's own tokens are always normed.
     pub norm: FinalNorm,
     /// Images of one forward pass.
     pub batch: usize,
@@ -52,7 +55,7 @@ pub struct Wanted {
     pub threads: usize,
 }
 
-/// Runs `model` over `input` and writes `path`.
+/// Runs `model` over `input` and writes the features to `path`.
 ///
 /// `patch_tokens` `[n, n_patches, dim]` and `class_token` `[n, dim]` are the last layer's after the
 /// final norm; `layer.N` `[n, n_patches, dim]` are the layers asked for; `logits`
@@ -96,7 +99,7 @@ fn to_tensor(batch: &[Ready], [height, width]: [usize; 2], device: &Device) -> T
 }
 
 impl Model {
-    /// An encoder alone.
+    /// The features model of an encoder alone.
     pub fn bare(encoder: Encoder) -> Self {
         Self::Encoder(Box::new(encoder))
     }
@@ -112,7 +115,7 @@ impl Model {
         self.encoder().device()
     }
 
-    /// All that is written of one batch; `images` `[batch, 3, height, width]`.
+    /// The features of one batch as parts of the file; `images` `[batch, 3, height, width]`.
     fn run(&mut self, on_grid: &vit::Layout, images: Tensor<4>, wanted: &Wanted) -> Vec<Part> {
         let decoded = match self {
             Self::Encoder(_) => vec![],

@@ -1,4 +1,5 @@
-//! Predictions, what is counted of them, and the scores made of that.
+//! Predictions, the counts of right and wrong pixels in them, and the scores computed from the
+//! counts.
 
 pub mod features;
 pub mod infer;
@@ -10,7 +11,8 @@ use crate::data::dataset::EvalSet;
 
 pub use crate::event::{Mode, Select, Tta};
 
-/// Raised by hand when a fix changes scores; part of every score's identity.
+/// The version of the scores' numbers, raised by hand when a fix changes scores; part of every
+/// score's identity.
 pub const EVAL_NUMERICS: u32 = 1;
 
 /// Key `eval` of a spec.
@@ -22,9 +24,10 @@ pub struct Config {
     pub mode: Mode,
     /// Test-time augmentation; one plain view by default.
     pub tta: Tta,
-    /// `{ suite = "none" }` scores clean images only.
+    /// Corruptions that the sets are also scored under; `{ suite = "none" }` scores clean images
+    /// only.
     pub corruption: CorruptionRequest,
-    /// Which checkpoint is scored.
+    /// The checkpoint that is scored.
     pub select: Select,
 }
 

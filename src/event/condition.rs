@@ -1,4 +1,4 @@
-//! The condition of a set's images while a score is made: as they are, or corrupted.
+//! The condition of a set's images while they are scored: clean, or corrupted.
 //!
 //! In journals, orders, tables and JSON a condition stands as two fields, `corruption` and
 //! `severity`, both empty for clean images; [`Condition::of`] reads them.
@@ -7,19 +7,19 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// What was done to the images of a set before they were scored.
+/// The change made to the images of a set before they were scored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     Clean,
     Corrupted {
         /// Name of a [`crate::corrupt::Effect`], e.g. `fog`.
         effect: String,
-        /// 1 to 5.
+        /// Level of the corruption, 1 to 5.
         severity: u8,
     },
 }
 
-/// One of the two fields without the other.
+/// The error of one of the two fields without the other.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum HalfCondition {
     #[error("the corruption `{effect}` has no severity")]
@@ -29,7 +29,7 @@ pub enum HalfCondition {
 }
 
 impl Condition {
-    /// From the fields `corruption` and `severity`.
+    /// Reads a condition from the fields `corruption` and `severity`.
     pub fn of(corruption: Option<String>, severity: Option<u8>) -> Result<Self, HalfCondition> {
         match (corruption, severity) {
             (None, None) => Ok(Self::Clean),
@@ -68,7 +68,7 @@ impl Condition {
     }
 }
 
-/// As people read it: `clean`, or `fog 5`.
+/// Writes the condition as people read it: `clean`, or `fog 5`.
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,5 +1,5 @@
-//! Journal lines, versioned: what a worker and the coordinator write down, and what the index is
-//! built from.
+//! Journal lines, versioned: the records that a worker and the coordinator write, and that the
+//! index is built from.
 //!
 //! A worker appends [`Line`]s to `events.<attempt>.jsonl` in its run directory. The coordinator
 //! appends [`SweepLine`]s to its experiment's `journal.jsonl`. Rows of the index are keyed
@@ -22,7 +22,8 @@ pub use outcome::{FailureClass, Outcome};
 pub use protocol::{Mode, Protocol, Select, Tta};
 pub use score::{PlannedScore, ScoreEnded};
 
-/// Raised when a line's meaning changes; a reader refuses newer lines by name.
+/// The version of journal lines, raised when a line's meaning changes; a reader refuses newer lines
+/// with an error that names the version.
 pub const VERSION: u32 = 1;
 
 /// One line of a run's journal.
@@ -35,7 +36,7 @@ pub struct Line {
     pub event: Event,
 }
 
-/// What a worker reports of its run.
+/// The events that a worker reports of its run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
@@ -46,7 +47,7 @@ pub enum Event {
         step: u64,
         checkpoint: String,
     },
-    /// A checkpoint that could not be used, and why; the one before it is tried next.
+    /// A checkpoint could not be used, for this reason; the one before it is tried next.
     CheckpointRejected {
         checkpoint: String,
         reason: String,
@@ -57,7 +58,8 @@ pub enum Event {
         step: u64,
         loss_mean: f64,
         time_ms: u64,
-        /// Of it, the time that training waited for data; `None` in journals older than it.
+        /// The part of `time_ms` that training waited for data; `None` in journals older than this
+        /// field.
         #[serde(default)]
         wait_ms: Option<u64>,
     },
@@ -81,7 +83,7 @@ pub enum Event {
         epoch: u32,
         adapter_sha256: String,
     },
-    /// How far a scoring pass is; not stored.
+    /// Progress of a scoring pass; not stored in the index.
     Scoring {
         score: ScoreId,
         images_done: u64,
@@ -106,9 +108,9 @@ pub struct AttemptStarted {
     /// The device in words, e.g. the CPU model.
     pub device_name: String,
     pub threads: u32,
-    /// Version of this binary.
+    /// Version of the worker's binary.
     pub version: String,
-    /// Commit it was built from, or `unknown`.
+    /// Commit that the binary was built from, or `unknown`.
     pub git: String,
 }
 
@@ -150,7 +152,7 @@ pub struct SweepLine {
     pub event: SweepEvent,
 }
 
-/// What only the coordinator knows.
+/// The events of an experiment that only the coordinator sees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SweepEvent {
@@ -192,15 +194,16 @@ pub struct Planned {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedCell {
-    /// Place in the expanded grid, from 0.
+    /// Position in the expanded grid, from 0.
     pub index: u32,
-    /// (axis, value) as the table shows them.
+    /// The cell's labels, (axis, value), as tables show them.
     pub labels: Vec<(String, String)>,
     pub run: RunId,
     pub scores: Vec<PlannedScore>,
 }
 
-/// Title of a grid cell, from its labels (axis, value): values that speak for themselves stand alone.
+/// Title of a grid cell, from its labels (axis, value): values that speak for themselves stand
+/// alone.
 ///
 /// `[(size, small), (lora_rank, 4)]` is `small lora_rank=4`.
 pub fn title(labels: &[(String, String)]) -> String {

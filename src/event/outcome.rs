@@ -1,4 +1,4 @@
-//! How an attempt ended, as its worker writes it down, and what may be done about a failure.
+//! The outcome of an attempt as its worker writes it down, and the class of a failure.
 
 use std::error::Error;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error;
 
-/// How an attempt ended, in the worker's own words.
+/// The way an attempt ended, as its own worker reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Line", into = "Line")]
 pub enum Outcome {
     Done,
-    /// Stopped on request; state saved.
+    /// The worker stopped on request; its state is saved.
     Interrupted,
     Failed {
         message: String,
@@ -19,21 +19,21 @@ pub enum Outcome {
     },
 }
 
-/// What a caller may do about a failure.
+/// The kinds of failure, by what the caller may do about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureClass {
-    /// The data, weights or spec are wrong: trying again gives the same.
+    /// The data, weights or spec are wrong: another attempt would fail in the same way.
     Input,
-    /// Device lost, out of memory: may pass.
+    /// The device was lost or memory ran out: another attempt may succeed.
     Environment,
-    /// The disk is full, over quota or read-only: every other run fails as well until it is
-    /// mended.
+    /// The disk is full, over quota or read-only: every other run fails as well until that is
+    /// fixed.
     Disk,
-    /// Our own bug.
+    /// A bug in `sweep`.
     Bug,
 }
 
-/// [`Outcome`] as it is written.
+/// [`Outcome`] in its serialized form.
 ///
 /// A class that came after the first ones is written as the older one that is nearest to it, with
 /// its own name beside it: an older program reads the line as it always did.
@@ -51,7 +51,7 @@ enum Line {
 }
 
 impl FailureClass {
-    /// Every class, as its name and the class of the first journals that is nearest to it.
+    /// Every class with its name and with the class of the first journals that is nearest to it.
     const NAMES: [(Self, &str, &str); 4] = [
         (Self::Input, "input", "input"),
         (Self::Environment, "environment", "environment"),
@@ -59,12 +59,12 @@ impl FailureClass {
         (Self::Bug, "bug", "bug"),
     ];
 
-    /// Of an error that the machine made: of its disk, or not.
+    /// The class of an error of the machine: of its disk, or of anything else.
     pub fn of_environment(error: &(dyn Error + 'static)) -> Self {
         if error::is_of_the_disk(error) { Self::Disk } else { Self::Environment }
     }
 
-    /// Whether the same may go well another time.
+    /// Tells whether another attempt may succeed.
     pub fn may_pass(self) -> bool {
         match self {
             Self::Environment | Self::Disk => true,
@@ -72,12 +72,12 @@ impl FailureClass {
         }
     }
 
-    /// As journals and the index call it.
+    /// The name of the class in journals and in the index.
     pub fn name(self) -> &'static str {
         self.names().1
     }
 
-    /// The class of that name; one that is not known, as of a later version, may pass.
+    /// The class of that name; an unknown name, as of a later version, is one that may pass.
     pub fn parse(name: &str) -> Self {
         let found = Self::NAMES.iter().find(|(_, other, _)| *other == name);
         found.map_or(Self::Environment, |(class, ..)| *class)
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    /// The outcome as programs before [`FailureClass::Disk`] read it.
+    /// The outcome as programs from before [`FailureClass::Disk`] read it.
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(tag = "kind", rename_all = "snake_case")]
     enum Before {

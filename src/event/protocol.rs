@@ -1,19 +1,20 @@
-//! The protocol of a score: how images become predictions, and predictions numbers.
+//! The protocol of a score: how images become predictions, and how predictions become numbers.
 //!
-//! `experiment` makes it of a spec; plans write it down beside the line that people read; `report`
-//! groups by it. Scores of two protocols are never in one mean.
+//! `experiment` makes it from a spec; plans store it beside the line that people read; `report`
+//! groups scores by it. Scores of two protocols are never averaged together.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a set is scored, as far as it is the same for clean and corrupted images.
+/// The settings by which a set is scored, as far as they are the same for clean and corrupted
+/// images.
 ///
 /// Its line ([`fmt::Display`]) is what tables and journals show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Protocol {
-    /// With all that it stands for said ([`Mode::resolved`]).
+    /// The mode with its defaults filled in ([`Mode::resolved`]).
     pub mode: Mode,
     pub tta: Tta,
     /// The network's input in training, height and width; whole images are squashed to it.
@@ -23,7 +24,7 @@ pub struct Protocol {
     pub reference_batch: u32,
 }
 
-/// How a whole image becomes a prediction.
+/// The way a whole image becomes a prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Mode {
@@ -35,7 +36,7 @@ pub enum Mode {
     Slide {
         crop: u32,
         stride: u32,
-        /// `None`: the crop's.
+        /// Side that the image's short side is resized to; `None`: that of the crop.
         #[serde(default)]
         short_side: Option<u32>,
     },
@@ -45,19 +46,19 @@ pub enum Mode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tta {
-    /// Each scale mirrored as well.
+    /// Whether each scale is also predicted mirrored.
     pub flip: bool,
-    /// Factors on the size.
+    /// Factors on the image's size, one view each.
     pub scales: Vec<f64>,
 }
 
-/// Which of a run's checkpoints is scored.
+/// The checkpoint of a run that is scored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Select {
     /// The weights after the last step.
     Last,
-    /// The best validation on `dev`, never on a reported set.
+    /// The weights of the best validation on `dev`, never chosen on a reported set.
     Best,
 }
 
@@ -92,12 +93,13 @@ impl fmt::Display for Protocol {
 }
 
 impl Mode {
-    /// The only one before there was a choice.
+    /// The protocol of scores from before there was a choice.
     pub fn before() -> Self {
         Self::Whole {}
     }
 
-    /// The mode with what follows from its other keys said: two that do the same are equal.
+    /// The mode with the defaults of its keys filled in, so that two modes that do the same are
+    /// equal.
     #[must_use]
     pub fn resolved(self) -> Self {
         match self {
@@ -116,13 +118,13 @@ impl Default for Tta {
 }
 
 impl Tta {
-    /// Views of each image.
+    /// Number of views of each image.
     pub fn n_views(&self) -> usize {
         self.scales.len() * if self.flip { 2 } else { 1 }
     }
 }
 
-/// What it adds to a protocol's line: nothing for one plain view.
+/// Writes the part of a protocol's line about TTA: nothing for one plain view.
 impl fmt::Display for Tta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::default() {

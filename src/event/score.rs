@@ -1,4 +1,4 @@
-//! Scores as journals have them: those that a plan asks for, and those that are made.
+//! Scores as journals hold them: those that a plan asks for, and those that were made.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub struct ScoreEnded {
     /// Dataset and split, e.g. `voc/val`.
     pub set: String,
     pub set_fingerprint: String,
-    /// Suite this was asked under, e.g. `imagenet-c-first8 v1`; `None` for clean.
+    /// Suite that the score was requested under, e.g. `imagenet-c-first8 v1`; `None` for clean.
     pub suite: Option<String>,
     pub condition: Condition,
     pub metrics: Metrics,
@@ -36,12 +36,12 @@ pub struct PlannedScore {
     pub set: String,
     /// The protocol in one line.
     pub protocol: String,
-    /// What that line says; `None` in journals older than this field.
+    /// The protocol field by field; `None` in journals older than this field.
     pub protocol_parts: Option<Protocol>,
     pub condition: Condition,
 }
 
-/// [`ScoreEnded`] as it is written.
+/// [`ScoreEnded`] in its serialized form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScoreEndedLine {
@@ -58,7 +58,7 @@ struct ScoreEndedLine {
     time_ms: u64,
 }
 
-/// [`PlannedScore`] as it is written.
+/// [`PlannedScore`] in its serialized form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlannedScoreLine {

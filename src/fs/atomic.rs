@@ -11,8 +11,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_atomic_with(path, |file| file.write_all(bytes))
 }
 
-/// As [`write_atomic`], for content that is not in memory as a whole: `fill` writes it. Where
-/// `fill` fails nothing is left behind.
+/// Writes like [`write_atomic`], for content that is not in memory as a whole: `fill` writes it.
+/// Where `fill` fails nothing is left behind.
 pub fn write_atomic_with<E: From<io::Error>>(
     path: &Path,
     fill: impl FnOnce(&mut fs_err::File) -> Result<(), E>,
@@ -74,7 +74,7 @@ impl LineLog {
         self.file.write_all(&bytes).map_err(|source| name_path(&self.path, &source))
     }
 
-    /// Forces what was appended to the disk.
+    /// Flushes all appended lines to the disk (fsync).
     pub fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data().map_err(|source| name_path(&self.path, &source))
     }

@@ -1,4 +1,4 @@
-//! Locks on things that are made once, which leave nothing behind.
+//! Locks on files and folders that are made once; the lock files are removed afterwards.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::lock::FileLock;
 
-/// The right to make one file or folder; its lock file goes when this is dropped.
+/// The right to make one file or folder; its lock file is removed when this is dropped.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
@@ -15,8 +15,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims `target` by a lock file beside it; where another process has it, calls `waits` and
-    /// waits for it to be done or to die.
+    /// Claims `target` by a lock file beside it; where another process holds the claim, calls
+    /// `waits` and blocks until that process is done or dead.
     pub fn on(target: &Path, waits: impl FnOnce()) -> io::Result<Self> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let path = target.with_file_name(format!(".{name}.lock"));

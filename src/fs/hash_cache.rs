@@ -1,4 +1,4 @@
-//! sha256 of files, remembered for as long as `stat` says the same of them.
+//! A cache of the sha256 of files, valid for as long as `stat` reports the same of them.
 //!
 //! Weight files ([`HashCache::sha256`]) and the masks of datasets ([`HashCache::known`], many at a
 //! time) are hashed once, and again only when they change. A lost or damaged cache costs time only.
@@ -14,28 +14,29 @@ use serde::{Deserialize, Serialize};
 use super::hash::sha256_file;
 use super::sealed;
 
-/// Of the cache file; another version is not read.
+/// Version of the cache file; a file of another version is not read.
 const VERSION: u32 = 3;
 /// A file changed within this time may change again without its time stamp showing it (some file
 /// systems count in seconds), so it is not remembered yet.
 const SETTLE_NS: i128 = 2_000_000_000;
 
-/// Hashes that were made before.
+/// The sha256 of files that were hashed before.
 #[derive(Debug)]
 pub struct HashCache {
     path: PathBuf,
-    /// Paths that are not UTF-8 are not remembered.
+    /// Entries by path; files whose path is not UTF-8 are not remembered.
     files: BTreeMap<String, Entry>,
     is_changed: bool,
 }
 
-/// What changes when a file does.
+/// The properties of a file that change when its contents do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub bytes: u64,
     pub inode: u64,
     pub modified_ns: i64,
-    /// Also moves when the contents are replaced and the modification time is put back.
+    /// Time of the last change of the file's contents or properties: it moves even when contents
+    /// are replaced and the modification time is put back.
     pub changed_ns: i64,
 }
 
@@ -46,7 +47,7 @@ struct Entry {
 }
 
 impl Stamp {
-    /// Of the file at `path`, links followed.
+    /// The stamp of the file at `path`, links followed.
     pub fn of(path: &Path) -> io::Result<Self> {
         let stat = fs_err::metadata(path)?;
         Ok(Self {
@@ -57,7 +58,7 @@ impl Stamp {
         })
     }
 
-    /// Whether a change at `now` or later would show.
+    /// Tells whether a change at `now` or later would alter this stamp.
     pub fn is_settled(&self, now: SystemTime) -> bool {
         // A clock before 1970 makes every file look new: then nothing is remembered.
         let now_ns = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos().cast_signed());
@@ -73,7 +74,8 @@ impl HashCache {
         Self { path, files, is_changed: false }
     }
 
-    /// sha256 of `file`, 64 hex digits; read only if it is not known as it is now.
+    /// The sha256 of `file`, 64 hex digits; the file is read only if its stamp is not the one in
+    /// the cache.
     pub fn sha256(&mut self, file: &Path) -> io::Result<String> {
         self.sha256_at(file, SystemTime::now())
     }
@@ -90,14 +92,14 @@ impl HashCache {
         Ok(sha256)
     }
 
-    /// sha256 of the file at an absolute path, if it is known with this stamp.
+    /// The sha256 of the file at an absolute path, if the cache has it with this stamp.
     pub fn known(&self, file: &Path, stamp: &Stamp) -> Option<&str> {
         let entry = self.files.get(file.to_str()?)?;
         (entry.stamp == *stamp).then_some(&entry.sha256)
     }
 
-    /// Remembers the sha256 of the file at an absolute path, whose stamp was taken before it was
-    /// read; not of one that changed just before `now`.
+    /// Stores the sha256 of the file at an absolute path, whose stamp was taken before it was read;
+    /// not of one that changed just before `now`.
     pub fn remember(&mut self, file: &Path, stamp: Stamp, sha256: &str, now: SystemTime) {
         let Some(name) = file.to_str().filter(|_| stamp.is_settled(now)) else { return };
         let entry = Entry { stamp, sha256: sha256.to_owned() };
@@ -107,7 +109,7 @@ impl HashCache {
         }
     }
 
-    /// Writes what is new; nothing where nothing is.
+    /// Writes the cache file if there are new entries.
     pub fn save(&mut self) -> io::Result<()> {
         if self.is_changed {
             sealed::write(&self.path, VERSION, &self.files)?;
@@ -134,7 +136,8 @@ mod tests {
         SystemTime::now() + Duration::from_secs(10)
     }
 
-    /// The hash that the cache gives after it was told a wrong one: tells whether it reads.
+    /// The sha256 that the cache returns after a wrong one was put into it: shows whether the file
+    /// was read.
     fn poisoned(cache_path: &Path, file: &Path) -> String {
         let mut cache = HashCache::open(cache_path);
         for entry in cache.files.values_mut() {
@@ -156,7 +159,7 @@ mod tests {
         assert_eq!(poisoned(&cache_path, &file), sha256_bytes(b"Weights"));
     }
 
-    /// The same length, put back to the same modification time, in the same place.
+    /// Replaces a file's contents by others of the same length, with the same modification time.
     #[test]
     fn a_file_that_was_changed_in_secret_is_read_again() {
         let temp = tempfile::tempdir().unwrap();
@@ -183,7 +186,7 @@ mod tests {
         assert!(!cache_path.exists());
     }
 
-    /// What is in a cache of an earlier version is hashed again.
+    /// Checks that files in a cache of an earlier version are hashed again.
     #[test]
     fn a_cache_of_before_is_empty_and_a_missing_file_an_error() {
         let temp = tempfile::tempdir().unwrap();

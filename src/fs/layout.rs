@@ -1,4 +1,4 @@
-//! Where everything in the results folder lies; no other module joins these names.
+//! The paths of all files in the results folder; no other module joins these names.
 
 use std::path::{Path, PathBuf};
 
@@ -17,17 +17,17 @@ impl ResultsDir {
         &self.root
     }
 
-    /// The SQLite index.
+    /// The file of the SQLite index.
     pub fn database(&self) -> PathBuf {
         self.root.join("sweep.db")
     }
 
-    /// Held exclusively by the one coordinator of this folder.
+    /// The lock file of this folder's one coordinator.
     pub fn lock(&self) -> PathBuf {
         self.root.join("experiments").join("coordinator.lock")
     }
 
-    /// JSON: who holds [`Self::lock`] (pid, host, heartbeat).
+    /// The JSON file that names the process holding [`Self::lock`] (pid, host, heartbeat).
     pub fn holder(&self) -> PathBuf {
         self.root.join("experiments").join("coordinator.json")
     }
@@ -76,12 +76,12 @@ impl RunDir {
         self.root.join("spec.json")
     }
 
-    /// What the coordinator asks of one attempt ([`crate::experiment::Order`]).
+    /// The coordinator's order to one attempt ([`crate::experiment::Order`]).
     pub fn order(&self, attempt: u32) -> PathBuf {
         self.root.join(format!("order.{attempt}.json"))
     }
 
-    /// The journal of one attempt: one [`crate::event::Line`] a line.
+    /// The journal of one attempt: a [`crate::event::Line`] on each line.
     pub fn events(&self, attempt: u32) -> PathBuf {
         self.root.join(format!("events.{attempt}.jsonl"))
     }
@@ -91,7 +91,7 @@ impl RunDir {
         self.root.join(format!("worker.{attempt}.log"))
     }
 
-    /// Held exclusively by the worker for life.
+    /// The lock file that the run's worker holds for its lifetime.
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
     }
@@ -105,12 +105,12 @@ impl RunDir {
         self.root.join("confusion").join(format!("{score}.safetensors"))
     }
 
-    /// LoRA and decoder after the last step; what `eval` and users take away.
+    /// LoRA and decoder after the last step: the file that `eval` reads and users take away.
     pub fn adapter(&self) -> PathBuf {
         self.root.join("adapter.safetensors")
     }
 
-    /// The same at the best validation on `dev`, where the spec selects it.
+    /// LoRA and decoder at the best validation on `dev`, where the spec selects it.
     pub fn adapter_best(&self) -> PathBuf {
         self.root.join("adapter_best.safetensors")
     }

@@ -1,8 +1,8 @@
-//! The entries of a folder, as every list of files in `sweep` takes them.
+//! Lists the entries of a folder, the same way for every list of files in `sweep`.
 //!
-//! Datasets, masks to score and all else that reads a folder of the user's call [`entries`]: they
-//! get them sorted by name, without those whose name begins with a dot (`._a.png` is macOS's note
-//! about `a.png`, not a picture), and with links followed.
+//! Everything that reads a user's folder, such as datasets and masks to score, calls [`entries`]
+//! and gets them sorted by name, without those whose name begins with a dot (`._a.png` is macOS's
+//! note about `a.png`, not a picture), and with links followed.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,17 +16,18 @@ pub struct Entry {
     pub kind: Kind,
 }
 
-/// What lies behind a name, after following links.
+/// The kind of an entry, after following links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Folder,
-    /// A file, or another thing that is no folder: opening a pipe or a device has its own error.
+    /// A file, or anything else that is not a folder: opening a pipe or a device gives its own
+    /// error.
     File,
-    /// A link to something that is not there, or that may not be looked at.
+    /// A link whose target is missing or may not be read.
     DeadLink,
 }
 
-/// The entries of `folder` by name; those whose name begins with a dot are passed over.
+/// The entries of `folder`, sorted by name; those whose name begins with a dot are left out.
 pub fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in fs_err::read_dir(folder)? {

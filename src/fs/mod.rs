@@ -1,5 +1,5 @@
-//! Files on disk: atomic writes, lists, locks, hashes and caches of them, and where everything in
-//! the results folder lies. The ground floor: it knows of files only.
+//! Files on disk: atomic writes, lists, locks, hashes and their caches, and the paths of the
+//! results folder. It is the lowest layer and knows nothing of what the files mean.
 
 pub mod atomic;
 pub mod claim;

@@ -1,4 +1,4 @@
-//! JSON files that begin with the sha256 of the rest: what caches are kept in.
+//! JSON files that begin with the sha256 of the rest of the file; caches are stored in them.
 //!
 //! A cache only saves time, so one that is missing, damaged or of another version is an empty one.
 //! A wrong digit in it, however, would name another dataset or another weight file, and runs by it:
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::hash::sha256_bytes;
 use super::write_atomic;
 
-/// A sha256 in hex digits.
+/// Length of a sha256 in hex digits.
 const SUM_BYTES: usize = 64;
 
 #[derive(Serialize, Deserialize)]
@@ -22,13 +22,14 @@ struct Versioned<T> {
     content: T,
 }
 
-/// What is in the file at `path`, or the default where it cannot be used.
+/// Reads the content of the file at `path`; the default where it is missing, damaged or of another
+/// version.
 pub fn read<T: Default + DeserializeOwned>(path: &Path, version: u32) -> T {
     let bytes = match fs_err::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
             if error.kind() != ErrorKind::NotFound {
-                tracing::warn!(%error, "cannot read a cache; it is made again");
+                tracing::warn!(%error, "cannot read a cache file; it will be written again");
             }
             return T::default();
         }
@@ -36,7 +37,7 @@ pub fn read<T: Default + DeserializeOwned>(path: &Path, version: u32) -> T {
     opened(&bytes, version).unwrap_or_default()
 }
 
-/// Puts `content` into the file at `path`.
+/// Writes `content` to the file at `path`.
 pub fn write<T: Serialize>(path: &Path, version: u32, content: &T) -> io::Result<()> {
     let json = serde_json::to_vec(&Versioned { version, content })?;
     write_atomic(path, &[sha256_bytes(&json).into_bytes(), json].concat())
@@ -67,7 +68,7 @@ mod tests {
         assert_eq!(read::<Vec<String>>(&path, 1), [""; 0]);
     }
 
-    /// Every bit of the file, one at a time, and every length.
+    /// Damages every bit of the file, one at a time, and cuts it to every length.
     #[test]
     fn damaged_anywhere_it_is_empty() {
         let temp = tempfile::tempdir().unwrap();

@@ -1,17 +1,17 @@
-//! Free space of a disk.
+//! Asks the file system for the free space of a disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What may still be written to the disk of a path.
+/// The free space of the disk that a path lies on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Free {
     pub bytes: u64,
-    /// The path, or the nearest folder above it that is there.
+    /// The path, or the nearest folder above it that exists.
     pub folder: PathBuf,
 }
 
-/// The free space where `path` lies; `path` need not be there yet.
+/// The free space where `path` lies; `path` need not exist.
 pub fn free(path: &Path) -> io::Result<Free> {
     let absolute = std::path::absolute(path)?;
     let existing = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));

@@ -1,11 +1,11 @@
-//! What every operation of ours is held to: Burn's composition, finite differences, and the same
-//! bits whatever the number of threads.
+//! The tests that every operation of ours must pass: against Burn's composition, against finite
+//! differences, and for the same bits whatever the number of threads.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::rng;
 
-/// An operation or a composition on N tensors of three dimensions.
+/// An operation, or a composition of Burn's, on N tensors of three dimensions.
 pub(super) trait Function<const N: usize>:
     Fn([Tensor<3>; N]) -> Tensor<3> + Copy + Sync
 {
@@ -16,7 +16,7 @@ fn random(shape: [usize; 3], which: u64) -> Vec<f32> {
     normal(shape.iter().product(), which)
 }
 
-/// `n` standard normal values; others for another `which`.
+/// Draws `n` standard normal values; `which` keys the draw.
 pub(super) fn normal(n: usize, which: u64) -> Vec<f32> {
     let mut rng = rng::keyed(11, "kernel", &[which]);
     (0..n).map(|_| rng::normal(&mut rng) as f32).collect()
@@ -30,8 +30,8 @@ fn to_vec(tensor: Tensor<3>) -> Vec<f32> {
     tensor.into_data().try_into_vec().unwrap()
 }
 
-/// The result on random inputs, then the gradient of each input where `tracked`, from random
-/// gradients of the result.
+/// Computes the result on random inputs, then the gradient of each input where `tracked`, from
+/// random gradients of the result.
 fn run<const N: usize>(
     f: impl Function<N>,
     shapes: [[usize; 3]; N],
@@ -61,8 +61,8 @@ fn close(what: &str, ours: &[f32], expect: &[f32], limit: f32) {
     assert!(worst <= limit * largest, "{what}: differs by {worst} where the largest is {largest}");
 }
 
-/// Values and gradients are those of the composition, to `limit` of the largest; whichever inputs
-/// are tracked.
+/// Checks values and gradients against those of the composition, to `limit` of the largest, for
+/// every choice of tracked inputs.
 pub(super) fn equals<const N: usize>(
     ours: impl Function<N>,
     composed: impl Function<N>,
@@ -85,7 +85,7 @@ pub(super) fn equals<const N: usize>(
     }
 }
 
-/// Gradients are the slopes of the weighted sum of the values, by central differences.
+/// Checks gradients against the slopes of the weighted sum of the values, by central differences.
 pub(super) fn slopes<const N: usize>(f: impl Function<N>, shapes: [[usize; 3]; N]) {
     const STEP: f32 = 1e-2;
     let (_, gradients) = run(f, shapes, [true; N]);
@@ -109,7 +109,7 @@ pub(super) fn slopes<const N: usize>(f: impl Function<N>, shapes: [[usize; 3]; N
     }
 }
 
-/// 1, 2 and 8 threads give the same bits.
+/// Checks that 1, 2 and 8 threads give the same bits.
 pub(super) fn threads<const N: usize>(f: impl Function<N> + Send, shapes: [[usize; 3]; N]) {
     let run = |n| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();

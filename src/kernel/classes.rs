@@ -1,10 +1,10 @@
 //! Class maps: the class of each pixel, as tensors `[batch, height, width]` of bytes.
 //!
-//! Ground truth goes to a device as one, predictions come back as one.
+//! Ground truth is copied to a device in this form, and predictions come back in it.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-/// `values`, row-major, on `device`.
+/// The class map of `values`, row-major, on `device`.
 ///
 /// # Panics
 /// If there are not as many values as `shape` says.
@@ -14,7 +14,7 @@ pub fn tensor(values: Vec<u8>, shape: [usize; 3], device: &Device) -> Tensor<3, 
     Tensor::from_data(TensorData::new(values, shape), (&device, dtype))
 }
 
-/// The classes, row-major; waits for the device.
+/// Copies the classes to the host, row-major; waits for the device.
 ///
 /// # Panics
 /// If a value is no byte.

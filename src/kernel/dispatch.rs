@@ -1,6 +1,6 @@
-//! The choice of an operation's implementation, made here for all of them.
+//! Chooses the implementation of an operation, here for all of them.
 //!
-//! An operation's `mod.rs` asks [`path`] with its tensors and matches on the answer. A new kind of
+//! An operation's `mod.rs` calls [`path`] with its tensors and matches on the result. A new kind of
 //! device is a variant here; the exhaustive matches then point at each operation that needs a line.
 
 use burn::tensor::{DType, Device, Tensor};
@@ -8,13 +8,13 @@ use burn::tensor::{DType, Device, Tensor};
 /// An implementation of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Path {
-    /// Ours for the CPU, on f32.
+    /// Our implementation for the CPU, on f32.
     Cpu,
-    /// Whatever runs anywhere: Burn's operations composed, or the host's processor.
+    /// The implementation that runs anywhere: Burn's operations composed, or the host's processor.
     Any,
 }
 
-/// Where a tensor lies and what its elements are; whatever its number of dimensions.
+/// A tensor's device and element type, whatever its number of dimensions.
 pub(super) trait Placed {
     fn device(&self) -> Device;
     fn dtype(&self) -> DType;
@@ -37,7 +37,8 @@ pub(super) fn path(tensors: &[&dyn Placed]) -> Path {
     if tensors.iter().all(is_ours) { Path::Cpu } else { Path::Any }
 }
 
-/// A tensor's values as f32 in the host's memory; shared where they are there.
+/// Brings a tensor's values to the host's memory as f32; they are shared where they are already
+/// there.
 pub(super) fn on_host<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     let tensor = tensor.inner();
     match path(&[&tensor]) {

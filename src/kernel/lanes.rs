@@ -1,9 +1,9 @@
 //! Arithmetic over slices in a fixed order that compilers turn into vector instructions.
 
-/// Partial sums that run side by side.
+/// Number of partial sums that run side by side.
 const LANES: usize = 32;
 
-/// Adding this leaves the nearest integer in the low bits of the mantissa.
+/// Added to a value, leaves the nearest integer in the low bits of the mantissa.
 const ROUND: f32 = 12_582_912.0;
 
 /// e^x for x <= 0 (or barely above): 2^n by its bits, 2^f on [-1/2, 1/2] by a polynomial; within

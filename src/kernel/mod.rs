@@ -1,8 +1,8 @@
 //! Operations of our own where Burn's compositions cost too much time or memory.
 //!
 //! `model`, `train` and `eval` call them with Burn's tensors and get tensors back, whatever the
-//! device. An operation is a folder: `mod.rs` has its signature, what it is held to, and the match
-//! on [`dispatch::Path`]; `cpu.rs` is our implementation for the CPU.
+//! device. An operation is a folder: `mod.rs` has its signature, its tests, and the match on
+//! `dispatch::Path`; `cpu.rs` is our implementation for the CPU.
 
 pub mod attention;
 pub mod gelu;

@@ -1,8 +1,8 @@
 //! Nodes of Burn's autodiff graph for our operations on the CPU.
 //!
-//! An operation's `cpu.rs` takes [`Operand`]s, works on their slices, and hands its result to [`finish`] with
-//! the function that turns the result's gradient into those of the operands. Where no operand is
-//! tracked no node is made, and nothing is kept.
+//! An operation's `cpu.rs` takes [`Operand`]s, works on their slices, and hands its result to
+//! [`finish`] with the function that turns the result's gradient into those of the operands. Where
+//! no operand is tracked no node is made, and nothing is kept.
 
 use std::fmt::Debug;
 
@@ -14,7 +14,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Tensor, TensorData};
 
-/// The values of a tensor, f32 and row-major; shared with it until they are changed.
+/// The values of a tensor, f32 and row-major; memory is shared with the tensor until one of them is
+/// changed.
 #[derive(Debug, Clone)]
 pub(super) struct Values(FlexTensor);
 
@@ -23,7 +24,7 @@ impl Values {
         Self(FlexTensor::from_data(TensorData::new(values, shape)))
     }
 
-    /// Of a tensor on the CPU, its place in a graph left behind.
+    /// The values of a tensor on the CPU, without its place in an autodiff graph.
     ///
     /// # Panics
     /// As [`Operand::new`].
@@ -36,7 +37,7 @@ impl Values {
         Self(FlexTensor::from_data(TensorData::new(vec![value], [1])))
     }
 
-    /// The only value, of either precision.
+    /// The single value of a scalar, of either precision.
     ///
     /// # Panics
     /// If there are others.
@@ -47,7 +48,7 @@ impl Values {
         values[0]
     }
 
-    /// Copies what is not contiguous.
+    /// The values of `tensor`, copied if they are not contiguous.
     fn of(tensor: FlexTensor) -> Self {
         Self(if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() })
     }
@@ -56,7 +57,7 @@ impl Values {
         self.0.as_slice().expect("contiguous f32 by construction")
     }
 
-    /// Copied first where others share them.
+    /// The values for writing, copied first where others share them.
     pub(super) fn slice_mut(&mut self) -> &mut [f32] {
         let (n, whole) = (self.slice().len(), self.0.storage::<f32>().len());
         if n != whole {
@@ -74,11 +75,13 @@ impl Values {
 /// One input of an operation.
 pub(super) struct Operand {
     pub values: Values,
-    /// Where it is tracked.
+    /// Place in the autodiff graph, where the input is tracked.
     node: Option<NodeGuard>,
 }
 
 impl Operand {
+    /// An operand of a tensor on the CPU.
+    ///
     /// # Panics
     /// If [`super::dispatch::path`] is not the CPU's.
     pub(super) fn new<const D: usize>(tensor: Tensor<D>) -> Self {
@@ -99,12 +102,12 @@ impl Operand {
     }
 }
 
-/// Gradients of the N operands, of those that are wanted, from what was kept and the result's
-/// gradient.
+/// The backward pass of an operation: gradients of those of the N operands that are wanted, from
+/// the values kept and the result's gradient.
 pub(super) type Differentiate<K, const N: usize> =
     fn(kept: K, gradient: Values, wanted: [bool; N]) -> [Option<Values>; N];
 
-/// The result of an operation on `operands` as a tensor.
+/// Turns the output of an operation on `operands` into a tensor.
 pub(super) fn finish<const D: usize, const N: usize, K: Clone + Send + Debug + 'static>(
     operands: [Operand; N],
     output: Values,

@@ -7,14 +7,14 @@
 use bytemuck::{Pod, Zeroable};
 use pulp::Simd;
 
-/// Columns of a panel.
+/// Number of columns of a panel.
 pub(super) const WIDTH: usize = 32;
 
-/// Rows are padded to a multiple of this: whole tiles of any instruction set, whole panels of the
-/// transpose.
+/// The number of rows is padded to a multiple of this: whole tiles of any instruction set, whole
+/// panels of the transpose.
 pub(super) const HEIGHT: usize = 96;
 
-/// Vectors of a tile's row.
+/// Number of vectors in a tile's row.
 const VECTORS: usize = 2;
 
 /// A row of a panel: whole cache lines.
@@ -44,7 +44,7 @@ const ZERO: Row = Row([0.0; WIDTH]);
 /// A matrix, padded by zeros to whole panels and to a multiple of [`HEIGHT`] rows.
 #[derive(Debug, Clone)]
 pub(super) struct Panels {
-    /// Padded.
+    /// Number of rows, padded.
     rows: usize,
     data: Vec<Row>,
 }
@@ -55,7 +55,7 @@ impl Panels {
         Self { rows, data: vec![ZERO; rows * columns.div_ceil(WIDTH)] }
     }
 
-    /// `values` is `[rows, columns]`, row-major.
+    /// Packs `values`, `[rows, columns]`, row-major.
     pub(super) fn pack(values: &[f32], columns: usize) -> Self {
         let mut out = Self::zeros(values.len() / columns, columns);
         for (i, panel) in out.data.chunks_exact_mut(out.rows).enumerate() {
@@ -67,7 +67,7 @@ impl Panels {
         out
     }
 
-    /// The transpose of `values`, which is `[rows, columns]`, row-major.
+    /// Packs the transpose of `values`, which is `[rows, columns]`, row-major.
     pub(super) fn pack_transposed(values: &[f32], columns: usize) -> Self {
         let mut out = Self::zeros(columns, values.len() / columns);
         for (panel, from) in out.data.chunks_exact_mut(out.rows).zip(values.chunks(WIDTH * columns))
@@ -93,23 +93,23 @@ impl Panels {
         self.data.chunks_exact(self.rows)
     }
 
-    /// As [`Self::panels`].
+    /// The panels in the order of [`Self::panels`], for writing.
     pub(super) fn panels_mut(&mut self) -> impl Iterator<Item = &mut [Row]> {
         self.data.chunks_exact_mut(self.rows)
     }
 }
 
-/// Some rows of a matrix.
+/// A range of a matrix's rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub of: &'a Panels,
-    /// A multiple of [`HEIGHT`].
+    /// First row, a multiple of [`HEIGHT`].
     pub first: usize,
-    /// How many; rounded up to whole tiles.
+    /// Number of rows; rounded up to whole tiles.
     pub n: usize,
 }
 
-/// The first rows of `out` = `a b`.
+/// Computes the first rows of `out` = `a b`.
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
 pub(super) fn product<S: Simd>(simd: S, a: Rows<'_>, b: &Panels, out: &mut Panels) {
@@ -138,7 +138,7 @@ fn product_tiled<S: Simd, const TILE: usize>(simd: S, a: Rows<'_>, b: &Panels, o
     }
 }
 
-/// Rows `i * TILE ..` of `a` times part `part` of the columns of a panel of b.
+/// Computes rows `i * TILE ..` of `a` times part `part` of the columns of a panel of b.
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
 fn tile<S: Simd, const TILE: usize>(
@@ -164,7 +164,7 @@ fn tile<S: Simd, const TILE: usize>(
     sums
 }
 
-/// `out` += `aᵀ b`, over the first `b.n` rows of `a`.
+/// Computes `out` += `aᵀ b`, over the first `b.n` rows of `a`.
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
 pub(super) fn add_transposed<S: Simd>(simd: S, a: &Panels, b: Rows<'_>, out: &mut Panels) {
@@ -204,7 +204,7 @@ fn add_transposed_tiled<S: Simd, const TILE: usize>(
     }
 }
 
-/// Columns `i * TILE ..` of a panel of a, transposed, times part `part` of a panel of b.
+/// Computes columns `i * TILE ..` of a panel of a, transposed, times part `part` of a panel of b.
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
 fn tile_transposed<S: Simd, const TILE: usize>(

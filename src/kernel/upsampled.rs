@@ -1,12 +1,12 @@
 //! Logits upsampled bilinearly a row at a time, on the host.
 //!
-//! At 150 classes, 512 px and a batch of 16, one tensor of full-size logits is 2.5 GB; what is read
-//! off them by [`super::loss`], [`super::arg_max`] and [`super::probabilities`] never needs more
-//! than a row.
+//! At 150 classes, 512 px and a batch of 16, one tensor of full-size logits is 2.5 GB;
+//! [`super::loss`], [`super::arg_max`] and [`super::probabilities`] use these functions and never
+//! hold more than a row.
 
 use super::resize::bilinear::{Tap, taps};
 
-/// Logits on a grid.
+/// Logits of a batch on a grid of patches or finer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Logits<'a> {
     /// `[batch, n_classes, height, width]`, row-major.
@@ -17,19 +17,19 @@ pub(super) struct Logits<'a> {
 }
 
 impl<'a> Logits<'a> {
-    /// Of a contiguous tensor of these dimensions.
+    /// The logits of a contiguous tensor of these dimensions.
     pub(super) fn new(values: &'a [f32], [_, n_classes, height, width]: [usize; 4]) -> Self {
         Self { values, n_classes, grid: [height, width] }
     }
 
-    /// Image by image.
+    /// The logits of each image of the batch.
     pub(super) fn images(self) -> impl Iterator<Item = Self> {
         let n = self.n_classes * self.grid[0] * self.grid[1];
         self.values.chunks_exact(n).map(move |values| Self { values, ..self })
     }
 }
 
-/// The grid's rows and columns that each output row and column lies between.
+/// The grid rows and columns that each output row and column lies between.
 pub(super) struct Axes {
     pub(super) vertical: Vec<Tap>,
     pub(super) horizontal: Vec<Tap>,

@@ -1,5 +1,5 @@
-//! The dimensions of an encoder, as the tables of `backbone`, weight files and LoRA's checks tell
-//! them.
+//! The dimensions of an encoder, which the backbone tables, weight files and LoRA's checks
+//! describe.
 
 /// The dimensions of one encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,7 +28,7 @@ pub enum Ffn {
     SwiGlu { hidden: usize },
 }
 
-/// Which of q, k and v have a bias.
+/// The choice of q, k and v that have a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttentionBias {
     All,
@@ -37,7 +37,7 @@ pub enum AttentionBias {
     None,
 }
 
-/// How the encoder knows where a patch is.
+/// The encoding of patch positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Position {
     /// A learned embedding of `side` x `side` patches and the class token, resized bicubically.
@@ -46,7 +46,7 @@ pub enum Position {
     Rotary { base: f64 },
 }
 
-/// One of the two ways in which official code resizes learned positions.
+/// The two ways in which official code resizes learned positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Resize {
     /// Bicubic, a = -0.75, coordinates from `(n + offset) / side`.
@@ -60,12 +60,12 @@ impl Arch {
         self.dim / self.heads
     }
 
-    /// Whether official files have SwiGLU's two gates as one layer, `w12`: DINOv2's do.
+    /// Tells whether official files have SwiGLU's two gates as one layer, `w12`: DINOv2's do.
     pub fn has_fused_gates(&self) -> bool {
         matches!((self.ffn, self.position), (Ffn::SwiGlu { .. }, Position::Learned { .. }))
     }
 
-    /// Tokens before the patches: the class token and the registers.
+    /// Number of tokens before the patches: the class token and the registers.
     pub fn prefix(&self) -> usize {
         1 + self.registers
     }

@@ -15,7 +15,7 @@ pub enum Pretraining {
     /// Web images.
     #[default]
     Lvd1689m,
-    /// Satellite images; other mean and standard deviation.
+    /// Satellite images, which have another mean and standard deviation.
     Sat493m,
 }
 
@@ -35,7 +35,7 @@ pub enum DinoType {
 }
 
 impl DinoType {
-    /// As people write it.
+    /// The family's name as people write it.
     pub fn label(self) -> &'static str {
         match self {
             Self::Dinov2 => "DINOv2",
@@ -44,11 +44,11 @@ impl DinoType {
     }
 }
 
-/// Key `weights`: where the encoder's weights come from.
+/// Key `weights`: the source of the encoder's weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum WeightsConfig {
-    /// Drawn from the run's seed.
+    /// Random weights, drawn from the run's seed.
     Random {},
     /// The released file of the variant, from the weight folders.
     Pretrained {},
@@ -56,7 +56,7 @@ pub enum WeightsConfig {
     File { path: PathBuf },
 }
 
-/// Key `tune`: what of the encoder is trained.
+/// Key `tune`: the part of the encoder that is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TuneConfig {
@@ -70,7 +70,7 @@ pub enum TuneConfig {
 #[serde(deny_unknown_fields)]
 pub struct LoraConfig {
     pub rank: NonZeroU32,
-    /// Default: the rank.
+    /// Numerator of the update's factor; by default the rank.
     #[serde(default)]
     pub alpha: Option<f64>,
     #[serde(default = "q_and_v")]
@@ -89,10 +89,10 @@ pub struct LoraConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scaling {
-    /// `alpha / rank`
+    /// The factor `alpha / rank`.
     #[default]
     Standard,
-    /// `alpha / √rank` (Kalajdzievski 2023, arXiv:2312.03732).
+    /// The factor `alpha / √rank` (Kalajdzievski 2023, arXiv:2312.03732).
     Rslora,
 }
 
@@ -108,7 +108,7 @@ pub enum LoraTarget {
     Fc2,
     W1,
     W2,
-    /// Both gates of DINOv2's SwiGLU, which are one layer there.
+    /// Both gates of DINOv2's SwiGLU, which official files have as one layer.
     W12,
     W3,
     /// Every linear layer that the encoder's blocks have.
@@ -128,7 +128,7 @@ impl LoraConfig {
         }
     }
 
-    /// The factor on the update.
+    /// The factor that the update is multiplied by.
     pub fn scale(&self) -> f64 {
         let rank = f64::from(self.rank.get());
         match (self.scaling, self.alpha) {
@@ -150,7 +150,7 @@ impl LoraConfig {
         targets
     }
 
-    /// A target that the encoder called `name` does not have, and what is to be said about it.
+    /// A target that the encoder called `name` does not have, with the error message about it.
     pub fn unknown_target(&self, (name, arch): (&str, &Arch)) -> Option<(LoraTarget, String)> {
         let known = LoraTarget::of(arch);
         let unknown = self.targets_in(arch).into_iter().find(|target| !known.contains(target))?;
@@ -163,7 +163,7 @@ impl LoraConfig {
         Some((unknown, message))
     }
 
-    /// What is to be said if the encoder called `name` does not have the blocks.
+    /// The error message if the encoder called `name` does not have the blocks.
     pub fn unknown_blocks(&self, (name, arch): (&str, &Arch)) -> Option<String> {
         let [first, last] = self.blocks?;
         (first > last || last as usize >= arch.depth).then(|| {
@@ -172,7 +172,7 @@ impl LoraConfig {
         })
     }
 
-    /// Whether the encoder called `name` has all that is to be adapted; if not, what it lacks.
+    /// Checks that the encoder called `name` has all layers and blocks that are to be adapted.
     pub fn check(&self, encoder: (&str, &Arch)) -> Result<(), String> {
         let target =
             self.unknown_target(encoder).map(|(_, message)| format!("tune.targets: {message}"));
@@ -203,7 +203,7 @@ impl LoraTarget {
         }
     }
 
-    /// As in specs.
+    /// The name of the layer in specs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Q => "q",
@@ -220,7 +220,7 @@ impl LoraTarget {
         }
     }
 
-    /// Where it is within a block, e.g. `attn.q`.
+    /// The layer's path within a block, e.g. `attn.q`.
     ///
     /// # Panics
     /// For `All`, which is no layer: resolved by [`LoraConfig::targets_in`].
@@ -235,8 +235,8 @@ impl LoraTarget {
     }
 }
 
-/// Keys that came later are left out while they have their defaults: older programs can read what
-/// they know.
+/// Tells whether a key has its default: keys that came later are then left out, so that older
+/// programs can read the rest.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -1,4 +1,4 @@
-//! Initial values, drawn from keyed ChaCha so that each tensor's draw depends on its name alone.
+//! Draws initial values from keyed ChaCha, so that each tensor's draw depends on its name alone.
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -8,21 +8,21 @@ use crate::model::vit::Encoder;
 use crate::model::vit::linear::{Dropout, Lora};
 use crate::rng;
 
-/// Uniform in `±1/√fan_in`: PyTorch's default for `nn.Conv2d` and `nn.Linear`, biases included, and
-/// the reference project's for LoRA's A (Kaiming uniform, a = √5).
+/// Draws values uniform in `±1/√fan_in`: PyTorch's default for `nn.Conv2d` and `nn.Linear`, biases
+/// included, and the reference project's for LoRA's A (Kaiming uniform, a = √5).
 pub fn fan_in_uniform(fan_in: usize, n: usize, seed: u64, name: &str) -> Vec<f32> {
     let bound = 1.0 / (fan_in.max(1) as f64).sqrt();
     let mut rng = rng::keyed(seed, &format!("init/{name}"), &[]);
     (0..n).map(|_| ((2.0 * rng::uniform(&mut rng) - 1.0) * bound) as f32).collect()
 }
 
-/// Normal of mean 0.
+/// Draws normal values of mean 0.
 pub fn normal(std: f64, n: usize, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = rng::keyed(seed, &format!("init/{name}"), &[]);
     (0..n).map(|_| (rng::normal(&mut rng) * std) as f32).collect()
 }
 
-/// Random weights as the official code draws them: matrices and tokens normal, the patch
+/// Sets random weights as the official code draws them: matrices and tokens normal, the patch
 /// projection as PyTorch's `nn.Conv2d`, biases 0, norms and LayerScale as they are built.
 pub fn encoder(encoder: &mut Encoder, seed: u64) {
     let device = encoder.device();

@@ -1,4 +1,4 @@
-//! Encoder, adapter and decoder as one network: what `train` trains and `eval` runs.
+//! Encoder, adapter and decoder as one network, which `train` trains and `eval` runs.
 
 use burn::tensor::{Device, Int, Tensor};
 
@@ -9,11 +9,11 @@ use super::mode::Mode;
 use super::params::{Params, Slot, is_buffer, is_lora};
 use super::vit::{Encoder, Features, Layout};
 
-/// Layouts that are kept: one or two while training, one a scale when scoring; images of many sizes
-/// drive each other out.
+/// Number of layouts that are kept: one or two are in use while training, one for each scale when
+/// scoring; with images of many sizes the oldest are dropped.
 const LAYOUTS_MAX: usize = 8;
 
-/// A segmentation network, with what is trained marked.
+/// A segmentation network; its trained parameters receive gradients.
 #[derive(Debug, Clone)]
 pub struct Network {
     encoder: Encoder,
@@ -21,17 +21,17 @@ pub struct Network {
     decoder_config: DecoderConfig,
     /// Indices of the blocks whose features the decoder reads.
     layers: Vec<usize>,
-    /// Of the grids that were seen last, the newest at the end.
+    /// Layouts of the grids that were seen last, the newest at the end.
     layouts: Vec<Layout>,
 }
 
-/// What a network is made of, beside its encoder's weights.
+/// The parts of a network beside its encoder's weights.
 #[derive(Debug, Clone, Copy)]
 pub struct Parts<'a> {
     pub tune: &'a TuneConfig,
     pub decoder: &'a DecoderConfig,
     pub n_classes: usize,
-    /// Seed of LoRA and decoder.
+    /// Seed of LoRA's and the decoder's initial values.
     pub seed: u64,
 }
 
@@ -68,7 +68,7 @@ impl Network {
         Self { encoder, decoder, decoder_config: parts.decoder.clone(), layers, layouts: vec![] }
     }
 
-    /// What the decoder makes of normalised images `[batch, 3, h, w]`.
+    /// Runs encoder and decoder on normalised images `[batch, 3, h, w]`.
     ///
     /// The encoder proper is in eval mode always; `mode` is the decoder's and LoRA's.
     ///
@@ -95,13 +95,14 @@ impl Network {
         self.decoder.predict(output)
     }
 
-    /// Class logits of features after [`Self::layers`].
+    /// Computes class logits from features of the blocks [`Self::layers`].
     pub fn decode(&mut self, features: &Features, mode: Mode) -> Tensor<4> {
         let output = self.decoder.forward(features, mode);
         self.decoder.predict(output)
     }
 
-    /// What is wrong where a training step on `n_images` of `px` (height, width) means nothing.
+    /// Refuses a training step on `n_images` of `px` (height, width) whose result would mean
+    /// nothing.
     pub fn check_batch(&self, n_images: usize, px: [usize; 2]) -> Result<(), String> {
         self.decoder_config.check_batch(n_images, self.encoder.grid(px))
     }
@@ -140,7 +141,7 @@ impl Network {
         self.encoder.device()
     }
 
-    /// (all, trained) parameters, buffers left out.
+    /// Number of parameters as (all, trained), buffers left out.
     pub fn count(&mut self) -> (u64, u64) {
         let (mut all, mut trained) = (0, 0);
         self.walk("", &mut |name, slot| {
@@ -153,8 +154,8 @@ impl Network {
         (all, trained)
     }
 
-    /// Calls `f` with all that training changes: trained parameters, and the buffers of the
-    /// decoder.
+    /// Calls `f` with every tensor that training changes: trained parameters, and the buffers of
+    /// the decoder.
     pub fn each_changed(&mut self, f: &mut dyn FnMut(&str, Slot<'_>)) {
         // Layouts stay: none is made of what is trained.
         self.walk("", &mut |name, slot| {
@@ -169,7 +170,7 @@ impl Network {
         self.decoder.each(&format!("{path}decoder."), f);
     }
 
-    /// The layout of the images' grid, worked out where it is not kept.
+    /// The layout of the images' grid, from the cache where it is there.
     fn layout(&mut self, images: &Tensor<4>) -> Layout {
         let [_, _, height, width] = images.dims();
         let grid = self.encoder.grid([height, width]);

@@ -7,19 +7,20 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 /// Files keep PyTorch's layouts; matrices lie transposed in memory, as Burn's products want them.
 #[derive(Debug)]
 pub enum Slot<'a> {
-    /// `[n]`.
+    /// A vector `[n]`.
     Vector(&'a mut Tensor<1>),
-    /// `[in, out]` in memory, `[out, in]` in files.
+    /// A matrix, `[in, out]` in memory, `[out, in]` in files.
     Matrix(&'a mut Tensor<2>),
-    /// `[in * kh * kw, out]` in memory, `[out, in, kh, kw]` (given) in files.
+    /// A convolution's kernel, `[in * kh * kw, out]` in memory, `[out, in, kh, kw]` (given) in
+    /// files.
     Kernel(&'a mut Tensor<2>, [usize; 4]),
-    /// `[1, n, dim]`.
+    /// Tokens `[1, n, dim]`.
     Tokens(&'a mut Tensor<3>),
-    /// `[out, in, kh, kw]`.
+    /// A convolution's kernel, `[out, in, kh, kw]` in memory and in files.
     Conv(&'a mut Tensor<4>),
 }
 
-/// Whether a name is that of state which is no parameter: RoPE periods, BatchNorm's running
+/// Tells whether a name is that of state which is no parameter: RoPE periods, BatchNorm's running
 /// statistics.
 pub fn is_buffer(name: &str) -> bool {
     ["periods", "running_mean", "running_var", "num_batches_tracked"]
@@ -27,12 +28,12 @@ pub fn is_buffer(name: &str) -> bool {
         .any(|suffix| name.ends_with(suffix))
 }
 
-/// Whether a name is that of one of LoRA's tensors.
+/// Tells whether a name is that of one of LoRA's tensors.
 pub fn is_lora(name: &str) -> bool {
     name.ends_with("lora_a") || name.ends_with("lora_b")
 }
 
-/// Something made of named tensors.
+/// A module made of named tensors.
 pub trait Params {
     /// Calls `f` with the full name and slot of every tensor, in a fixed order.
     ///
@@ -57,7 +58,7 @@ impl<T: Params> Params for Vec<T> {
 }
 
 impl Slot<'_> {
-    /// Shape as files have it.
+    /// The tensor's shape in files.
     pub fn file_shape(&self) -> Vec<usize> {
         match self {
             Self::Vector(t) => t.dims().to_vec(),
@@ -75,7 +76,7 @@ impl Slot<'_> {
         self.file_shape().iter().product()
     }
 
-    /// Whether the tensor receives gradients.
+    /// Tells whether the tensor receives gradients.
     pub fn is_trained(&self) -> bool {
         match self {
             Self::Vector(t) => t.is_require_grad(),
@@ -85,7 +86,7 @@ impl Slot<'_> {
         }
     }
 
-    /// Whether the tensor takes part in autodiff at all; what is frozen does not.
+    /// Tells whether the tensor takes part in autodiff at all; frozen ones do not.
     pub fn is_autodiff(&self) -> bool {
         match self {
             Self::Vector(t) => t.is_autodiff(),
@@ -139,7 +140,7 @@ impl Slot<'_> {
         }
     }
 
-    /// Puts back what [`Self::flat`] gave; the tensor is trained from then on.
+    /// Puts back values that [`Self::flat`] gave; the tensor is trained from then on.
     pub fn set_flat_trained(&mut self, flat: Tensor<1>) {
         match self {
             Self::Vector(t) => **t = flat.autodiff().require_grad(),
@@ -191,8 +192,8 @@ impl Slot<'_> {
     }
 }
 
-/// `[rows, columns]` row-major to `[columns, rows]` row-major, a tile at a time: a column of a large
-/// matrix would touch another cache line with every value.
+/// Transposes `[rows, columns]` row-major to `[columns, rows]` row-major, a tile at a time: a
+/// column of a large matrix would touch another cache line with every value.
 fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     const TILE: usize = 32;
     let mut out = vec![0.0; values.len()];

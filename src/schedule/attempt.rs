@@ -1,4 +1,5 @@
-//! What the coordinator writes into a run's directory before it starts a worker.
+//! Prepares an attempt: writes into the run's directory the spec and the order that its worker
+//! reads.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,14 +19,14 @@ pub use crate::experiment::schedule::Terms;
 pub enum Error {
     #[error("`{path}` describes another run than {run}: move its folder away")]
     OtherRun { path: PathBuf, run: RunId },
-    #[error("cannot understand `{path}`: move the folder of this run away")]
+    #[error("cannot parse `{path}`: move the folder of this run away")]
     Unreadable { path: PathBuf, source: serde_json::Error },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Writes `spec.json` (or checks the one there) and the order of the next attempt; returns its
-/// number, from 1.
+/// Writes `spec.json` (or checks the one that is there) and the order of the next attempt; returns
+/// its number, from 1.
 pub fn prepare(dir: &RunDir, job: &Job, slot: &Slot, terms: Terms) -> Result<u32, Error> {
     fs_err::create_dir_all(dir.root())?;
     write_spec(dir, &job.file)?;
@@ -43,7 +44,7 @@ pub fn prepare(dir: &RunDir, job: &Job, slot: &Slot, terms: Terms) -> Result<u32
     Ok(attempt)
 }
 
-/// The highest attempt that left an order or a journal; 0 if there was none.
+/// The number of the last attempt that left an order or a journal; 0 if there was none.
 pub fn last_attempt(dir: &RunDir) -> io::Result<u32> {
     let mut last = 0;
     for entry in fs_err::read_dir(dir.root())? {

@@ -1,4 +1,5 @@
-//! The one coordinator of a results folder: its lock, its name and its heartbeat.
+//! Makes this process the one coordinator of a results folder: by its lock, its name and its
+//! heartbeat.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -11,14 +12,14 @@ use thiserror::Error;
 use crate::fs::{FileLock, ResultsDir, write_atomic};
 use crate::host;
 
-/// Raised when [`Holder`] changes its meaning.
+/// The version of [`Holder`]'s file, raised when its meaning changes.
 pub const VERSION: u32 = 1;
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Verbs that only look hold the lock for so long at most, to bring the index up to date.
+/// Longest time that verbs which only read hold the lock, to bring the index up to date.
 const BRIEF: Duration = Duration::from_secs(2);
 
-/// Who holds a results folder: `experiments/coordinator.json`.
+/// The process that holds a results folder, as written to its file: `experiments/coordinator.json`.
 ///
 /// Fields of later versions are ignored: to be named is better than to be unreadable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,17 +41,19 @@ pub enum Error {
     Io { folder: String, source: io::Error },
 }
 
-/// Held for as long as this process coordinates; a thread beats in the background.
+/// The right to coordinate a results folder, held until it is dropped; a thread writes the
+/// heartbeat.
 #[derive(Debug)]
 pub struct Coordinator {
     _lock: FileLock,
-    /// Closed to end the thread.
+    /// Channel that is closed to end the thread.
     stop: Option<mpsc::Sender<()>>,
     heart: Option<JoinHandle<()>>,
 }
 
 impl Coordinator {
-    /// Takes the folder's lock and writes who we are, or says who holds it.
+    /// Takes the folder's lock and writes this process's name, or returns an error that names the
+    /// holder.
     pub fn acquire(
         results: &ResultsDir,
         experiment: &str,
@@ -96,7 +99,7 @@ impl Drop for Coordinator {
     }
 }
 
-/// The folder's lock; waits a little for a holder that does not beat.
+/// Takes the folder's lock; waits a little for a holder that has no heartbeat.
 fn lock(results: &ResultsDir, clock: fn() -> u64) -> io::Result<Option<FileLock>> {
     let deadline = Instant::now() + BRIEF;
     loop {
@@ -113,14 +116,14 @@ fn lock(results: &ResultsDir, clock: fn() -> u64) -> io::Result<Option<FileLock>
     }
 }
 
-/// Who wrote their name last, whether or not they still hold the lock.
+/// The process that last wrote its name, whether or not it still holds the lock.
 pub fn holder(results: &ResultsDir) -> Option<Holder> {
     // Missing or torn: then nobody can be named, and the lock alone counts.
     let bytes = fs_err::read(results.holder()).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
-/// `pid 12 on host, experiment "x", heartbeat 3 s ago`.
+/// Describes the holder for a message: `pid 12 on host, experiment "x", heartbeat 3 s ago`.
 pub fn describe(holder: Option<&Holder>, now_ms: u64) -> String {
     let Some(holder) = holder else {
         return "it has not written its name yet".to_owned();

@@ -1,4 +1,6 @@
-//! From the devices chosen to slots: places where one worker runs at a time.
+//! Turns the chosen devices into slots: places where one worker runs at a time.
+//!
+//! Called by `sweep run` and `sweep plan`.
 
 use std::num::NonZeroU32;
 
@@ -6,7 +8,7 @@ use super::Slot;
 use crate::device::nvml::Gpus;
 use crate::device::{self, Chosen, CudaSupport, Device, Granted, Request};
 
-/// What the decision needs to know of this machine and binary.
+/// The facts of this machine and binary that the decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Host<'a> {
     pub cores: NonZeroU32,
@@ -17,12 +19,13 @@ pub struct Host<'a> {
 /// The slots, and what the user should know about how they were chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
-    /// At least one.
+    /// The slots, at least one.
     pub slots: Vec<Slot>,
     pub notes: Vec<String>,
 }
 
-/// One slot a GPU, `jobs` slots on the CPU; `threads` 0 divides the cores among the slots.
+/// Makes one slot for each GPU, or `jobs` slots on the CPU; `threads` 0 divides the cores among the
+/// slots.
 pub fn slots(
     request: &Request,
     jobs: u32,

@@ -1,10 +1,10 @@
-//! The event loop of a sweep: starts jobs on free slots, hears of exits and of requests to stop, and
-//! keeps going until nothing is left to do.
+//! Runs a sweep as an event loop: starts jobs on free slots, handles exits and requests to stop,
+//! and ends when nothing is left to do.
 //!
-//! `sweep run` calls [`run`] with the jobs ([`Sweep`]) and with what it acts through ([`Ports`]):
-//! an executor, an index, the experiment's journal. It owns all state; one `select!` yields a
-//! closed [`Event`], and one handler takes it. What happens goes out as [`News`], what came of it
-//! as a [`Summary`].
+//! `sweep run` calls [`run`] with the jobs ([`Sweep`]) and with the interfaces it acts through
+//! ([`Ports`]): an executor, an index, the experiment's journal. It owns all state; one `select!`
+//! yields a closed `Event`, and one handler takes it. It reports progress as [`News`] and returns
+//! a [`Summary`].
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -31,48 +31,50 @@ use crate::fs::{FileLock, ResultsDir, RunDir};
 use crate::id::RunId;
 use crate::resolve::Job;
 
-/// How often the journals of running workers are read.
+/// Interval at which the journals of running workers are read.
 const POLL: Duration = Duration::from_millis(250);
-/// A worker that says nothing for so long, while its run is locked, is said to wait.
+/// Time after which a worker that has journalled nothing, while its run is locked, is reported as
+/// waiting.
 const WAITING_AFTER: Duration = Duration::from_secs(2);
-/// An index that failed is asked again after so long: each try may block for a moment.
+/// Time after which an index that failed is tried again: each try may block for a moment.
 const INDEX_RESTS: Duration = Duration::from_secs(5);
 
-/// What to do.
+/// The work of a sweep and its limits.
 #[derive(Debug)]
 pub struct Sweep {
     pub results: ResultsDir,
-    /// In the order they start.
+    /// The jobs, in the order they start.
     pub jobs: Vec<Job>,
     pub slots: Vec<Slot>,
     pub retries: u32,
     pub terms: Terms,
 }
 
-/// What to do it with.
+/// The interfaces that a sweep acts through.
 pub struct Ports<'a, E, I> {
     pub executor: E,
     pub index: I,
     pub journal: &'a mut ExperimentJournal,
-    /// Where the executor reports.
+    /// Exits of workers, as the executor reports them.
     pub exits: mpsc::UnboundedReceiver<Exited>,
-    /// One message for each signal that asks us to stop.
+    /// Requests to stop, one for each signal.
     pub stops: mpsc::UnboundedReceiver<Stop>,
     pub tell: &'a mut dyn FnMut(&News<'_>),
 }
 
-/// What takes the workers' journal lines in; the store, or a fake.
+/// The index that receives the workers' journal lines; the store, or a fake.
 ///
 /// The sweep does not depend on it: while it fails, nothing of the runs' progress is shown, and
 /// what it missed is offered again.
 pub trait Index {
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// The whole lines that the run's journals got since the last call, in order.
+    /// Indexes the whole lines that the run's journals got since the last call, and returns them in
+    /// order.
     fn ingest(&mut self, dir: &RunDir) -> impl Future<Output = Result<Vec<Line>, Self::Error>>;
 }
 
-/// What happens, for those who show it.
+/// The events of a sweep that are shown to people.
 #[derive(Debug)]
 pub enum News<'a> {
     Started {
@@ -80,7 +82,7 @@ pub enum News<'a> {
         attempt: u32,
         device: Device,
     },
-    /// An earlier coordinator's worker still holds the run.
+    /// The run's worker waits for a worker of an earlier coordinator, which still holds the run.
     Waiting {
         run: &'a RunId,
     },
@@ -102,21 +104,21 @@ pub enum News<'a> {
         error: &'a Error,
         n_workers: usize,
     },
-    /// The index takes no journal lines for now.
+    /// The index failed and receives no journal lines for now.
     IndexFails {
         error: &'a (dyn std::error::Error + 'static),
     },
-    /// It takes them again.
+    /// The index receives journal lines again.
     IndexWorks,
     Tick,
 }
 
-/// What came of it.
+/// The result of a sweep.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     pub done: u32,
     pub failures: Vec<Failure>,
-    /// Runs that were not brought to an end because of a stop.
+    /// Number of runs that a stop left unfinished.
     pub left: u32,
     pub interrupted: bool,
 }
@@ -125,7 +127,7 @@ pub struct Summary {
 pub struct Failure {
     pub run: RunId,
     pub reason: String,
-    /// `None` if no worker was started.
+    /// Log of the last worker; `None` if no worker was started.
     pub log: Option<PathBuf>,
 }
 
@@ -138,7 +140,7 @@ pub enum Error {
     #[error("cannot start a worker process")]
     Spawn(#[source] io::Error),
     #[error(
-        "the results folder cannot be written to (run {run}): {reason}; mend that and give the \
+        "the results folder cannot be written to (run {run}): {reason}; fix that and run the \
          same command again: nothing is lost"
     )]
     Disk { run: RunId, reason: String },
@@ -158,12 +160,12 @@ struct State<'a, E, I> {
     queue: Queue,
     slots: Slots,
     running: BTreeMap<RunId, Running>,
-    /// Attempts of this invocation.
+    /// Number of attempts of each run in this invocation.
     attempts: BTreeMap<RunId, u32>,
     stopping: Stopping,
-    /// When the workers were asked to stop, if they were.
+    /// Time at which the workers were asked to stop.
     asked: Option<Instant>,
-    /// An index that failed is not asked before this time.
+    /// Time before which an index that failed is not tried again.
     index_rests: Option<Instant>,
     summary: Summary,
     executor: E,
@@ -175,14 +177,14 @@ struct State<'a, E, I> {
 struct Running {
     attempt: u32,
     since: Instant,
-    /// The run's lock was held when this attempt began, and nobody was told yet.
+    /// Whether the run's lock was held when this attempt began, and nobody was told yet.
     blocked: bool,
-    /// This attempt has journalled its start; what came before is of earlier attempts.
+    /// Whether this attempt has journalled its start; lines before that are an earlier attempt's.
     heard: bool,
 }
 
-/// Works until every job is done or given up, or until a stop; workers never outlive it, unless
-/// it is killed itself.
+/// Runs the sweep until every job is done or given up, or until a stop; workers never outlive it,
+/// unless it is killed itself.
 ///
 /// Only what stops everything (a full disk, say) is an error; failures of runs are in the summary.
 pub async fn run<E: Executor, I: Index>(
@@ -238,8 +240,8 @@ async fn work<E: Executor, I: Index>(
     }
 }
 
-/// After an error of our own: says it at once, lets the workers save their state, and waits for
-/// them; a stop that kills does so here too.
+/// Ends the sweep after an error of our own: reports it at once, lets the workers save their state,
+/// and waits for them; a stop that kills does so here too.
 async fn abandon<E: Executor, I: Index>(
     state: &mut State<'_, E, I>,
     error: &Error,
@@ -350,7 +352,7 @@ impl<E: Executor, I: Index> State<'_, E, I> {
         (self.tell)(&News::Tick);
     }
 
-    /// Shows what is new in the run's journals, once the index has it.
+    /// Shows the new lines of the run's journals, once the index has them.
     async fn take_in(&mut self, run: &RunId) {
         if self.index_rests.is_some_and(|until| Instant::now() < until) {
             return;
@@ -376,7 +378,7 @@ impl<E: Executor, I: Index> State<'_, E, I> {
         }
     }
 
-    /// Lets go of a run whose worker is gone.
+    /// Removes a run whose worker has exited from the running ones, and frees its slot.
     fn take_out(&mut self, exited: &Exited) -> Option<Running> {
         self.executor.forget(exited);
         self.slots.release(&exited.run);
@@ -464,7 +466,8 @@ impl<E: Executor, I: Index> State<'_, E, I> {
 }
 
 impl Running {
-    /// Notes whether this attempt has begun; lines of an earlier worker come first.
+    /// Notes whether `lines` show that this attempt has begun; lines of an earlier worker come
+    /// first.
     fn hear(&mut self, lines: &[Line]) {
         self.heard |= lines.iter().any(|line| {
             let attempt = self.attempt;

@@ -1,4 +1,6 @@
-//! What starts workers: local processes, later a cluster, in tests a fake.
+//! The interface that starts and ends workers: local processes, later a cluster, in tests a fake.
+//!
+//! The event loop calls it; exits come back on a channel.
 
 use std::io;
 
@@ -15,14 +17,14 @@ pub struct Launch {
     pub slot: Slot,
 }
 
-/// How a worker process ended.
+/// The way a worker process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerExit {
     Code(i32),
     Signal(i32),
 }
 
-/// A worker is gone.
+/// The exit of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exited {
     pub run: RunId,
@@ -35,12 +37,12 @@ pub trait Executor {
     /// Starts a worker. After success exactly one [`Exited`] follows.
     fn spawn(&mut self, launch: &Launch) -> io::Result<()>;
 
-    /// Asks the run's worker to save its state and exit; nothing if there is none.
+    /// Asks the run's worker to save its state and exit; does nothing if there is none.
     fn ask_to_stop(&mut self, run: &RunId);
 
-    /// Ends the run's worker and its children at once; nothing if there is none.
+    /// Kills the run's worker and its children at once; does nothing if there is none.
     fn kill(&mut self, run: &RunId);
 
-    /// Lets go of what was kept of a worker whose exit was heard.
+    /// Frees everything kept of a worker whose exit was handled.
     fn forget(&mut self, exited: &Exited);
 }

@@ -1,4 +1,4 @@
-//! An executor for tests: its workers that only write journals and report exits.
+//! An executor for tests, whose workers only write journals and report exits.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -24,7 +24,7 @@ pub(crate) fn cpu() -> Slot {
     Slot { device: Device::Cpu, visible: None, threads: NonZeroU32::MIN }
 }
 
-/// What a fake worker does.
+/// The behaviour of a fake worker.
 #[derive(Debug, Clone)]
 pub(crate) enum Script {
     /// Journals its start and this outcome, then exits.
@@ -39,14 +39,14 @@ pub(crate) enum Script {
     NoSpawn,
 }
 
-/// What was done to the executor, in order.
+/// The calls made to the executor, in order.
 pub(crate) type Calls = Rc<RefCell<Vec<String>>>;
 
-/// Plays each run's scripts, attempt by attempt; runs without one succeed.
+/// An executor that plays each run's scripts, attempt by attempt; runs without a script succeed.
 pub(crate) struct FakeExecutor {
     pub(crate) scripts: BTreeMap<RunId, VecDeque<Script>>,
     pub(crate) calls: Calls,
-    /// Workers that were started and not forgotten.
+    /// Number of workers that were started and not forgotten.
     pub(crate) n_kept: Rc<Cell<i64>>,
     exits: mpsc::UnboundedSender<Exited>,
     alive: BTreeMap<RunId, (u32, Script)>,
@@ -146,11 +146,11 @@ fn append(log: &mut LineLog, event: Event) -> io::Result<()> {
     log.append(&serde_json::to_string(&line).unwrap())
 }
 
-/// Reads journals from the start of each file it has not seen yet.
+/// An index that reads journals from the start of each file it has not seen yet.
 #[derive(Default)]
 pub(crate) struct FakeIndex {
     pub(crate) lines_read: BTreeMap<std::path::PathBuf, usize>,
-    /// Reads that fail, as (after so many good ones, how many).
+    /// The reads that fail, as (number of good ones before, number of failures).
     pub(crate) fails: Option<(u32, u32)>,
 }
 

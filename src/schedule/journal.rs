@@ -1,4 +1,4 @@
-//! The coordinator's own journal of one experiment: plans, attempts, ends.
+//! The coordinator's own journal of one experiment: plans, and starts and ends of attempts.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -13,24 +13,26 @@ use crate::fs::atomic::LineLog;
 pub enum Error {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("cannot understand line {line} of `{path}` (a newer version of sweep wrote it?)")]
+    #[error("cannot parse line {line} of `{path}`; it may be from a newer version of sweep")]
     Unreadable { path: PathBuf, line: usize, source: serde_json::Error },
     #[error("line {line} of `{path}` has version {v}: it needs a newer version of sweep")]
     Newer { path: PathBuf, line: usize, v: u32 },
 }
 
-/// Version, time and kind of a line lie within its first bytes; a plan may have megabytes.
+/// Number of bytes at the start of a line that hold its version, time and kind; a plan may have
+/// megabytes.
 const HEAD_BYTES: usize = 100;
 
-/// Whether a plan was new.
+/// The outcome of writing a plan: recorded, or equal to the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
     Appended,
-    /// The last plan says the same.
+    /// The last plan of the journal is equal, so nothing was written.
     Unchanged,
 }
 
-/// Appends to `experiments/<name>/journal.jsonl`; only the holder of the results lock may.
+/// The open journal `experiments/<name>/journal.jsonl`; only the holder of the results lock may
+/// append to it.
 #[derive(Debug)]
 pub struct ExperimentJournal {
     path: PathBuf,
@@ -39,7 +41,8 @@ pub struct ExperimentJournal {
 }
 
 impl ExperimentJournal {
-    /// Opens the journal; the part of a line that a crash or a full disk left at its end is cut.
+    /// Opens the journal; an incomplete line that a crash or a full disk left at its end is cut
+    /// off.
     pub fn open(path: &Path, clock: fn() -> u64) -> io::Result<Self> {
         cut_torn_line(path)?;
         Ok(Self { path: path.to_owned(), log: LineLog::open(path)?, clock })
@@ -50,7 +53,7 @@ impl ExperimentJournal {
         self.log.append(&serde_json::to_string(&line).expect("our own types have string keys"))
     }
 
-    /// Appends `planned` unless the last plan of the journal is equal to it.
+    /// Appends `planned` unless it is equal to the last plan of the journal.
     pub fn append_plan(&mut self, planned: Planned) -> Result<Recorded, Error> {
         if last_plan(&self.path)?.as_ref() == Some(&planned) {
             return Ok(Recorded::Unchanged);
@@ -61,7 +64,7 @@ impl ExperimentJournal {
     }
 }
 
-/// The plan that counts: the last one in the journal at `path`; `None` where there is none.
+/// The last plan in the journal at `path`, which is the valid one; `None` where there is none.
 pub fn last_plan(path: &Path) -> Result<Option<Planned>, Error> {
     if !fs_err::exists(path)? {
         return Ok(None);
@@ -96,7 +99,7 @@ fn cut_torn_line(path: &Path) -> io::Result<()> {
     let bytes = fs_err::read(path)?;
     let whole = whole_lines(&bytes);
     if whole < bytes.len() {
-        tracing::warn!(path = %path.display(), "cutting a torn last line");
+        tracing::warn!(path = %path.display(), "cutting off an incomplete last line");
         let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(whole as u64)?;
         file.sync_all()?;
@@ -104,7 +107,7 @@ fn cut_torn_line(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Length of `bytes` up to and with the last newline.
+/// Length of `bytes` up to and including the last newline.
 fn whole_lines(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index + 1)
 }

@@ -1,4 +1,4 @@
-//! Workers as processes of this machine.
+//! Runs workers as processes of this machine.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,9 +16,9 @@ use super::executor::{Executor, Exited, Launch, WorkerExit};
 use crate::device::nvml;
 use crate::id::RunId;
 
-/// Starts `<program> worker <run dir> --attempt N`, each in its own process group, with a pipe on
-/// stdin whose end means "save your state and exit". The pipe ends with this process, however it
-/// ends.
+/// An executor that starts `<program> worker <run dir> --attempt N`, each in its own process group,
+/// with a pipe on stdin whose end means "save your state and exit". The pipe ends with this
+/// process, however it ends.
 #[derive(Debug)]
 pub struct LocalProcesses {
     program: PathBuf,
@@ -39,7 +39,7 @@ impl LocalProcesses {
     }
 }
 
-/// This program, for all of a sweep the same build.
+/// Path of this program, so that all workers of a sweep run the same build.
 ///
 /// On Linux the kernel's own link, which stays right when the file is replaced by a new build.
 pub fn this_program() -> io::Result<PathBuf> {
@@ -154,7 +154,7 @@ mod tests {
     use crate::schedule::Slot;
     use crate::schedule::fake;
 
-    /// A worker that is a shell script instead of `sweep`.
+    /// The exit of a worker that is a shell script instead of `sweep`.
     async fn exit_of(
         script: &str,
         then: impl FnOnce(&mut LocalProcesses, &RunId),
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(exited.exit, WorkerExit::Signal(9));
     }
 
-    /// A sweep of more runs than a process may open files.
+    /// Runs a sweep of more runs than a process may open files.
     #[tokio::test]
     async fn workers_that_are_gone_keep_no_file_open() {
         let temp = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Running a plan: the devices, the decisions, the worker processes and the loop that joins them.
+//! Runs a plan: the devices, the decisions, the worker processes and the loop that joins them.
 //!
 //! Decisions ([`queue::next_start`], [`retry::on_exit`], [`devices::slots`]) are pure; the
 //! [`event_loop`] owns the state and acts through an [`executor::Executor`] and an
@@ -28,8 +28,8 @@ pub use crate::experiment::schedule::Config;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
     pub device: Device,
-    /// What the worker's `CUDA_VISIBLE_DEVICES` is set to: the GPU's UUID. `None` hides all GPUs.
+    /// Value of the worker's `CUDA_VISIBLE_DEVICES`: the GPU's UUID. `None` hides all GPUs.
     pub visible: Option<String>,
-    /// CPU threads of the worker.
+    /// Number of CPU threads of the worker.
     pub threads: NonZeroU32,
 }

@@ -1,4 +1,6 @@
-//! Which run starts next, and where.
+//! Decides which run starts next, and on which slot.
+//!
+//! Called by the event loop; pure.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -17,7 +19,7 @@ pub struct Slots {
     places: Vec<(Slot, Option<RunId>)>,
 }
 
-/// A decision: this run, on this slot.
+/// The decision to start this run on this slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     pub run: RunId,
@@ -32,7 +34,7 @@ pub fn next_start(queue: &Queue, slots: &Slots) -> Option<Start> {
 }
 
 impl Queue {
-    /// `runs` in their order; a run named twice is kept once.
+    /// A queue of `runs` in their order; a run named twice is kept once.
     pub fn new(runs: impl IntoIterator<Item = RunId>) -> Self {
         let mut seen = BTreeSet::new();
         Self { waiting: runs.into_iter().filter(|run| seen.insert(run.clone())).collect() }

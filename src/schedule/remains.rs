@@ -1,4 +1,4 @@
-//! What an attempt leaves in its run's folder when its process has ended: the outcome in its
+//! Reads what an attempt left in its run's folder when its process has ended: the outcome in its
 //! journal, and the last lines of its log. The event loop reads both when a worker exits, so that
 //! its decision does not wait for the index.
 
@@ -8,14 +8,15 @@ use std::path::Path;
 use crate::event::{Event, Line, Outcome};
 use crate::fs::RunDir;
 
-/// Of a worker's log, quoted in its failure.
+/// Number of lines of a worker's log that are quoted in its failure.
 const LOG_TAIL_LINES: usize = 6;
 const LOG_TAIL_BYTES: u64 = 4096;
-/// Of a journal, whose last whole line says how the attempt ended; a message may be long.
+/// Number of bytes read at a journal's end, whose last whole line is the attempt's outcome; a
+/// message may be long.
 const JOURNAL_TAIL_BYTES: u64 = 1 << 18;
 
-/// How the attempt ended in the words of its own worker; `None` where its journal is missing or
-/// says nothing of an end.
+/// Reads the outcome that the attempt's own worker journalled; `None` where its journal is missing
+/// or has no outcome.
 pub fn outcome(dir: &RunDir, attempt: u32) -> io::Result<Option<Outcome>> {
     let bytes = match tail(&dir.events(attempt), JOURNAL_TAIL_BYTES) {
         Ok(bytes) => bytes,
@@ -32,7 +33,7 @@ pub fn outcome(dir: &RunDir, attempt: u32) -> io::Result<Option<Outcome>> {
     Ok(ends.next())
 }
 
-/// The last lines of a log, as one line; empty if it cannot be read, as it only explains.
+/// Reads the last lines of a log as one line; empty if it cannot be read, as it only explains.
 pub fn log_tail(path: &Path) -> String {
     let bytes = tail(path, LOG_TAIL_BYTES).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -42,7 +43,7 @@ pub fn log_tail(path: &Path) -> String {
     lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join(" | ")
 }
 
-/// The last `bytes_max` bytes of a file.
+/// Reads the last `bytes_max` bytes of a file.
 fn tail(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut file = fs_err::File::open(path)?;
     let length = file.metadata()?.len();

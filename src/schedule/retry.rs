@@ -1,6 +1,5 @@
-//! Decides what a worker's exit means and what becomes of its run: finished, tried again, given up.
-//! The event loop calls [`ending`] and [`on_exit`] with what the system and the worker's journal
-//! say; pure.
+//! Decides how an attempt ended and whether its run is finished, tried again or given up, from the
+//! worker's exit, its journal and the attempts so far. Called by the event loop; pure.
 
 use super::executor::WorkerExit;
 use super::stop::Stopping;
@@ -8,16 +7,16 @@ use crate::event::{FailureClass, Outcome};
 
 /// Exit code of a worker that stopped on request with its state saved.
 pub const CODE_INTERRUPTED: i32 = 130;
-/// Exit code of a worker that the disk failed: it may have been unable to journal it.
+/// Exit code of a worker that could not write to its disk, and so perhaps not to its journal.
 pub const CODE_DISK: i32 = 3;
 /// Exit code of a Rust process whose main thread panicked.
 const CODE_PANIC: i32 = 101;
 
-/// How an attempt ended, from its exit and from what it journalled.
+/// The way an attempt ended, from its exit and from its journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
     Done,
-    /// Stopped on request; state saved.
+    /// The worker stopped on request; its state is saved.
     Interrupted,
     Failed {
         reason: String,
@@ -25,17 +24,18 @@ pub enum Ending {
     },
 }
 
-/// What becomes of the run.
+/// The decision about a run after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Finished,
     Retry,
     GiveUp,
-    /// Stays as it is for the next invocation.
+    /// Leave the run as it is for the next invocation.
     Leave,
 }
 
-/// Joins what the system says (`exit`) and what the worker wrote (`outcome`).
+/// Decides how an attempt ended, from the exit that the system reports and the outcome that the
+/// worker wrote.
 ///
 /// A signal says more than the journal: a worker that is killed after its last line is retried,
 /// finds everything done and exits. After a second stop it was us. Success needs both: a worker
@@ -52,7 +52,7 @@ pub fn ending(
     match (exit, outcome) {
         (WorkerExit::Code(0), Some(Outcome::Done)) => Ending::Done,
         (WorkerExit::Code(0), _) => failed(
-            "the worker exited with success, but the journal in the run's folder does not end with \
+            "the worker exited with success, but the journal in the run's folder does not record \
              it: was the folder moved or deleted meanwhile?"
                 .to_owned(),
             Environment,
@@ -76,7 +76,7 @@ pub fn ending(
         }
         // A worker that could not even journal its failure has met a broken disk.
         (WorkerExit::Code(1), _) => failed(
-            with_tail("the worker failed without a word in its journal", log_tail),
+            with_tail("the worker failed and wrote no reason to its journal", log_tail),
             Environment,
         ),
         (WorkerExit::Code(code), _) => {
@@ -98,7 +98,8 @@ pub fn on_exit(ending: &Ending, attempts: u32, retries: u32, stopping: Stopping)
 }
 
 impl Ending {
-    /// Whether the results folder cannot be written to, so that every other run fails as well.
+    /// Tells whether the results folder cannot be written to, so that every other run fails as
+    /// well.
     pub fn is_of_the_disk(&self) -> bool {
         matches!(self, Self::Failed { class: FailureClass::Disk, .. })
     }

@@ -1,23 +1,23 @@
-//! Decides what a request to stop does, from its kind and from what was asked of the workers
-//! before. Called by the event loop; pure.
+//! Decides what a request to stop does, from its kind and from what the workers were asked before.
+//! Called by the event loop; pure.
 
 use std::time::Duration;
 
-/// A second Ctrl-C within this time of the first stop is taken for the same one: some terminals
-/// and wrappers deliver a key press twice.
+/// Time within which a second Ctrl-C counts as the first: some terminals and wrappers deliver a key
+/// press twice.
 pub const SETTLES: Duration = Duration::from_secs(1);
 
 /// A request to stop the sweep, from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Ctrl-C, pressed by a person who may press it again.
+    /// Ctrl-C, which a person may press again.
     Interrupt,
-    /// Termination or hang-up. `timeout`, a closing terminal and cluster managers send several of
-    /// them for one wish, so that however many come they never kill a worker.
+    /// A signal to terminate or hang up. `timeout`, a closing terminal and cluster managers send
+    /// several of them for one wish, so that however many come they never kill a worker.
     Terminate,
 }
 
-/// How far this coordinator is on its way out.
+/// The progress of a coordinator that was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopping {
     No,
@@ -27,8 +27,8 @@ pub enum Stopping {
     Killed,
 }
 
-/// What `stop` changes: the new state, or `None` where nothing is to be done. `since` is the time
-/// since the workers were asked, for [`Stopping::Asked`].
+/// Decides what `stop` changes: returns the new state, or `None` where nothing is to be done.
+/// `since` is the time since the workers were asked, for [`Stopping::Asked`].
 pub fn on_stop(stopping: Stopping, stop: Stop, since: Duration) -> Option<Stopping> {
     match (stopping, stop) {
         (Stopping::No, _) => Some(Stopping::Asked),

@@ -1,4 +1,4 @@
-//! What can go wrong with the index, and whether trying again may help.
+//! The errors of the index, and whether another try may succeed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,14 @@ pub enum Error {
     )]
     Newer { path: PathBuf, migration: i64 },
     #[error(
-        "the index `{}` is damaged; the journals are not touched by that: `sweep index rebuild` \
-         makes it again",
+        "the index `{}` is damaged, but the journals are not affected: make it again with \
+         `sweep index rebuild`",
         path.display()
     )]
     Damaged { path: PathBuf, source: sqlx::Error },
     #[error(
-        "the index `{}` has another layout than this sweep's: `sweep index rebuild` makes it again",
+        "the index `{}` has another layout than this sweep's: make it again with \
+         `sweep index rebuild`",
         path.display()
     )]
     OtherLayout { path: PathBuf },
@@ -55,7 +56,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the caller may do about it.
+    /// The class of the failure, by what the caller may do about it.
     pub fn class(&self) -> FailureClass {
         match self {
             Self::NotARun { .. } | Self::NoRun { .. } | Self::AmbiguousRun { .. } => {
@@ -73,9 +74,9 @@ impl Error {
         }
     }
 
-    /// Names what SQLite says of the database at `path`.
+    /// Turns an error of SQLite about the database at `path` into ours.
     pub(super) fn sql(path: &Path, source: sqlx::Error) -> Self {
-        /// `SQLITE_IOERR_SHMSIZE`: the shared memory file of WAL could not grow.
+        /// The code `SQLITE_IOERR_SHMSIZE`: the shared memory file of WAL could not grow.
         const SHM_SIZE: i32 = 4874;
         let path = path.to_owned();
         let Some(code) = code(&source) else { return Self::Sql { path, source } };
@@ -105,7 +106,7 @@ impl Error {
     }
 }
 
-/// SQLite's extended result code.
+/// The extended result code of SQLite.
 fn code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Results folders for tests, written as workers and coordinators would, without either.
+//! Results folders for tests, written as workers and coordinators would write them.
 
 use std::io::Write;
 
@@ -17,7 +17,7 @@ use crate::store::Store;
 
 pub(crate) const SUITE: [&str; 3] = ["fog", "contrast", "jpeg"];
 
-/// A results folder that goes away with its value.
+/// A results folder that is deleted when its value is dropped.
 #[derive(Debug)]
 pub(crate) struct Fake {
     /// Deletes the folder when dropped.
@@ -58,7 +58,8 @@ impl Fake {
         append(&self.dir(run).events(attempt), text);
     }
 
-    /// A run that is trained and scored, clean and on the first `n_corruptions` of the suite.
+    /// Writes a run that is trained and scored, clean and on the first `n_corruptions` of the
+    /// suite.
     pub(crate) fn finished(&self, spec: &RunSpec, miou: f64, n_corruptions: usize) -> RunId {
         let run = self.run(spec);
         let mut events = vec![started(1), built()];
@@ -117,7 +118,7 @@ pub(crate) fn protocol() -> Protocol {
     }
 }
 
-/// As it was written before plans had [`Protocol`]s.
+/// The protocol's line as plans had it before [`Protocol`] existed.
 pub(crate) const PROTOCOL: &str = "whole 56x56, labels at native size";
 
 pub(crate) fn append(path: &std::path::Path, text: &str) {
@@ -126,7 +127,7 @@ pub(crate) fn append(path: &std::path::Path, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
-/// A tiny DINOv2 with LoRA and random weights; `changes` replace keys of it.
+/// The spec of a tiny DINOv2 with LoRA and random weights; `changes` replace keys of it.
 pub(crate) fn spec_with(changes: &Value) -> RunSpec {
     let mut spec = json!({
         "seed": 0,
@@ -242,7 +243,7 @@ pub(crate) fn score(run: &RunId, corruption: Option<&str>, miou: f64) -> Event {
     })
 }
 
-/// Clean, or a corruption at level 5.
+/// The condition clean, or a corruption at level 5.
 pub(crate) fn condition(corruption: Option<&str>) -> Condition {
     corruption.map_or(Condition::Clean, |effect| Condition::Corrupted {
         effect: effect.to_owned(),
@@ -271,7 +272,7 @@ pub(crate) fn metrics(miou: f64) -> Metrics {
 }
 
 impl Store {
-    /// Every row of every table, as text: what must not depend on how the index came about.
+    /// Every row of every table, as text: they must not depend on how the index was made.
     pub(crate) async fn dump(&self) -> Vec<String> {
         let tables = sqlx::query(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\'",

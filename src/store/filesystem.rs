@@ -1,8 +1,9 @@
-//! What the filesystem below the results folder can do.
+//! Asks what the file system below the results folder can do: whether it can be written to, and
+//! whether it is a network file system.
 
 use std::path::Path;
 
-/// Whether the folder that holds `path` can be written to, and `path` too where it is there.
+/// Tells whether the folder that holds `path` can be written to, and `path` too where it exists.
 pub(super) fn is_writable(path: &Path) -> bool {
     let dir = path.parent().unwrap_or(Path::new("."));
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
@@ -10,7 +11,7 @@ pub(super) fn is_writable(path: &Path) -> bool {
     can_write(dir) && (!path.exists() || can_write(path))
 }
 
-/// Whether `dir` lies on a network filesystem, where SQLite's WAL must not be used: it needs
+/// Tells whether `dir` lies on a network file system, where SQLite's WAL must not be used: it needs
 /// memory that all processes share.
 #[cfg(target_os = "linux")]
 pub(super) fn is_network(dir: &Path) -> bool {

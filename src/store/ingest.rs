@@ -1,8 +1,9 @@
-//! Bringing the index up to date: rows and offsets in one transaction.
+//! Brings the index up to date: adds rows and reading positions from new journal lines in one
+//! transaction.
 //!
 //! Whatever the order in which journals were read, the rows are those of a rebuild: attempts are
-//! read in ascending order, and where a file turns out to have changed below what was read of it,
-//! or an attempt before the latest to have grown, the whole folder is indexed again.
+//! read in ascending order, and a folder is indexed again from the start where the part of a file
+//! that was already read has changed, or an attempt before the latest has grown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,9 +19,9 @@ use crate::store::write::{self, AttemptWriter, Place};
 use crate::store::{Error, Store};
 
 impl Store {
-    /// Indexes what is new in a run's directory; returns the new lines, for live display.
+    /// Indexes the new lines in a run's directory; returns them, for live display.
     ///
-    /// A torn last line waits until it is complete, or is passed over (with a warning) once a
+    /// A torn last line waits until it is complete, or is skipped (with a warning) once a
     /// later attempt exists. A complete line that cannot be read is kept as a warning.
     pub async fn ingest_run(&self, dir: &RunDir) -> Result<Vec<Line>, Error> {
         let run = run_of(dir)?;
@@ -34,7 +35,10 @@ impl Store {
         let mut tails = read_tails(dir, &files, &known)?;
         let mut from = known.clone();
         if files.contradict(&known) || earlier_attempt_grew(&tails, &known) {
-            tracing::warn!(run = run.as_str(), "journals changed below the index: indexing again");
+            tracing::warn!(
+                run = run.as_str(),
+                "indexed journals have changed: indexing them again"
+            );
             let cleared = write::clear_run(&mut transaction, &owner, run.as_str()).await;
             cleared.map_err(|error| self.error(error))?;
             from = Known::new();
@@ -54,7 +58,7 @@ impl Store {
         Ok(new)
     }
 
-    /// Indexes what is new in an experiment's journal; returns the new lines.
+    /// Indexes the new lines of an experiment's journal; returns them.
     pub async fn ingest_experiment(&self, name: &str) -> Result<Vec<SweepLine>, Error> {
         let path = self.results.experiment_journal(name);
         let owner = experiment_owner(name);
@@ -92,7 +96,7 @@ impl Store {
         Ok(new)
     }
 
-    /// Indexes all that is new in the results folder; returns how many lines that was.
+    /// Indexes all new lines in the results folder; returns their number.
     ///
     /// Where nothing is new, it reads the sizes of files and no more.
     pub async fn ingest_all(&self) -> Result<u64, Error> {
@@ -122,7 +126,7 @@ impl Store {
         Ok(n_lines)
     }
 
-    /// Whether [`Self::ingest_all`] would find nothing new.
+    /// Tells whether [`Self::ingest_all`] would find nothing new.
     pub(super) async fn is_up_to_date(&self) -> Result<bool, Error> {
         let mut known = self.all_known().await?;
         let runs = self.results.runs();
@@ -143,7 +147,7 @@ impl Store {
         Ok(known.is_empty())
     }
 
-    /// Takes a folder that is gone out of the index.
+    /// Removes a folder that no longer exists from the index.
     async fn forget(&self, owner: &str) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
         let cleared = match owner.split_once('/') {
@@ -155,7 +159,7 @@ impl Store {
         transaction.commit().await.map_err(|error| self.error(error))
     }
 
-    /// Starts a transaction that writes: two of them never read the same offsets.
+    /// Starts a transaction for writing, so that two of them never read the same positions.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
         self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))
     }
@@ -183,7 +187,7 @@ impl Store {
         Ok(known)
     }
 
-    /// A line of a journal; `None`, and a stored warning, where it cannot be read.
+    /// Parses a line of a journal; returns `None`, and stores a warning, where it cannot be read.
     async fn parse<T: journal::Versioned>(
         &self,
         connection: &mut SqliteConnection,
@@ -198,7 +202,7 @@ impl Store {
                 version,
             }),
             Parsed::Bad(reason) => {
-                let message = format!("unreadable line, passed over: {reason}");
+                let message = format!("unreadable line, skipped: {reason}");
                 self.warn(connection, place, None, &message).await?;
                 Ok(None)
             }
@@ -219,7 +223,7 @@ impl Store {
     }
 }
 
-/// The parts of indexing one run's directory.
+/// The inputs of indexing one run's directory.
 struct RunIngest<'a> {
     store: &'a Store,
     dir: &'a RunDir,
@@ -228,7 +232,7 @@ struct RunIngest<'a> {
 }
 
 impl RunIngest<'_> {
-    /// The run's row, and its spec where that is not yet indexed.
+    /// Indexes the run's row, and its spec if that is not yet indexed.
     async fn spec(
         &self,
         connection: &mut SqliteConnection,
@@ -249,7 +253,7 @@ impl RunIngest<'_> {
         moved.map_err(|error| self.store.error(error))
     }
 
-    /// What is new of one attempt. `superseded`: a later attempt exists.
+    /// Indexes the new lines of one attempt. `superseded`: a later attempt exists.
     async fn attempt(
         &self,
         connection: &mut SqliteConnection,
@@ -277,7 +281,7 @@ impl RunIngest<'_> {
         let mut end = tail.end;
         if is_torn {
             end = Position { bytes: end.bytes + tail.torn_bytes, lines: end.lines + 1 };
-            let message = "torn last line, passed over: the attempt was killed while writing it";
+            let message = "incomplete last line, skipped: the attempt was killed while writing it";
             self.store.warn(connection, place(end.lines), None, message).await?;
         }
         let moved = write::position(connection, self.owner, &file, end).await;
@@ -285,7 +289,7 @@ impl RunIngest<'_> {
         Ok(lines)
     }
 
-    /// Rows of `lines`; returns the warnings among them as (line, time, message).
+    /// Writes the rows of `lines`; returns the warnings among them as (line, time, message).
     async fn write(
         &self,
         connection: &mut SqliteConnection,
@@ -308,7 +312,7 @@ fn run_of(dir: &RunDir) -> Result<RunId, Error> {
     name.and_then(RunId::parse).ok_or_else(|| Error::NotARun { path: dir.root().to_owned() })
 }
 
-/// What each attempt's journal holds past the known positions.
+/// Reads the part of each attempt's journal that is past the known positions.
 fn read_tails(dir: &RunDir, files: &RunFiles, known: &Known) -> Result<BTreeMap<u32, Tail>, Error> {
     let mut tails = BTreeMap::new();
     for (&attempt, &size) in &files.events {
@@ -321,7 +325,7 @@ fn read_tails(dir: &RunDir, files: &RunFiles, known: &Known) -> Result<BTreeMap<
     Ok(tails)
 }
 
-/// Whether an attempt has new lines although a later one is indexed already.
+/// Tells whether an attempt has new lines although a later one is indexed already.
 fn earlier_attempt_grew(tails: &BTreeMap<u32, Tail>, known: &Known) -> bool {
     let latest = known.keys().filter_map(|file| journal::attempt_of(file)).max();
     tails.iter().any(|(&attempt, tail)| Some(attempt) < latest && !tail.lines.is_empty())
@@ -339,7 +343,7 @@ fn position(bytes: i64, lines: i64) -> Position {
     Position { bytes: bytes.unsigned_abs(), lines: lines.unsigned_abs() }
 }
 
-/// Names of the folders in `dir`, sorted; none where it does not exist.
+/// Names of the folders in `dir`, sorted; none where `dir` does not exist.
 fn folders(dir: &Path) -> io::Result<BTreeSet<String>> {
     let entries = match fs_err::read_dir(dir) {
         Ok(entries) => entries,

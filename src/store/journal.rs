@@ -1,4 +1,4 @@
-//! Reading journals from disk: which files there are, and the complete lines past an offset.
+//! Reads journals from disk: lists their files, and reads the complete lines past a position.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,18 +10,18 @@ use serde::de::DeserializeOwned;
 use crate::event::{self, VERSION};
 use crate::fs::RunDir;
 
-/// Names of the files in a folder that hold what is indexed.
+/// Names of the files in a folder that are indexed.
 pub(super) const SPEC: &str = "spec.json";
 pub(super) const SWEEP_JOURNAL: &str = "journal.jsonl";
 
-/// How far a file is indexed.
+/// The end of the part of a file that is indexed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) bytes: u64,
     pub(super) lines: u64,
 }
 
-/// Positions by file name, of one folder.
+/// Positions in the files of one folder, by file name.
 pub(super) type Known = BTreeMap<String, Position>;
 
 /// The indexed files of a run directory, with their sizes.
@@ -33,7 +33,7 @@ pub(super) struct RunFiles {
 }
 
 impl RunFiles {
-    /// Lists `dir`; one that is not there is empty.
+    /// Lists the files in `dir`; none where it does not exist.
     pub(super) fn list(dir: &RunDir) -> io::Result<Self> {
         let mut files = Self::default();
         let entries = match fs_err::read_dir(dir.root()) {
@@ -54,7 +54,7 @@ impl RunFiles {
         Ok(files)
     }
 
-    /// Whether all of these files, and no others, are indexed to their ends.
+    /// Tells whether all of these files, and no others, are indexed to their ends.
     pub(super) fn is_indexed(&self, known: &Known) -> bool {
         let n_indexed = self.events.values().filter(|&&bytes| bytes > 0).count();
         let at = |file: &str, bytes| known.get(file).is_some_and(|p| p.bytes == bytes);
@@ -63,7 +63,7 @@ impl RunFiles {
             && self.events.iter().all(|(&n, &bytes)| bytes == 0 || at(&events_name(n), bytes))
     }
 
-    /// Whether what is indexed is no longer the start of these files.
+    /// Tells whether files have changed so that the indexed part is no longer their beginning.
     pub(super) fn contradict(&self, known: &Known) -> bool {
         known.iter().any(|(file, position)| match attempt_of(file) {
             Some(attempt) => self.events.get(&attempt).is_none_or(|&size| size < position.bytes),
@@ -80,14 +80,14 @@ pub(super) fn attempt_of(name: &str) -> Option<u32> {
     name.strip_prefix("events.")?.strip_suffix(".jsonl")?.parse().ok()
 }
 
-/// What a file holds past a position.
+/// The part of a file past a position.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     /// Complete lines without their newlines, numbered from 1.
     pub(super) lines: Vec<(u64, Vec<u8>)>,
-    /// After the last complete line.
+    /// Position after the last complete line.
     pub(super) end: Position,
-    /// Bytes of a last line that has no newline yet.
+    /// Number of bytes of a last line that has no newline yet.
     pub(super) torn_bytes: u64,
 }
 
@@ -112,9 +112,9 @@ pub(super) fn read_tail(path: &Path, from: Position) -> io::Result<Tail> {
 #[derive(Debug)]
 pub(super) enum Parsed<T> {
     Line(T),
-    /// Of a version that this sweep does not know.
+    /// A line of a version that this `sweep` does not know.
     Newer(u32),
-    /// Unreadable, and why.
+    /// An unreadable line, and the reason.
     Bad(String),
 }
 

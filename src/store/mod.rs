@@ -1,6 +1,7 @@
 //! The SQLite index over the journals, and the only SQL.
 //!
-//! It holds nothing that the journals do not: [`Store::rebuild`] makes it again, equal row for row.
+//! Workers' and coordinators' journals go in; planning and reports read rows out. It holds nothing
+//! that the journals do not: [`Store::rebuild`] makes it again, equal row for row.
 
 mod error;
 mod filesystem;

@@ -1,4 +1,4 @@
-//! Opening the index, for writing or as a snapshot, and making it again.
+//! Opens the index, for writing or as a read-only snapshot, and rebuilds it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,15 @@ use crate::store::{Error, Store, filesystem};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
-/// How long another program may keep the index locked before we give up.
+/// Time for which another program may keep the index locked before we give up.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Rows that SQLite's thread reads ahead: the default, 50, is a hand-over every 50 rows.
+/// Number of rows that SQLite's thread reads ahead: the default, 50, is a hand-over every 50 rows.
 const ROW_BUFFER: usize = 1000;
 
 impl Store {
-    /// Opens the index for writing; makes it, or brings it to this sweep's layout, where needed.
+    /// Opens the index for writing; creates it, or brings it to this version's layout, where
+    /// needed.
     ///
     /// # Errors
     /// [`Error::Newer`] where a newer sweep wrote it, [`Error::Damaged`] where it is not a
@@ -75,7 +76,7 @@ impl Store {
         Self::in_memory(results).await
     }
 
-    /// Makes the index again from the journals. The old one stays until the new one is whole.
+    /// Rebuilds the index from the journals. The old one stays until the new one is whole.
     ///
     /// The caller holds the results folder's lock.
     pub async fn rebuild(results: &ResultsDir) -> Result<Self, Error> {
@@ -111,7 +112,7 @@ impl Store {
         Ok(store)
     }
 
-    /// From now on waits so long at most for another program that keeps the index locked.
+    /// Limits the time that later calls wait for another program which keeps the index locked.
     pub async fn wait_for_locks(&self, at_most: Duration) -> Result<(), Error> {
         // The one connection of the pool keeps the setting.
         let pragma = format!("PRAGMA busy_timeout = {}", at_most.as_millis());
@@ -174,7 +175,7 @@ impl Store {
     }
 }
 
-/// Layout of a database that a newer sweep has not touched.
+/// The layout of a database that no newer `sweep` has touched.
 enum Layout {
     Ours,
     Older,
@@ -194,7 +195,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Puts the database `new` in the place of `path`.
+/// Replaces the database at `path` by the one at `new`.
 fn replace(path: &Path, new: &Path) -> io::Result<()> {
     fs_err::File::open(new)?.sync_all()?;
     // The logs of the old database must never be taken for the new one's.

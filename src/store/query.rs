@@ -1,4 +1,5 @@
-//! Reading the index: how far runs are, and what tables are made of.
+//! Reads the index for planning and for tables: the state of runs, and experiments with their
+//! scores.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,7 +18,7 @@ use crate::store::{
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
 impl Store {
-    /// How far each indexed run is.
+    /// The state of each indexed run.
     pub async fn run_status(&self) -> std::result::Result<BTreeMap<RunId, RunState>, Error> {
         self.states().await.map_err(|error| self.error(error))
     }
@@ -45,8 +46,8 @@ impl Store {
         .map_err(|error| self.error(error))
     }
 
-    /// An experiment as last planned, with all that was made of it; `None` where the index has
-    /// no such experiment.
+    /// An experiment as last planned, with the states and scores of its runs; `None` where the
+    /// index has no such experiment.
     pub async fn experiment(
         &self,
         name: &str,
@@ -143,7 +144,7 @@ impl Store {
         Ok(scores)
     }
 
-    /// Each run that is indexed, or that a coordinator tried to start.
+    /// The state of each run that is indexed, or that a coordinator tried to start.
     pub(super) async fn states(&self) -> Result<BTreeMap<RunId, RunState>> {
         let rows = sqlx::query(
             "SELECT r.run, t.run IS NOT NULL AS trained, \
@@ -168,8 +169,8 @@ impl Store {
         Ok(states)
     }
 
-    /// How the latest attempt of each run ended: in the worker's words, else in the
-    /// coordinator's, who alone sees a worker that was killed.
+    /// Adds the outcome of each run's latest attempt: as its worker journalled it, else as the
+    /// coordinator did, which alone sees a worker that was killed.
     async fn add_outcomes(&self, states: &mut BTreeMap<RunId, RunState>) -> Result<()> {
         let rows = sqlx::query(
             "SELECT run, attempt, outcome, error, error_class, 0 AS exited FROM attempts \
@@ -210,7 +211,7 @@ fn cell_state(state: Option<&RunState>) -> CellState {
     }
 }
 
-/// The columns `outcome`, `error` and `error_class` of an attempt.
+/// Reads the columns `outcome`, `error` and `error_class` of an attempt.
 pub(super) fn outcome(row: &SqliteRow) -> Result<Option<Outcome>> {
     let name: Option<String> = row.try_get("outcome")?;
     Ok(match name.as_deref() {
@@ -226,7 +227,7 @@ pub(super) fn outcome(row: &SqliteRow) -> Result<Option<Outcome>> {
     })
 }
 
-/// The columns of a run's spec and model; `None` where its spec is missing or unreadable.
+/// Reads the columns of a run's spec and model; `None` where its spec is missing or unreadable.
 pub(super) fn facts(row: &SqliteRow) -> Result<Option<RunFacts>> {
     let spec: Option<String> = row.try_get("spec")?;
     let Some(spec) = spec else { return Ok(None) };
@@ -262,7 +263,7 @@ pub(super) fn metrics(row: &SqliteRow) -> Result<Metrics> {
     })
 }
 
-/// The columns `corruption` and `severity` of a score.
+/// Reads the columns `corruption` and `severity` of a score.
 pub(super) fn condition(row: &SqliteRow) -> Result<Condition> {
     Condition::of(row.try_get("corruption")?, row.try_get("severity")?).map_err(decode("severity"))
 }
@@ -279,7 +280,7 @@ fn score_ids(ids: &str) -> Result<BTreeSet<ScoreId>> {
     ids.split(' ').map(|text| id(text.to_owned())).collect()
 }
 
-/// Ids are plain strings in JSON.
+/// Parses an id, which is a plain string in JSON.
 fn id<T: DeserializeOwned>(text: String) -> Result<T> {
     serde_json::from_value(text.into()).map_err(decode("id"))
 }

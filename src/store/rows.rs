@@ -1,4 +1,4 @@
-//! What the index answers with.
+//! The types of the rows that queries of the index return.
 
 use std::collections::BTreeSet;
 
@@ -8,17 +8,17 @@ use crate::event::{Metrics, Outcome, PlannedScore, ScoreEnded, TrainStep};
 use crate::experiment::RunSpec;
 use crate::id::{RunId, ScoreId};
 
-/// How far a run is; what planning needs of it.
+/// The state of a run, which planning decides by.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RunState {
     pub trained: bool,
     pub last_checkpoint_step: Option<u64>,
     pub scores: BTreeSet<ScoreId>,
-    /// Why the latest attempt failed.
+    /// Error of the latest attempt, if it failed.
     pub failed: Option<String>,
-    /// The highest attempt so far; 0: none.
+    /// Number of the latest attempt; 0 where there was none.
     pub attempts: u32,
-    /// How the latest attempt ended; `None` where it runs or was killed unseen.
+    /// Outcome of the latest attempt; `None` where it still runs, or was killed and nobody saw it.
     pub last_outcome: Option<Outcome>,
 }
 
@@ -31,7 +31,7 @@ pub struct ExperimentSummary {
     pub planned_at_ms: Option<u64>,
 }
 
-/// An experiment as last planned, with all that was made of it.
+/// An experiment as last planned, with the states and scores of its runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExperimentRows {
     pub name: String,
@@ -39,17 +39,17 @@ pub struct ExperimentRows {
     pub axes: Vec<String>,
     pub suite: Option<String>,
     pub suite_corruptions: Vec<String>,
-    /// In the order of the grid.
+    /// The cells in the order of the grid.
     pub cells: Vec<CellRow>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CellRow {
     pub index: u32,
-    /// (axis, value) as the table shows them.
+    /// The cell's labels, (axis, value), as tables show them.
     pub labels: Vec<(String, String)>,
     pub run: RunId,
-    /// `None` until the run's `spec.json` is there.
+    /// Facts of the run's spec and model; `None` until the run's `spec.json` exists.
     pub facts: Option<RunFacts>,
     pub state: CellState,
     /// Step after which training ended.
@@ -63,9 +63,9 @@ pub struct RunFacts {
     /// Height and width.
     pub input_px: [u32; 2],
     pub n_classes: u32,
-    /// Names by index; empty where the run is older than they are.
+    /// Names of the classes by index; empty where the run is older than this field.
     pub classes: Vec<String>,
-    /// Rows and columns; this and the parameters are known once the model was built.
+    /// Patch grid, rows and columns; this and the parameters are known once the model was built.
     pub tokens: Option<[u32; 2]>,
     pub params_total: Option<u64>,
     pub params_trained: Option<u64>,
@@ -73,9 +73,9 @@ pub struct RunFacts {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CellState {
-    /// Not started, running, interrupted or killed: something is still to come.
+    /// Not started, running, interrupted or killed: something is still to be done.
     Open,
-    /// The latest attempt did all that was asked of it.
+    /// The latest attempt did everything it was asked to do.
     Done,
     Failed(String),
 }
@@ -91,20 +91,20 @@ pub struct MadeScore {
     pub metrics: Metrics,
     pub checkpoint_step: u64,
     pub checkpoint_sha256: String,
-    /// Version and commit of the sweep that made it.
+    /// Version and commit of the `sweep` that made the score.
     pub version: Option<String>,
     pub git: Option<String>,
 }
 
-/// All about one run.
+/// All facts about one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunDetails {
     pub run: RunId,
     pub facts: Option<RunFacts>,
-    /// Why `facts` is missing.
+    /// The reason why `facts` is missing.
     pub problem: Option<String>,
     pub state: RunState,
-    /// Experiments whose latest plan has this run.
+    /// Experiments whose latest plan contains this run.
     pub experiments: Vec<String>,
     pub steps_total: Option<u64>,
     pub attempts: Vec<AttemptRow>,
@@ -126,9 +126,9 @@ pub struct AttemptRow {
     pub threads: Option<u32>,
     pub version: Option<String>,
     pub git: Option<String>,
-    /// Step that its training went on from; `None` where it did not train.
+    /// Step that its training continued from; `None` where it did not train.
     pub train_from_step: Option<u64>,
-    /// `None` where it runs or was killed unseen.
+    /// Outcome of the attempt; `None` where it still runs, or was killed and nobody saw it.
     pub outcome: Option<Outcome>,
 }
 
@@ -138,8 +138,9 @@ pub struct EpochRow {
     pub step: u64,
     pub loss_mean: f64,
     pub time_ms: u64,
-    /// Of it, the time that training waited for data; `None` in journals older than it.
+    /// The part of `time_ms` that training waited for data; `None` in journals older than this
+    /// field.
     pub wait_ms: Option<u64>,
-    /// (split, mIoU) of the validations at its end.
+    /// Validations at the epoch's end, as (split, mIoU).
     pub validations: Vec<(String, Option<f64>)>,
 }

@@ -1,4 +1,4 @@
-//! Reading the index: all about one run.
+//! Reads all facts about one run from the index, for `sweep show`.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::store::query::{
 };
 use crate::store::{AttemptRow, EpochRow, Error, RunDetails, Store};
 
-/// Logged steps that [`Store::run_details`] gives.
+/// Number of logged steps that [`Store::run_details`] returns.
 const LAST_STEPS: u32 = 5;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
 impl Store {
-    /// All about the run whose id starts with `prefix`.
+    /// All facts about the run whose id starts with `prefix`.
     ///
     /// # Errors
     /// [`Error::NoRun`] and [`Error::AmbiguousRun`].
@@ -37,7 +37,7 @@ impl Store {
         self.details(run).await.map_err(|error| self.error(error))
     }
 
-    /// Runs that are indexed or planned, sorted.
+    /// Ids of indexed or planned runs that start with `prefix`, sorted.
     async fn matching(&self, prefix: &str) -> Result<Vec<RunId>> {
         let rows = sqlx::query(
             "SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 \
@@ -154,7 +154,7 @@ impl Store {
         Ok(epochs)
     }
 
-    /// Clean first, then as suites list them: by severity and name.
+    /// The scores of a run: clean first, then in the order of suites, by severity and name.
     async fn scores_of(&self, run: &RunId) -> Result<Vec<ScoreEnded>> {
         let rows = sqlx::query(
             "SELECT * FROM scores WHERE run = ? \

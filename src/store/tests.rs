@@ -1,4 +1,4 @@
-//! The index against results folders as workers leave them.
+//! Tests of the index on results folders as workers leave them.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::event::{Event, FailureClass, Outcome, SweepEvent};
 use crate::fs::RunDir;
 use crate::id::RunId;
 
-/// The index as it is, against one made from the journals alone.
+/// Checks that the index equals one made from the journals alone.
 async fn assert_rebuilds(fake: &Fake, store: &Store) {
     let incremental = store.dump().await;
     store.close().await;
@@ -105,7 +105,7 @@ async fn numbers_survive_exactly() {
     assert_eq!(one::<Option<i64>>(&store, "SELECT wait_ms FROM epochs").await, Some(3));
 }
 
-/// What journals say now (null), and what they said before (0).
+/// Checks undefined scores as journals hold them now (null) and held them before (0).
 #[tokio::test]
 async fn a_score_of_nothing_is_null() {
     let fake = Fake::new();
@@ -192,7 +192,7 @@ async fn a_torn_line_waits_and_is_passed_over_once_a_later_attempt_exists() {
     fake.append(&run, 2, vec![fake::started(2), fake::resumed(1), fake::step(2)]);
     assert_eq!(store.ingest_run(&fake.dir(&run)).await.unwrap().len(), 3);
     let warnings = store.run_details("").await.unwrap().warnings;
-    assert!(warnings[1].contains("events.1.jsonl:4: torn last line"), "{warnings:?}");
+    assert!(warnings[1].contains("events.1.jsonl:4: incomplete last line"), "{warnings:?}");
     assert_eq!(store.ingest_all().await.unwrap(), 0);
     assert_rebuilds(&fake, &store).await;
 }

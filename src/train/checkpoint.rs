@@ -1,5 +1,8 @@
-//! Checkpoints: trained parameters, BatchNorm statistics, AdamW's moments and the position in the
-//! run, as one safetensors file each; checksummed, written atomically, the last two kept.
+//! Reads and writes checkpoints: trained parameters, BatchNorm statistics, AdamW's moments and the
+//! position in the run, as one safetensors file each; checksummed, written atomically, the last two
+//! kept.
+//!
+//! Called by the training loop, and by workers for the adapter files that they score.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,7 +19,7 @@ use crate::id::RunId;
 use crate::model::Network;
 use crate::weights::{NotFinite, values};
 
-/// Checkpoints kept: the newest, and the one to fall back to if it is damaged.
+/// Number of checkpoints kept: the newest, and the one to use if that is damaged.
 const KEPT: usize = 2;
 
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +30,7 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("checkpoint `{path}` {reason}")]
     Damaged { path: PathBuf, reason: String },
-    /// On writing and on reading.
+    /// Values that are not finite were found on writing or on reading.
     #[error(
         "training diverged, as checkpoint `{path}` shows: {}; lower `train.lr` or `train.lr_encoder`",
         NotFinite::listed(tensors)
@@ -35,7 +38,7 @@ pub enum Error {
     NotFinite { path: PathBuf, tensors: Vec<NotFinite> },
 }
 
-/// Where a run stands.
+/// The position of a run in its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
@@ -43,13 +46,13 @@ pub struct Position {
     pub step: u64,
     /// Epoch under way, from 1.
     pub epoch: u32,
-    /// Batches of that epoch done.
+    /// Number of batches of that epoch done.
     pub batch: usize,
     /// Sum of the losses of those batches.
     pub loss_sum: f64,
     /// Best mIoU on `dev` so far, and the step it was reached at.
     pub best: Option<(f64, u64)>,
-    /// Attempt and bytes of its journal when this was written.
+    /// Attempt, and length of its journal in bytes, when this was written.
     pub journal: (u32, u64),
 }
 
@@ -60,15 +63,15 @@ struct Header {
     version: u32,
     run: RunId,
     step: u64,
-    /// Absent in adapter files.
+    /// Position in the run; absent in adapter files.
     position: Option<Position>,
     adam_time: usize,
-    /// What an adapter's network is made of; absent in checkpoints, and before version 2.
+    /// The parts of an adapter's network; absent in checkpoints, and before version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     about: Option<About>,
 }
 
-/// A written file.
+/// The name and checksum of a file that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
     /// File name, without folder.
@@ -77,11 +80,11 @@ pub struct Saved {
     pub bytes: u64,
 }
 
-/// An adapter file that was read.
+/// The identity of an adapter file that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter {
     pub sha256: String,
-    /// Optimiser steps behind it.
+    /// Number of optimiser steps it was trained for.
     pub step: u64,
 }
 
@@ -115,10 +118,10 @@ pub fn save(
     Ok(saved)
 }
 
-/// Writes the trained parameters and statistics alone: what scoring needs and users take away.
+/// Writes the trained parameters and statistics alone, which scoring needs and users take away.
 ///
-/// `step` is the number of optimiser steps behind it; `about` is what makes the file of use
-/// elsewhere.
+/// `step` is the number of optimiser steps it was trained for; `about` describes the network, so
+/// that the file can be used elsewhere.
 pub fn save_adapter(
     path: &Path,
     (run, step): (&RunId, u64),
@@ -241,8 +244,8 @@ fn read_checked(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// The changed tensors of `network` (file layout) and the moments, as safetensors bytes for `path`.
-/// Values that are not finite are an error: what has them is of no use to anyone.
+/// Encodes the changed tensors of `network` (file layout) and the moments as safetensors bytes for
+/// `path`. Values that are not finite are an error: no run could use such a file.
 fn encode(
     path: &Path,
     network: &mut Network,
@@ -283,7 +286,7 @@ fn check_finite<'a>(
 
 type Named = BTreeMap<String, Vec<f32>>;
 
-/// Header, parameters and (first, second) moments of a file.
+/// Decodes header, parameters and (first, second) moments of a file.
 fn decode(path: &Path, bytes: &[u8]) -> Result<(Header, Named, (Named, Named)), Error> {
     let broken = |what: &dyn std::fmt::Display| damaged(path, &format!("is broken: {what}"));
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| broken(&e))?;

@@ -1,36 +1,37 @@
-//! Key `train` of a spec.
+//! Key `train` of a spec: the settings of training.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::data::transform;
 
-/// Key `train`, after the recipe has filled what the user left out.
+/// Key `train`, after the recipe has filled in the keys that the user left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the defaults came from; outside the run's identity.
+    /// Recipe that the defaults come from; outside the run's identity.
     pub recipe: Recipe,
     /// Passes over the train split. Exactly one of `epochs` and `steps` is set.
     #[serde(default)]
     pub epochs: Option<u32>,
-    /// Optimiser steps.
+    /// Number of optimiser steps.
     #[serde(default)]
     pub steps: Option<u64>,
-    /// Images a step; the last, smaller batch of an epoch is kept.
+    /// Number of images in a step; the last, smaller batch of an epoch is kept.
     pub batch_size: u32,
     /// Learning rate of the decoder.
     pub lr: f64,
     /// Learning rate of LoRA or of the whole encoder.
     pub lr_encoder: f64,
-    /// Decoupled, AdamW.
+    /// Weight decay, decoupled as in AdamW.
     pub weight_decay: f64,
     pub schedule: Schedule,
-    /// How a sample comes to the input's size; runs of before it existed squash.
+    /// Transform that brings a sample to the input's size; runs from before this key existed
+    /// squash.
     #[serde(default)]
     pub transform: transform::Config,
     /// Probability of a horizontal flip.
     pub flip: f64,
-    /// Brightness, contrast, saturation and hue are distorted.
+    /// Whether brightness, contrast, saturation and hue are distorted.
     #[serde(default)]
     pub photometric: bool,
     pub input: Input,
@@ -49,7 +50,7 @@ pub enum Recipe {
     Reference,
 }
 
-/// Learning rate over the run, as a factor.
+/// The course of the learning rate over the run, as a factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
@@ -70,17 +71,17 @@ pub enum Input {
     Px([u32; 2]),
 }
 
-/// What is subtracted and divided by before the encoder.
+/// The mean and standard deviation that images are normalised by before the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalise {
     /// Mean and standard deviation of the backbone's own pre-training.
     Backbone,
-    /// Nothing: values in 0 to 1, as the reference project.
+    /// None: values in 0 to 1 go in as they are, as in the reference project.
     None,
 }
 
-/// What becomes of void (255) pixels in the loss.
+/// The treatment of void (255) pixels in the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VoidLabel {
@@ -89,7 +90,8 @@ pub enum VoidLabel {
     Background,
 }
 
-/// A seeded part of the train split, held out for choosing; 0: none.
+/// The part of the train split that is held out for choosing a checkpoint, drawn by a seed;
+/// fraction 0 holds out nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dev {
@@ -100,7 +102,7 @@ pub struct Dev {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// Resolved to `f32` before the run's identity is taken.
+    /// Chosen by `sweep`: resolved to `f32` before the run's identity is taken.
     Auto,
     F32,
 }

@@ -1,4 +1,7 @@
 //! Training: the loop, the loss, learning rates, the optimiser, checkpoints.
+//!
+//! Workers call it with a network and a loader; checkpoints, an adapter and journal events come
+//! out.
 
 pub mod config;
 pub mod rate;
@@ -9,5 +12,6 @@ pub mod run;
 
 pub use config::{Config, Dev, Input, Normalise, Precision, Recipe, Schedule, VoidLabel};
 
-/// Raised by hand when a fix changes trained weights; part of every run's identity.
+/// The version of training's numbers, raised by hand when a fix changes trained weights; part of
+/// every run's identity.
 pub const TRAIN_NUMERICS: u32 = 1;

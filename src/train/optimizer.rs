@@ -28,13 +28,14 @@ pub struct Moments {
 }
 
 impl AdamW {
-    /// Decoupled `weight_decay` on every trained tensor, as PyTorch does.
+    /// An optimiser with decoupled `weight_decay` on every trained tensor, as PyTorch's AdamW has
+    /// it.
     pub fn new(weight_decay: f64) -> Self {
         let config = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(weight_decay as f32);
         Self { rule: config.build(), moments: BTreeMap::new() }
     }
 
-    /// One step on every trained tensor of `network`; its gradients are used up.
+    /// Updates every trained tensor of `network` once; its gradients are used up.
     pub fn step(&mut self, network: &mut Network, gradients: &mut Gradients, rates: Rates) {
         network.each_changed(&mut |name, mut slot| {
             let Some(gradient) = slot.take_gradient(gradients) else { return };
@@ -48,7 +49,7 @@ impl AdamW {
         });
     }
 
-    /// Moments by parameter name, and the number of steps they have seen.
+    /// The moments by parameter name, and the number of steps they have seen.
     pub fn state(&self) -> (BTreeMap<String, Moments>, usize) {
         let values = |tensor: &Tensor<1>| -> Vec<f32> {
             tensor.to_data().convert::<f32>().try_into_vec().expect("converted to f32")
@@ -61,7 +62,7 @@ impl AdamW {
         (moments.collect(), time)
     }
 
-    /// Puts back what [`Self::state`] gave.
+    /// Restores moments that [`Self::state`] gave.
     pub fn restore(&mut self, moments: BTreeMap<String, Moments>, time: usize, device: &Device) {
         let tensor = |values: Vec<f32>| {
             let n = values.len();

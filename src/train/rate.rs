@@ -1,8 +1,8 @@
-//! The learning rate over a run, as a factor on the configured rates.
+//! Computes the learning rate over a run, as a factor on the configured rates.
 
 use super::config::Schedule;
 
-/// Factor for the optimiser step after `done` steps of `total`.
+/// The factor for the optimiser step after `done` steps of `total`.
 pub fn factor(schedule: Schedule, done: u64, total: u64) -> f64 {
     match schedule {
         Schedule::Constant {} => 1.0,

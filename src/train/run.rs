@@ -1,4 +1,8 @@
-//! The training loop.
+//! The training loop: runs epochs of optimiser steps from the newest sound checkpoint to the last
+//! step.
+//!
+//! A worker calls [`Job::run`] with the network, its data and a [`Sink`] for events; the trained
+//! network is left in the job, checkpoints on disk.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,7 +22,7 @@ use crate::id::RunId;
 use crate::kernel::dropout::Draw;
 use crate::model::Network;
 
-/// Rows of the loss curve that are kept of a long run.
+/// Number of rows of the loss curve that are kept of a long run.
 const STEPS_LOGGED: u64 = 2000;
 
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +44,9 @@ pub enum Error {
 /// Everything one training run works on.
 pub struct Job<'a> {
     pub run: RunId,
-    /// What the network is made of, for adapter files.
+    /// The parts of the network, for adapter files.
     pub about: About,
-    /// Of all of the run's randomness.
+    /// Seed of all of the run's randomness.
     pub seed: u64,
     pub config: &'a Config,
     pub network: Network,
@@ -53,14 +57,14 @@ pub struct Job<'a> {
     /// Folder of the checkpoints.
     pub checkpoints: PathBuf,
     pub checkpoint_every: Duration,
-    /// Where the best network on `dev` is kept, where one is chosen.
+    /// File of the best network on `dev`, where one is chosen.
     pub best: Option<PathBuf>,
-    /// Scores the network as it is; `None` where nothing is validated on.
+    /// Scores the network while it trains; `None` where there is no split to validate on.
     pub validate: Option<Validate<'a>>,
 }
 
-/// A validation pass: the split's name, and how to score on it. The pass gives `None` when it was
-/// asked to stop.
+/// A validation pass: the split's name, and the function that scores the network on it. The
+/// function returns `None` when it was asked to stop.
 pub struct Validate<'a> {
     pub split: String,
     pub score: Box<ScoreFn<'a>>,
@@ -69,19 +73,19 @@ pub struct Validate<'a> {
 type ScoreFn<'a> =
     dyn FnMut(&mut Network) -> Result<Option<Metrics>, crate::eval::score::pass::Error> + 'a;
 
-/// Where events go: the journal, which also tells its (attempt, bytes).
+/// The receiver of training's events: the journal, which also knows its (attempt, bytes).
 pub trait Sink {
     fn emit(&mut self, event: Event) -> io::Result<()>;
-    /// Forces what was emitted to the disk.
+    /// Flushes all emitted events to the disk (fsync).
     fn sync(&mut self) -> io::Result<()>;
     fn position(&self) -> (u32, u64);
 }
 
-/// How training ended.
+/// The way training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     Finished,
-    /// Asked to stop; a checkpoint is on disk.
+    /// Training was asked to stop; a checkpoint is on disk.
     Interrupted,
 }
 
@@ -123,7 +127,7 @@ impl Job<'_> {
         Ok(End::Finished)
     }
 
-    /// Whether every batch that is met can be trained on; the last of an epoch may be small.
+    /// Checks that every batch can be trained on; the last of an epoch may be small.
     fn check_batches(&self) -> Result<(), Error> {
         let loader = self.loader.config();
         let (n_images, full) = (loader.split.len(), loader.batch_size);
@@ -240,7 +244,8 @@ impl Job<'_> {
         Ok(sink.sync()?)
     }
 
-    /// The newest checkpoint that is sound; the start where there is none.
+    /// Restores the newest sound checkpoint and returns its position; the start where there is
+    /// none.
     fn resume(&mut self, optimizer: &mut AdamW, sink: &mut dyn Sink) -> Result<Position, Error> {
         for path in checkpoint::list(&self.checkpoints)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! One optimiser step: forward, loss, backward, update.
+//! Trains a network by one optimiser step: forward, loss, backward, update.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -8,7 +8,7 @@ use crate::kernel::classes;
 use crate::kernel::dropout::Draw;
 use crate::model::{Mode, Network};
 
-/// What a step needs beside the batch.
+/// The settings of one step.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
     /// Height and width.
@@ -17,7 +17,7 @@ pub struct Step {
     pub dropout: Draw,
 }
 
-/// Trains `network` on one batch; the mean loss over its labelled pixels before the update.
+/// Trains `network` on one batch; returns the mean loss over its labelled pixels before the update.
 pub fn train(
     network: &mut Network,
     optimizer: &mut AdamW,
@@ -32,13 +32,13 @@ pub fn train(
     loss.into_scalar()
 }
 
-/// `[batch, 3, height, width]` on `device`.
+/// The images of a batch, `[batch, 3, height, width]` on `device`.
 pub fn images(batch: &Batch, input_px: [usize; 2], device: &Device) -> Tensor<4> {
     let shape = [batch.n, 3, input_px[0], input_px[1]];
     Tensor::from_data(TensorData::new(batch.images.clone(), shape), device)
 }
 
-/// `[batch, height, width]` on `device`.
+/// The labels of a batch, `[batch, height, width]` on `device`.
 pub fn labels(batch: &Batch, input_px: [usize; 2], device: &Device) -> Tensor<3, Int> {
     classes::tensor(batch.targets.clone(), [batch.n, input_px[0], input_px[1]], device)
 }

@@ -1,4 +1,4 @@
-//! Letters of 5x9 pixels: what names of corruptions are written with.
+//! A font of 5x9 pixels, in which names of corruptions are written on pictures.
 
 /// Height of a line.
 pub(super) const HEIGHT_PX: usize = 9;
@@ -6,7 +6,7 @@ pub(super) const HEIGHT_PX: usize = 9;
 const ADVANCE_PX: usize = 6;
 const WIDTH_PX: usize = 5;
 
-/// Rows from the top, two of them below the line; the highest bit is on the left.
+/// The rows of a letter from the top, two of them below the line; the highest bit is on the left.
 type Glyph = [u8; HEIGHT_PX];
 
 #[rustfmt::skip]

@@ -1,4 +1,4 @@
-//! Pictures for people.
+//! Pictures for people to look at. Called by `sweep corrupt`.
 
 mod font;
 pub mod sheet;

@@ -1,4 +1,4 @@
-//! A picture of every corruption at every level, with labels.
+//! Draws a picture of every corruption at every level, with labels.
 
 use rayon::prelude::*;
 
@@ -15,7 +15,8 @@ const SCALE: usize = 2;
 const PAPER: [u8; 3] = [255; 3];
 const INK: [u8; 3] = [20; 3];
 
-/// A row a corruption, as [`TABLE`] lists them: its name, the image as it is, and levels 1 to 5.
+/// Draws one row for each corruption in the order of [`TABLE`]: its name, the clean image, and
+/// levels 1 to 5.
 ///
 /// Each picture is corrupted at its own size and then shrunk. `corruptor` makes what is to be
 /// drawn for an effect. All levels of a row draw the same random numbers (those of level 5): the
@@ -89,7 +90,7 @@ impl Tile {
     }
 }
 
-/// Paper that pictures and words are put on.
+/// The sheet that pictures and words are drawn on.
 struct Sheet {
     image: Rgb,
 }
@@ -108,7 +109,7 @@ impl Sheet {
         }
     }
 
-    /// What does not fit on the sheet is cut.
+    /// Writes `text` on the sheet; the part that does not fit is cut off.
     fn write(&mut self, text: &str, (left, top): (usize, usize)) {
         let (width, height) = (self.image.width as usize, self.image.height as usize);
         font::draw(text, SCALE, |x, y| {

@@ -1,19 +1,19 @@
-//! What a path that cannot be read as weights or as an adapter is instead, and what to do about it.
+//! Finds out why a path cannot be read as weights or as an adapter, and what to do about it.
 //!
-//! The readers of weights, of adapters and of the JSON files beside them come here with a path or
-//! with the first bytes of a file; out go the reasons of their error messages, each for a cause
-//! that was looked for and found.
+//! The readers of weights, of adapters and of the JSON files beside them call it with a path or
+//! with the first bytes of a file; it returns the reason for their error message, only ever one
+//! that was checked.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// A format that this program does not read, of files that lie beside weights or are taken for
+/// A file format that this program does not read, but that lies beside weights or is mistaken for
 /// them.
 struct Foreign {
     what: &'static str,
-    /// Ends of file names, in lower case, without the dot.
+    /// Extensions of such files, in lower case, without the dot.
     extensions: &'static [&'static str],
-    /// Ways in which such a file begins; none where the format has no mark of its own.
+    /// First bytes of such files; none where the format has no fixed ones.
     beginnings: &'static [&'static [u8]],
     advice: &'static str,
 }
@@ -63,7 +63,7 @@ const FOREIGN: &[Foreign] = &[
     },
 ];
 
-/// How a text that stands where a file should be begins (in lower case), and what that says.
+/// First words (in lower case) of texts that stand in place of a file, and what each means.
 const STAND_INS: &[(&[&str], &str)] = &[
     (
         &["version https://git-lfs"],
@@ -81,21 +81,22 @@ const STAND_INS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Ends of names that download programs give to what is not finished.
+/// Extensions that download programs give to unfinished files.
 const UNFINISHED: &[&str] = &["incomplete", "part", "partial", "crdownload", "download", "aria2"];
-/// Ends of names that weights and adapters have.
+/// Extensions of weights and adapters.
 const WEIGHTS: &[&str] = &["safetensors", "pth", "pt", "bin", "ckpt"];
-/// Bytes at the start of a file by which its format is known.
+/// Number of bytes at the start of a file by which its format is recognised.
 pub(crate) const HEAD: usize = 512;
-/// Characters of a text that a message shows.
+/// Largest number of characters of a text that a message shows.
 const LINE_MAX: usize = 100;
-/// Names that a message lists at most.
+/// Largest number of names that a message lists.
 const SHOWN: usize = 6;
-/// Bytes at the end of a zip file in which its directory is found: the longest comment and the
-/// record before it.
+/// Number of bytes at the end of a zip file in which its directory is found: the longest comment
+/// and the record before it.
 const ZIP_TAIL: u64 = 65_536 + 22;
 
-/// What a file that begins with `head`, and is neither safetensors nor JSON, is for certain.
+/// The format of a file that begins with `head` and is neither safetensors nor JSON; `None` where
+/// it is not certain.
 pub(crate) fn of_bytes(head: &[u8]) -> Option<String> {
     if head.is_empty() {
         return Some("it is empty".to_owned());
@@ -113,14 +114,14 @@ pub(crate) fn of_bytes(head: &[u8]) -> Option<String> {
     FOREIGN.iter().find(is_of).map(|found| format!("it is {}; {}", found.what, found.advice))
 }
 
-/// What the JSON file at `path` is that does not parse, by its content.
+/// The reason why the JSON file at `path` does not parse, by its content.
 pub(crate) fn of_json(path: &Path, bytes: &[u8], error: &serde_json::Error) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     of_bytes(&bytes[..bytes.len().min(HEAD)])
         .unwrap_or_else(|| format!("a broken {name}, or cut short: {error}"))
 }
 
-/// A page may begin with comments.
+/// Strips the comments that an HTML or XML page may begin with.
 fn without_comments(mut text: &str) -> &str {
     while let Some((_, rest)) = text.strip_prefix("<!--").and_then(|text| text.split_once("-->")) {
         text = rest.trim_start();
@@ -128,8 +129,8 @@ fn without_comments(mut text: &str) -> &str {
     text
 }
 
-/// Why the file at `path`, which begins with `head`, was not read as a PyTorch file; `error` is
-/// what its reader said.
+/// The reason why the file at `path`, which begins with `head`, was not read as a PyTorch file;
+/// `error` is its reader's.
 pub(super) fn unread(path: &Path, head: &[u8], error: &dyn std::fmt::Display) -> String {
     match head {
         [b'P', b'K', 3, 4, ..] => unread_zip(path, error),
@@ -154,7 +155,7 @@ pub(super) fn unread(path: &Path, head: &[u8], error: &dyn std::fmt::Display) ->
     }
 }
 
-/// Why a zip file was not read as PyTorch's.
+/// The reason why a zip file was not read as PyTorch's.
 fn unread_zip(path: &Path, error: &dyn std::fmt::Display) -> String {
     match zip_names(path) {
         Err(_) if !has_zip_directory(path) => {
@@ -169,7 +170,7 @@ fn unread_zip(path: &Path, error: &dyn std::fmt::Display) -> String {
     }
 }
 
-/// What a sound zip file is that is not PyTorch's, by the names in it.
+/// The format of a sound zip file that is not PyTorch's, by the names in it.
 fn of_zip(names: &[String]) -> Option<String> {
     let any = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
     if any(&|name| extension(name).is_some_and(|end| end == "npy")) {
@@ -192,7 +193,7 @@ fn of_zip(names: &[String]) -> Option<String> {
     Some(format!("it is a zip file, but not one of PyTorch's (it holds {shown}); {UNPACK}"))
 }
 
-/// What a PyTorch file without any tensor is.
+/// The reason why a PyTorch file holds no tensor.
 pub(super) fn without_tensors(path: &Path) -> String {
     // A file that is no zip, or that cannot be read again, is none of the kinds that a zip may be.
     let names = zip_names(path).unwrap_or_default();
@@ -213,7 +214,7 @@ fn zip_names(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether the record that ends every zip file is there.
+/// Tells whether the file has the record that ends every zip file.
 fn has_zip_directory(path: &Path) -> bool {
     let tail = || -> io::Result<Vec<u8>> {
         let mut file = fs_err::File::open(path)?;
@@ -227,13 +228,13 @@ fn has_zip_directory(path: &Path) -> bool {
     tail().is_ok_and(|tail| tail.windows(4).any(|window| window == b"PK\x05\x06"))
 }
 
-/// Whether nothing is at `path`, be it that a link there leads nowhere.
+/// Tells whether nothing is at `path`, which may be a link that leads nowhere.
 pub(crate) fn is_absent(path: &Path) -> bool {
     let found = fs_err::metadata(path);
     found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Why nothing is at `path`, as far as the folders above it and links show.
+/// The reason why nothing is at `path`, as far as the folders above it and links show.
 pub(crate) fn absent(path: &Path) -> String {
     if let Ok(target) = fs_err::read_link(path) {
         let fetch = if target.components().any(|part| part.as_os_str() == "annex") {
@@ -241,26 +242,26 @@ pub(crate) fn absent(path: &Path) -> String {
         } else {
             ""
         };
-        return format!("it is a link to `{}`, where nothing is{fetch}", target.display());
+        return format!("it is a link to `{}`, which does not exist{fetch}", target.display());
     }
     let folder = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
-        None => return "nothing is there".to_owned(),
+        None => return "no such file or folder".to_owned(),
     };
     let Ok(listing) = Listing::of(folder) else {
         let what = if folder.exists() { "cannot be listed" } else { "does not exist either" };
-        return format!("nothing is there; its folder `{}` {what}", folder.display());
+        return format!("no such file or folder; its folder `{}` {what}", folder.display());
     };
     let near = listing.of_weights();
     let near = if near.is_empty() { listing.folders } else { near };
     match near.as_slice() {
-        [] => "nothing is there".to_owned(),
-        near => format!("nothing is there; beside it are {}", some_of(near)),
+        [] => "no such file or folder".to_owned(),
+        near => format!("no such file or folder; beside it are {}", some_of(near)),
     }
 }
 
-/// Names in a folder, sorted.
+/// The names in a folder, sorted.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) files: Vec<String>,
@@ -281,8 +282,8 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Why nothing in this folder, which has none of the `usual` names, can be read; what to do
-    /// instead.
+    /// The reason why this folder, which has none of the `usual` names, cannot be read, and what to
+    /// do instead.
     pub(crate) fn instead(&self, folder: &Path, usual: &[&str]) -> String {
         if self.files.is_empty() && self.folders.is_empty() {
             return "it is empty".to_owned();
@@ -296,7 +297,7 @@ impl Listing {
         }
         if let Some(name) = self.files.iter().find(|name| name.ends_with(".bin.index.json")) {
             return format!(
-                "`{name}` is of PyTorch's shards, which are not read: save the model as safetensors"
+                "`{name}` lists PyTorch shards, which are not read: save the model as safetensors"
             );
         }
         let weights = self.of_weights();
@@ -310,13 +311,13 @@ impl Listing {
         let below =
             |name: &&String| usual.iter().any(|file| folder.join(name).join(file).is_file());
         if let Some(name) = self.folders.iter().find(below) {
-            return format!("its folder `{name}` does: name that one");
+            return format!("its folder `{name}` holds some: name that one");
         }
         let names: Vec<_> = self.files.iter().chain(&self.folders).cloned().collect();
         format!("it holds {}", some_of(&names))
     }
 
-    /// The files that may be weights, by their names.
+    /// The files that may be weights, by their extensions.
     fn of_weights(&self) -> Vec<String> {
         self.files.iter().filter(|name| has_end(name, WEIGHTS)).cloned().collect()
     }
@@ -331,7 +332,7 @@ fn has_end(name: &str, ends: &[&str]) -> bool {
     extension(name).is_some_and(|end| ends.contains(&end.as_str()))
 }
 
-/// What follows the last dot of a name, in lower case.
+/// The part of a name after its last dot, in lower case.
 fn extension(name: &str) -> Option<String> {
     name.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase())
 }
@@ -390,19 +391,19 @@ mod tests {
         check("a.NPZ", "a NumPy file");
         check("model.gguf", "GGUF");
         check("model.safetensors.incomplete", "not finished");
-        check("pytorch_model.bin.index.json", "PyTorch's shards");
+        check("pytorch_model.bin.index.json", "lists PyTorch shards");
         check("mine.pth", "name one of its files instead: `mine.pth`");
         check("notes.txt", "it holds `notes.txt`");
         put("sub/model.safetensors");
-        assert!(said().contains("its folder `sub` does"), "{}", said());
+        assert!(said().contains("its folder `sub` holds some"), "{}", said());
         std::os::unix::fs::symlink("blobs/gone", folder.join("model.safetensors")).unwrap();
-        assert!(said().contains("a link to `blobs/gone`, where nothing is"), "{}", said());
+        assert!(said().contains("a link to `blobs/gone`, which does not exist"), "{}", said());
     }
 
     #[test]
     fn what_is_not_there_is_looked_for_around_it() {
         let temp = tempfile::tempdir().unwrap();
-        assert_eq!(absent(&temp.path().join("a.pth")), "nothing is there");
+        assert_eq!(absent(&temp.path().join("a.pth")), "no such file or folder");
         assert!(absent(&temp.path().join("a/b.pth")).contains("does not exist either"));
         fs_err::write(temp.path().join("c.pth"), b"x").unwrap();
         assert!(absent(&temp.path().join("a.pth")).ends_with("beside it are `c.pth`"));

@@ -1,4 +1,4 @@
-//! The sha256 of weights, and whether it is that of the released file.
+//! Computes the sha256 of weights, and compares it with that of the released file.
 //!
 //! Called when an experiment is resolved, by inspection and by `features`, with a function that
 //! hashes one file.
@@ -11,13 +11,13 @@ use super::{Error, TensorFile, folder};
 use crate::fs::hash::sha256_bytes;
 use crate::model::backbone::Variant;
 
-/// What hashes one file: 64 hex digits.
+/// A function that hashes one file to 64 hex digits.
 pub type Hasher<'a> = dyn FnMut(&Path) -> io::Result<String> + 'a;
 
 /// Hex digits of a sha256.
 const SHA256_DIGITS: usize = 64;
 
-/// sha256 of the weights at `path`: of a file its own; of shards, and of a folder (whose
+/// The sha256 of the weights at `path`: for a file its own; for shards, and for a folder (whose
 /// `config.json` counts), that of the lines `<name> <sha256>` of their files.
 pub fn digest(path: &Path, hash: &mut Hasher<'_>) -> Result<String, Error> {
     let mut files = parts(path)?;
@@ -49,8 +49,8 @@ fn hashed(path: &Path, hash: &mut Hasher<'_>) -> Result<String, Error> {
     hash(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
-/// Holds a file that was found under its released name to what is published of it: the sha256 in
-/// full or its beginning; in Hugging Face's cache, the sha256 that its blob is named by.
+/// Compares a file that was found under its released name with what is published of it: the sha256
+/// in full or its beginning; in Hugging Face's cache, the sha256 that its blob is named by.
 pub fn check_release(variant: &Variant, path: &Path, sha256: &str) -> Result<(), Error> {
     let Some(expected) = published(variant, path).or_else(|| blob_name(path)) else {
         return Ok(());
@@ -61,7 +61,7 @@ pub fn check_release(variant: &Variant, path: &Path, sha256: &str) -> Result<(),
     Err(Error::Checksum { path: path.to_owned(), expected, found: sha256.to_owned() })
 }
 
-/// Whether anything is known of what this file should be.
+/// Tells whether a sha256 is published for this file.
 pub fn is_published(variant: &Variant, path: &Path) -> bool {
     published(variant, path).or_else(|| blob_name(path)).is_some()
 }
@@ -72,7 +72,8 @@ fn published(variant: &Variant, path: &Path) -> Option<String> {
     is_released.then(|| variant.sha256.to_owned())
 }
 
-/// The cache keeps large files as `blobs/<sha256>`, with links to them.
+/// The sha256 in the name of a file in Hugging Face's cache, which keeps large files as
+/// `blobs/<sha256>` with links to them.
 fn blob_name(path: &Path) -> Option<String> {
     let target = fs_err::read_link(path).ok()?;
     let name = target.file_name()?.to_str()?;

@@ -1,7 +1,7 @@
-//! One reader over safetensors (one file, or shards behind an index) and PyTorch files; tensors
-//! are read one at a time, as f32.
+//! Reads tensors from safetensors (one file, or shards behind an index) and PyTorch files, one at a
+//! time, as f32.
 //!
-//! Pickles are parsed, never run: an object that is no tensor is passed over.
+//! Pickles are parsed, never run: an object that is not a tensor is skipped.
 
 mod header;
 
@@ -63,7 +63,7 @@ impl TensorFile {
         Ok(Self { parts: vec![path.clone()], path, content })
     }
 
-    /// All shards that an index names, each checked against the index.
+    /// Opens all shards that an index names, each checked against the index.
     fn open_shards(index: &Path) -> Result<Self, Error> {
         let weight_map = folder::weight_map(index)?;
         let mut parts: Vec<PathBuf> = weight_map.values().cloned().collect();
@@ -102,7 +102,7 @@ impl TensorFile {
         Ok(Self { path: index.to_owned(), parts, content })
     }
 
-    /// The file that was opened: for shards their index.
+    /// Path of the file that was opened: for shards that of their index.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -112,7 +112,7 @@ impl TensorFile {
         &self.parts
     }
 
-    /// What kind of file it is, in words.
+    /// The kind of file, in words.
     pub fn container(&self) -> &'static str {
         match &self.content {
             Content::Safetensors { .. } if folder::is_index(&self.path) => "sharded safetensors",
@@ -124,8 +124,8 @@ impl TensorFile {
         }
     }
 
-    /// Whether `key` is an entry of a PyTorch file's outer dictionary that holds a dictionary of
-    /// tensors, as in `{"model": …, "optimizer": …}`.
+    /// Tells whether `key` is an entry of a PyTorch file's outer dictionary that holds a dictionary
+    /// of tensors, as in `{"model": …, "optimizer": …}`.
     pub fn is_wrapper(&self, key: &str) -> bool {
         matches!(self.content, Content::Pytorch { .. })
             && PytorchReader::with_top_level_key(&self.path, key).is_ok()
@@ -157,12 +157,12 @@ impl TensorFile {
         Some(shown.to_lowercase())
     }
 
-    /// Whether it is a PyTorch file, in any of its containers.
+    /// Tells whether it is a PyTorch file, in any of its containers.
     pub fn is_pytorch(&self) -> bool {
         matches!(self.content, Content::Pytorch { .. })
     }
 
-    /// Bytes that its tensors take together by their shapes; `None` for more than can be counted.
+    /// Number of bytes that its tensors take together by their shapes; `None` if it overflows.
     pub fn claimed(&self) -> Option<u64> {
         match &self.content {
             Content::Safetensors { entries, .. } => {
@@ -174,7 +174,7 @@ impl TensorFile {
         }
     }
 
-    /// What a safetensors file says of itself in words; empty for other formats and for shards.
+    /// The metadata of a safetensors file; empty for other formats and for shards.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         const NONE: &BTreeMap<String, String> = &BTreeMap::new();
         match &self.content {
@@ -183,7 +183,7 @@ impl TensorFile {
         }
     }
 
-    /// Whether [`Self::read`] can read tensors of this type.
+    /// Tells whether [`Self::read`] can read tensors of this type.
     pub fn is_readable(dtype: &str) -> bool {
         values::is_readable(dtype)
     }
@@ -228,7 +228,7 @@ impl TensorFile {
         self.floats(name, &self.stored(name, start, range.len() * width)?)
     }
 
-    /// `len` bytes from `start` of the part that holds a tensor.
+    /// Reads `len` bytes from `start` of the part that holds a tensor.
     fn stored(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>, Error> {
         let read = || -> io::Result<Vec<u8>> {
             let mut file = fs_err::File::open(self.part_of(name))?;
@@ -260,14 +260,15 @@ impl TensorFile {
     }
 }
 
-/// Bytes that a tensor takes by its shape.
+/// Number of bytes that a tensor takes by its shape.
 fn claimed(tensor: &pytorch_reader::Tensor) -> Option<u64> {
     let sides = tensor.shape().iter();
     let n = sides.map(|side| *side as u64).try_fold(1u64, u64::checked_mul)?;
     n.checked_mul(tensor.dtype().size() as u64)
 }
 
-/// A view can claim more than its storage has: what does is refused before memory is asked for.
+/// Refuses a tensor that claims more than its storage has, as a view can, before memory is
+/// allocated.
 fn check_claims(
     tensors: &BTreeMap<String, pytorch_reader::Tensor>,
     file_len: u64,

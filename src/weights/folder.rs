@@ -1,5 +1,5 @@
-//! What a weight folder holds: one file or shards behind an index, and Hugging Face's
-//! `config.json` beside them.
+//! Finds the files of a weight folder: one weight file or shards behind an index, and Hugging
+//! Face's `config.json` beside them.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -9,14 +9,15 @@ use serde::Deserialize;
 use super::Error;
 use super::cause::{self, Listing};
 
-/// Files that hold a model's weights, by their usual names, best first.
+/// Usual names of files that hold a model's weights, best first.
 pub const FILES: &[&str] =
     &["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
 
-/// Files of PEFT's adapters: settings, and weights in two formats.
+/// Names of the files of PEFT's adapters: settings, and weights in two formats.
 const ADAPTER: &[&str] = &["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"];
 
-/// The weight file in a folder; a file is itself. What is not there is an error that says what is.
+/// The weight file of a folder; a path to a file is returned unchanged. A folder without one is an
+/// error that names what it holds instead.
 pub fn weight_file(path: &Path) -> Result<PathBuf, Error> {
     if cause::is_absent(path) {
         return Err(Error::Absent { path: path.to_owned(), reason: cause::absent(path) });
@@ -47,8 +48,8 @@ pub fn is_index(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".index.json"))
 }
 
-/// Hugging Face's `config.json` that belongs to `path`: in the folder, or beside a file of a usual
-/// name.
+/// The `config.json` of Hugging Face that belongs to `path`: in the folder, or beside a file of a
+/// usual name.
 pub fn config(path: &Path) -> Option<PathBuf> {
     let folder = if path.is_dir() {
         path
@@ -65,7 +66,7 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Tensor name -> shard, of an index file.
+/// Reads an index file: the shard of each tensor, by the tensor's name.
 pub fn weight_map(index: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     let failed = |reason: String| Error::Format { path: index.to_owned(), reason };
     let bytes =
@@ -73,14 +74,14 @@ pub fn weight_map(index: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     let Index { weight_map } = serde_json::from_slice(&bytes)
         .map_err(|error| failed(cause::of_json(index, &bytes, &error)))?;
     if weight_map.is_empty() {
-        return Err(failed("an index without tensors".to_owned()));
+        return Err(failed("it is an index that lists no tensors".to_owned()));
     }
     let folder = index.parent().unwrap_or(Path::new("."));
     let place = |(name, shard): (String, String)| {
         let parts: Vec<_> = Path::new(&shard).components().collect();
         match parts.as_slice() {
             [Component::Normal(_)] => Ok((name, folder.join(&shard))),
-            _ => Err(failed(format!("`{shard}` is no file of its own folder"))),
+            _ => Err(failed(format!("its shard `{shard}` is not a file name in its own folder"))),
         }
     };
     weight_map.into_iter().map(place).collect()

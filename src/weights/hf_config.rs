@@ -1,8 +1,8 @@
-//! Hugging Face's `config.json` of a DINO: `Dinov2Model`, `Dinov2WithRegistersModel` and
+//! Reads Hugging Face's `config.json` of a DINO: `Dinov2Model`, `Dinov2WithRegistersModel` and
 //! `DINOv3ViTModel`.
 //!
-//! Read when a file is identified, for what no tensor's shape shows, and held against what the
-//! shapes show.
+//! Called when a file is identified: the config gives the facts that no tensor's shape shows, and
+//! is compared with those that the shapes show.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::{Error, cause};
 use crate::model::config::DinoType;
 use crate::model::vit::{Arch, AttentionBias, Ffn, Position};
 
-/// The fields that matter here; transformers leaves out those that have its default value.
+/// The fields that matter here; transformers omits those that have their default value.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct HfConfig {
@@ -21,16 +21,16 @@ pub struct HfConfig {
     pub hidden_size: Option<usize>,
     pub num_hidden_layers: Option<usize>,
     pub num_attention_heads: Option<usize>,
-    /// A side, or height and width.
+    /// Patch size: a side, or height and width.
     pub patch_size: Option<Value>,
     pub image_size: Option<Value>,
-    /// DINOv3 only; DINOv2 has `mlp_ratio`.
+    /// Inner width of the feed-forward network; DINOv3 only, DINOv2 has `mlp_ratio`.
     pub intermediate_size: Option<usize>,
     pub mlp_ratio: Option<f64>,
     pub hidden_act: Option<String>,
-    /// DINOv2.
+    /// Whether the feed-forward network is SwiGLU; DINOv2 only.
     pub use_swiglu_ffn: Option<bool>,
-    /// DINOv3.
+    /// Whether the feed-forward network is gated; DINOv3 only.
     pub use_gated_mlp: Option<bool>,
     pub num_register_tokens: Option<usize>,
     pub layer_norm_eps: Option<f64>,
@@ -44,7 +44,8 @@ pub struct HfConfig {
 }
 
 impl HfConfig {
-    /// `None` where the file is not about a DINO of Hugging Face's (timm's have no `model_type`).
+    /// Reads the config at `path`; `None` where it is not about a DINO of Hugging Face's (timm's
+    /// have no `model_type`).
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
         let failed = |reason: String| Error::Format { path: path.to_owned(), reason };
         let bytes =
@@ -55,7 +56,8 @@ impl HfConfig {
             None => Ok(None),
             Some("dinov2" | "dinov2_with_registers" | "dinov3_vit") => Ok(Some(config)),
             Some(other) => Err(failed(format!(
-                "it is of a `{other}`; `dinov2`, `dinov2_with_registers` and `dinov3_vit` are known"
+                "its model is a `{other}`; `dinov2`, `dinov2_with_registers` and `dinov3_vit` are \
+                 known"
             ))),
         }
     }
@@ -67,7 +69,7 @@ impl HfConfig {
         }
     }
 
-    /// Puts what no tensor's shape shows into `arch`.
+    /// Sets the facts of `arch` that no tensor's shape shows.
     pub fn complete(&self, arch: &mut Arch) {
         arch.heads = self.num_attention_heads.unwrap_or(arch.heads);
         arch.norm_eps = self.layer_norm_eps.unwrap_or(arch.norm_eps);
@@ -77,7 +79,8 @@ impl HfConfig {
         }
     }
 
-    /// `None` where the config leaves it to its defaults or asks for what no DINO has.
+    /// The biases that the config asks for; `None` where it leaves them to its defaults or asks for
+    /// biases that no DINO has.
     fn bias(&self) -> Option<AttentionBias> {
         match (self.qkv_bias, self.query_bias, self.key_bias, self.value_bias) {
             (Some(true), ..) | (_, Some(true), Some(true), Some(true)) => Some(AttentionBias::All),
@@ -89,7 +92,7 @@ impl HfConfig {
         }
     }
 
-    /// Where the config says something else than `arch`, in words.
+    /// The differences between the config and `arch`, in words.
     pub fn contradictions(&self, arch: &Arch) -> Vec<String> {
         let mut found = Vec::new();
         let mut check = |name: &str, says: Option<usize>, is: usize| {
@@ -120,7 +123,7 @@ impl HfConfig {
         found
     }
 
-    /// What no block here has.
+    /// Adds to `found` the settings that no block here supports.
     fn unsupported(&self, is_gated: bool, found: &mut Vec<String>) {
         // DINOv2's SwiGLU is always SiLU, whatever `hidden_act` says.
         let wanted = if is_gated { "silu" } else { "gelu" };

@@ -14,13 +14,13 @@ use crate::model::config::{DinoType, Pretraining};
 use crate::model::vit::pos_embed::Resize;
 use crate::model::vit::{Arch, AttentionBias, Ffn, Position};
 
-/// What is in a weight file.
+/// The encoder that a weight file holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Identified {
     /// The variant's official name, or one made of the dimensions.
     pub name: String,
     pub arch: Arch,
-    /// The table row of this architecture; `None` for sizes of one's own.
+    /// The table row of this architecture; `None` where no row has it.
     ///
     /// DINOv3's SAT and LVD rows have the same shapes. SAT is what has `sat493m` in its file's or
     /// folder's name or in its `config.json`, or SAT's mean in `preprocessor_config.json`; of
@@ -29,17 +29,18 @@ pub struct Identified {
     pub variant: Option<&'static Variant>,
     pub dino_type: DinoType,
     pub naming: Naming,
-    /// Mean of the pre-training images, RGB, 0 to 1: what the encoder expects to be taken off.
+    /// Mean of the pre-training images, RGB, 0 to 1, which is to be subtracted from the encoder's
+    /// input.
     pub mean: [f32; 3],
     pub std: [f32; 3],
 }
 
-/// Folders above a file whose names may say what it is; Hugging Face's cache has the model's name
-/// three levels up (`models--…/snapshots/<commit>/model.safetensors`).
+/// Number of folders above a file whose names may say what it is; Hugging Face's cache has the
+/// model's name three levels up (`models--…/snapshots/<commit>/model.safetensors`).
 const NAMED_ABOVE: usize = 4;
-/// Blocks that are looked for; the 7B has 40.
+/// Largest number of blocks that are looked for; the 7B has 40.
 const DEPTH_MAX: usize = 1024;
-/// Words of SAT's files, folders and configs.
+/// The word by which files, folders and configs of SAT weights are recognised.
 const SAT: &str = "sat493m";
 
 /// Works out the architecture of the encoder in a file, folder or index.
@@ -47,8 +48,8 @@ pub fn identify(path: &Path) -> Result<Identified, Error> {
     identify_named(&Named::open(path)?, path)
 }
 
-/// The encoder of `size = "custom"`: that of a Hugging Face folder, as long as the spec's other
-/// keys say the same.
+/// The encoder of `size = "custom"`: that of a Hugging Face folder; an error where the spec's other
+/// keys contradict it.
 pub fn custom(config: &Config, folder: &Path) -> Result<Backbone, Error> {
     let failed = |reason: String| Error::Unfit { path: folder.to_owned(), reason };
     let hf = folder::config(folder).map(|path| HfConfig::read(&path)).transpose()?.flatten();
@@ -59,7 +60,7 @@ pub fn custom(config: &Config, folder: &Path) -> Result<Backbone, Error> {
     let found = identify(folder)?;
     if found.dino_type != config.dino_type {
         let family = found.dino_type.label();
-        return Err(failed(format!("it is a {family}, `model.dino_type` is another")));
+        return Err(failed(format!("it holds a {family}, and `model.dino_type` is another")));
     }
     let patch = backbone::patch_px(config.dino_type) as usize;
     if found.arch.patch != patch {
@@ -95,8 +96,8 @@ pub(super) fn identify_named(named: &Named, path: &Path) -> Result<Identified, E
     Ok(Identified { name, arch, variant, dino_type, naming: named.naming, mean, std })
 }
 
-/// Whether what a file shows is a table row: the biases of q and v may be left out of a file, and
-/// how weights are drawn is in none.
+/// Tells whether the architecture found in a file is that of a table row: the biases of q and v may
+/// be left out of a file, and how weights are drawn is in none.
 fn is_row(row: &Arch, found: &Arch) -> bool {
     let drawn = Arch { layer_scale: row.layer_scale, init_std: row.init_std, ..*found };
     [row.bias, AttentionBias::None].contains(&found.bias)
@@ -111,7 +112,8 @@ fn custom_name(dino_type: DinoType, arch: &Arch) -> String {
     format!("{family}_custom_{}x{}", arch.dim, arch.depth)
 }
 
-/// The architecture by the tensors' shapes, and by the config where they do not show it.
+/// Works out the architecture from the tensors' shapes, and from the config where they do not show
+/// it.
 fn arch(named: &Named, config: Option<&HfConfig>) -> Result<(Arch, DinoType), String> {
     let side = |internal: &str, axis: usize| side(named, internal, axis);
     let dim = side("patch_embed.proj.weight", 0)?;
@@ -121,7 +123,7 @@ fn arch(named: &Named, config: Option<&HfConfig>) -> Result<(Arch, DinoType), St
         .count();
     if depth == 0 {
         return Err(format!(
-            "it holds no block 0: neither {} nor anything like it",
+            "it holds no block 0: {} is missing, and no other naming has one",
             named.in_file(named.source("blocks.0.norm1.weight").name().unwrap_or_default())
         ));
     }
@@ -136,7 +138,9 @@ fn arch(named: &Named, config: Option<&HfConfig>) -> Result<(Arch, DinoType), St
         Some(n_tokens) => {
             let side = (n_tokens - 1).isqrt();
             if side * side + 1 != n_tokens {
-                return Err(format!("its {n_tokens} position embeddings are no square and one"));
+                return Err(format!(
+                    "its {n_tokens} position embeddings are not a square number and one"
+                ));
             }
             let resize = if registers == 0 { Resize::Offset(0.1) } else { Resize::Antialias };
             Position::Learned { side, resize }
@@ -174,19 +178,19 @@ fn arch(named: &Named, config: Option<&HfConfig>) -> Result<(Arch, DinoType), St
     Ok((arch, dino_type))
 }
 
-/// Side `axis` of our tensor `internal` as the file has it.
+/// Length of side `axis` of our tensor `internal` as the file has it.
 fn side(named: &Named, internal: &str, axis: usize) -> Result<usize, String> {
     let side = named.internal_shape(internal).and_then(|shape| shape.get(axis).copied());
     side.filter(|side| *side > 0).ok_or_else(|| {
         let source = named.source(internal);
         let name = named.in_file(source.name().unwrap_or(internal));
         format!(
-            "{name} is missing or of an unexpected shape: the architecture cannot be told without it"
+            "{name} is missing or of an unexpected shape: the architecture is unknown without it"
         )
     })
 }
 
-/// Which biases of q, k and v the file stores.
+/// The biases of q, k and v that the file stores.
 fn bias(named: &Named, dino_type: DinoType) -> AttentionBias {
     let has = |internal: &str| named.internal_shape(internal).is_some();
     let has_query = has("blocks.0.attn.q.bias");
@@ -201,8 +205,8 @@ fn bias(named: &Named, dino_type: DinoType) -> AttentionBias {
     }
 }
 
-/// From the config, the length of the stored RoPE periods, a table row of this width (of this depth,
-/// if there is one), or 64 channels a head.
+/// Number of heads: from the config, the length of the stored RoPE periods, a table row of this
+/// width (of this depth, if there is one), or 64 channels a head.
 fn heads(named: &Named, config: Option<&HfConfig>, arch: &Arch) -> Result<usize, String> {
     if let Some(heads) = config.and_then(|config| config.num_attention_heads) {
         return Ok(heads);
@@ -217,14 +221,14 @@ fn heads(named: &Named, config: Option<&HfConfig>, arch: &Arch) -> Result<usize,
         Some(row) => Ok(row.arch.heads),
         None if arch.dim.is_multiple_of(64) => Ok(arch.dim / 64),
         None => Err(format!(
-            "the number of heads of its {} channels cannot be told; a Hugging Face folder with a \
-             config.json would say it",
+            "the number of heads of its {} channels is unknown; a Hugging Face folder with a \
+             config.json would give it",
             arch.dim
         )),
     }
 }
 
-/// See [`Identified::variant`].
+/// Tells whether these are DINOv3's weights from satellite images; see [`Identified::variant`].
 fn is_sat(named: &Named, path: &Path, arch: &Arch) -> bool {
     let is_large = arch.dim == backbone::dinov3::LARGE_DIM;
     if is_large && named.has("local_cls_norm.weight") {
@@ -259,7 +263,7 @@ mod tests {
     use crate::weights::scheme::Shapes;
     use crate::weights::source::Source;
 
-    /// A safetensors file in Hugging Face's names without content: its data is a hole.
+    /// Writes a safetensors file in Hugging Face's names without content: its data is a hole.
     fn write_hollow(path: &Path, row: &Variant) {
         // With any bias in it, none is left out by default.
         let bias = "layer.0.attention.q_proj.bias".to_owned();

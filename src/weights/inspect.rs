@@ -17,10 +17,10 @@ use super::source::Source;
 use super::{Error, Identified, TensorFile};
 use crate::model::vit::{Arch, Ffn, Position, rope};
 
-/// Of the JSON of an [`Inspection`].
+/// Version of the JSON of an [`Inspection`].
 pub const VERSION: u32 = 1;
 
-/// What `weights inspect` reports.
+/// The report of `sweep weights inspect`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
     pub version: u32,
@@ -30,31 +30,31 @@ pub struct Inspection {
     pub sha256: String,
     /// Whether the sha256 is the published one; `None` where none is known for this file.
     pub released: Option<bool>,
-    /// Of the whole file, what is beside the model included.
+    /// Number of tensors in the file, those beside the model included.
     pub tensors: usize,
     pub parameters: u64,
-    /// Tensors by type.
+    /// Number of tensors by element type.
     pub dtypes: BTreeMap<String, usize>,
     pub naming: Option<&'static str>,
-    /// What every name begins with.
+    /// Prefix of every name.
     pub prefix: Option<String>,
-    /// The table row; `None` for sizes of one's own.
+    /// Name of the table row; `None` where no row has this architecture.
     pub variant: Option<String>,
     pub architecture: Option<String>,
     pub periods: Option<&'static str>,
     pub qkv_bias: Option<&'static str>,
-    /// What is not stored and has its value by definition.
+    /// Values that are not stored and follow by definition.
     pub defaults: Vec<&'static str>,
-    /// Tensors of the model that are not needed.
+    /// Tensors of the model that the encoder does not need.
     pub unused: Vec<String>,
-    /// Tensors beside the model.
+    /// Tensors that do not belong to the model.
     pub beside: Vec<String>,
     pub values: Values,
-    /// Empty if nothing was found that keeps it from being loaded; see [`Self::values`].
+    /// Reasons why it cannot be loaded; empty if none was found, see [`Self::values`].
     pub problems: Vec<String>,
 }
 
-/// Whether the numbers in a file were looked at.
+/// The choice whether the numbers in a file are checked as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Values {
@@ -64,7 +64,7 @@ pub enum Values {
     Read,
 }
 
-/// Looks into the headers of a file, an index or a folder. Errors are of files that cannot be opened
+/// Inspects a file, an index or a folder by its headers. Errors are of files that cannot be opened
 /// as weights at all; what is wrong with the tensors is in [`Inspection::problems`]. Values are
 /// left to [`super::load`].
 pub fn inspect(path: &Path, hash: &mut Hasher<'_>) -> Result<Inspection, Error> {
@@ -157,7 +157,7 @@ fn architecture(found: &Identified) -> String {
     )
 }
 
-/// Where RoPE's periods come from; `None` without RoPE.
+/// The source of RoPE's periods; `None` without RoPE.
 fn periods(named: &Named, arch: &Arch) -> Result<Option<&'static str>, Error> {
     const NAME: &str = "rope_embed.periods";
     let Position::Rotary { base } = arch.position else { return Ok(None) };
@@ -180,7 +180,7 @@ fn periods(named: &Named, arch: &Arch) -> Result<Option<&'static str>, Error> {
     }))
 }
 
-/// Whether the biases of q, k and v are there, and whether they do anything.
+/// Says in words whether the biases of q, k and v are stored, and whether they are zero.
 fn qkv_bias(
     named: &Named,
     arch: &Arch,

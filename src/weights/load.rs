@@ -1,7 +1,7 @@
 //! Fills an encoder from a weight file.
 //!
 //! Called by workers and by the verbs that run an encoder, with a path and the architecture that
-//! they expect there; out goes the encoder, or all that does not fit.
+//! they expect there; returns the encoder, or an error that lists all that does not fit.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::{Error, NotFinite};
 use crate::model::params::{Params, Slot};
 use crate::model::vit::{Arch, Encoder};
 
-/// An encoder of the given architecture with the weights of `path`.
+/// Loads an encoder of the given architecture with the weights of `path`.
 ///
 /// `path` is an official `.pth`, a safetensors file in official, Hugging Face's or timm's names,
 /// the index of a sharded one, or a folder with one of them. One tensor at a time is in memory
@@ -46,7 +46,7 @@ pub fn load(path: &Path, (name, arch): (&str, Arch), device: &Device) -> Result<
     }
 }
 
-/// Whether [`load`] would find all that it needs. Only headers are read: the values are not
+/// Checks that [`load`] would find all that it needs. Only headers are read: the values are not
 /// checked.
 pub fn check(path: &Path, (name, arch): (&str, &Arch)) -> Result<(), Error> {
     fitting(path, (name, arch)).map(drop)
@@ -65,7 +65,8 @@ fn fitting(path: &Path, (name, arch): (&str, &Arch)) -> Result<(Named, Plan), Er
     })
 }
 
-/// Reads sources, a tensor that is taken apart only once; keeps what is not finite in them.
+/// The reader of sources: reads a tensor that several of ours are parts of only once, and collects
+/// values that are not finite.
 pub(super) struct Reader<'a> {
     named: &'a Named,
     shared: BTreeMap<String, Vec<f32>>,

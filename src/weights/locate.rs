@@ -8,7 +8,7 @@ use super::{Error, folder};
 use crate::model::backbone::Variant;
 use crate::model::config::WeightsConfig;
 
-/// The encoder's weight file, or the index of a sharded one; `None` for random weights.
+/// Finds the encoder's weight file, or the index of a sharded one; `None` for random weights.
 ///
 /// `caches` are folders of torch hub or Hugging Face; see [`caches`].
 pub fn locate(
@@ -28,7 +28,7 @@ pub fn locate(
     }
 }
 
-/// The folder of `size = "custom"`: all of it counts, `config.json` included.
+/// Finds the folder of `size = "custom"`: all of it counts, `config.json` included.
 pub fn locate_custom(path: &Path) -> Result<PathBuf, Error> {
     if path.is_dir() {
         return Ok(path.to_owned());
@@ -48,7 +48,7 @@ fn absent(variant: &str, path: &Path) -> Error {
     }
 }
 
-/// Torch hub's and Hugging Face's caches, from the environment's variables as `get` gives them.
+/// The caches of Torch hub and Hugging Face, from the environment variables as `get` gives them.
 pub fn caches(get: impl Fn(&str) -> Option<String>) -> Vec<PathBuf> {
     let home = get("HOME").map(PathBuf::from);
     let cache = get("XDG_CACHE_HOME")
@@ -79,7 +79,7 @@ fn pretrained(
         folders.iter().chain(caches).map(|folder| format!("`{}`", folder.display())).collect();
     let target = folders.first().map_or_else(String::new, |f| f.display().to_string());
     let advice = match variant.files.first() {
-        Some(file) => format!("put {file} into `{target}`; it is at {}", variant.source),
+        Some(file) => format!("get {file} from {} and put it into `{target}`", variant.source),
         None => "no such weights exist: use `weights = { kind = \"random\" }`".to_owned(),
     };
     Err(Error::NotFound { variant: variant.name.to_owned(), looked: looked.join(", "), advice })
@@ -94,8 +94,8 @@ fn find_in(variant: &Variant, folder: &Path) -> Option<PathBuf> {
         .or_else(|| repositories().find_map(|(owner, name)| cached(folder, owner, name)))
 }
 
-/// The weights of a repository in Hugging Face's cache: of the revision that `main` was when it
-/// was last fetched, else of any, sorted.
+/// The weights of a repository in Hugging Face's cache: of the revision that `main` was when it was
+/// last fetched, else of any revision, sorted.
 fn cached(cache: &Path, owner: &str, name: &str) -> Option<PathBuf> {
     let repository = cache.join(format!("models--{owner}--{name}"));
     let snapshots = repository.join("snapshots");
@@ -122,7 +122,7 @@ mod tests {
         path.to_owned()
     }
 
-    /// Looks for `name` where `file` alone is, in a weight folder or a cache.
+    /// Checks that `name` is found where `file` alone exists, in a weight folder or a cache.
     fn check(name: &str, file: &str) {
         let temp = tempfile::tempdir().unwrap();
         let folders = [temp.path().to_owned()];

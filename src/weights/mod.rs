@@ -1,9 +1,10 @@
-//! Weight files of encoders: where they lie, what is in them, how their names map to ours, and the
-//! encoder that is filled from them.
+//! Weight files of encoders: finds them, identifies them, maps their names to ours, and fills
+//! encoders from them.
 //!
-//! Workers and the verbs come with a path, or with a variant to be found in folders and caches; out
-//! go an encoder, or what a file holds. Every tensor of the file and of the encoder is accounted
-//! for: what is missing, unexpected, of another shape or not finite is an error that names it.
+//! Workers and the verbs call it with a path, or with a variant to be found in folders and caches;
+//! it returns an encoder, or a description of the file. Every tensor of the file and of the encoder
+//! is accounted for: what is missing, unexpected, of another shape or not finite is an error that
+//! names it.
 
 pub mod values;
 pub(crate) mod cause;
@@ -52,7 +53,7 @@ pub enum Error {
     NotFound { variant: String, looked: String, advice: String },
     #[error(
         "`{path}` is not the released file: its sha256 is {found}, it should begin with {expected}; \
-         fetch it again, or, if it is meant, name it with \
+         fetch it again, or, to use it anyway, name it with \
          weights = {{ kind = \"file\", path = \"…\" }}"
     )]
     Checksum { path: PathBuf, expected: String, found: String },

@@ -1,9 +1,9 @@
-//! A weight file whose naming is known: its tensors by their names in a naming scheme, whatever the
-//! program that trained and saved it put before or between.
+//! Opens a weight file and translates its tensors' names to those of a naming scheme, without the
+//! parts that the program which trained and saved it added.
 //!
-//! Opened by everything in this module that looks at a backbone's file. Names may begin with the
-//! parts of a training program that held the model ([`PREFIXES`]), have wrappers in between
-//! ([`WRAPPERS`]), and number blocks by chunks, as Meta's own training does: `blocks.C.I.` is block
+//! Used by everything in this module that looks at a backbone's file. Names may begin with the
+//! parts of a training program that held the model (`PREFIXES`), have wrappers in between
+//! (`WRAPPERS`), and number blocks by chunks, as Meta's own training does: `blocks.C.I.` is block
 //! I (facebookresearch/dinov2 b8931f7, `models/vision_transformer.py`, `block_chunks`).
 
 use std::collections::BTreeMap;
@@ -13,23 +13,23 @@ use super::scheme::{Naming, Shapes};
 use super::source::Source;
 use super::{Error, TensorFile, cause};
 
-/// A file whose naming is known, seen without the prefix of its names.
+/// A weight file whose naming is known, with the prefix of its names removed.
 pub struct Named {
     pub file: TensorFile,
     pub naming: Naming,
-    /// What all names of the model begin with; empty or ending in a dot.
+    /// Prefix of all names of the model; empty or ending in a dot.
     pub prefix: String,
-    /// Tensors beside the model (optimiser state, the heads of pre-training): not looked at.
+    /// Tensors beside the model (optimiser state, the heads of pre-training), which are ignored.
     pub beside: Vec<String>,
     /// Tensors outside the prefix that nothing accounts for.
     pub outside: Vec<String>,
-    /// Of the model, by their names in the scheme.
+    /// Shapes of the model's tensors, by their names in the scheme.
     shapes: Shapes,
-    /// The same names in the file.
+    /// Names of the same tensors in the file.
     stored: BTreeMap<String, String>,
 }
 
-/// What names may begin with.
+/// Prefixes that names may have.
 pub(crate) const PREFIXES: &[&str] = &[
     "backbone",
     "teacher",
@@ -44,17 +44,18 @@ pub(crate) const PREFIXES: &[&str] = &[
     "dinov2_with_registers",
     "dinov3_vit",
 ];
-/// Of several models in a training checkpoint, the one that is released, best first.
+/// Names of the model that is released, in a training checkpoint that holds several; best first.
 const RELEASED: &[&str] = &["teacher", "model_ema", "ema"];
-/// Keys of a checkpoint's outer dictionary; what lies beside them is no part of the model.
+/// Keys of a checkpoint's outer dictionary that hold a model; tensors beside them are no part of
+/// it.
 const OUTER_KEYS: &[&str] = &["teacher", "model_ema", "ema", "state_dict", "model", "module"];
-/// Heads that only pre-training uses.
+/// Prefixes of heads that only pre-training uses.
 const HEADS: &[&str] = &["dino_head.", "ibot_head."];
 /// Segments that PyTorch's wrappers of a module put into names.
 const WRAPPERS: &[&str] = &["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
 impl Named {
-    /// Opens the file and finds out how its tensors are named.
+    /// Opens the file and determines its naming.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = TensorFile::open(path)?;
         let failed = |reason: String| Error::Format { path: file.path().to_owned(), reason };
@@ -114,31 +115,33 @@ impl Named {
         self.file.read(&self.in_file(name))
     }
 
-    /// Where our tensor `internal` is, present or not.
+    /// The source of our tensor `internal`, present or not.
     pub fn source(&self, internal: &str) -> Source {
         self.naming.source(&self.shapes, internal)
     }
 
-    /// Whether any block stores a bias of q, k or v: a file has all of them or none.
+    /// Tells whether any block stores a bias of q, k or v: a file has all of them or none.
     pub fn stores_bias(&self) -> bool {
         self.shapes.stores_bias()
     }
 
-    /// The shape of our tensor as this file has it; `None` where it is absent or by default.
+    /// The shape of our tensor as this file has it; `None` where it is absent or has its value by
+    /// default.
     pub fn internal_shape(&self, internal: &str) -> Option<Vec<usize>> {
         let source = self.source(internal);
         source.shape(self.shape(source.name()?)?)
     }
 }
 
-/// The model of a file that is meant, by what its names begin with.
+/// The prefix of the model to use, found among those of a file.
 struct Found {
     prefix: String,
-    /// What the names of the file's other models begin with; none is empty.
+    /// Prefixes of the file's other models; none is empty.
     others: Vec<String>,
 }
 
-/// What all of a model's names begin with, by its class token; or why that cannot be told.
+/// Finds the prefix of the model's names by its class token; an error where it is not clear which
+/// model is meant.
 fn find_prefix(names: &[String]) -> Result<Found, String> {
     let prefix_of = |name: &String| {
         let rest = name.strip_suffix("cls_token")?;
@@ -165,13 +168,13 @@ fn find_prefix(names: &[String]) -> Result<Found, String> {
         )),
         [] => Err(no_backbone(names)),
         many => Err(format!(
-            "it holds several models, and which is meant cannot be told: {}",
+            "it holds several models, and it is unclear which to use: {}",
             many.join(", ")
         )),
     }
 }
 
-/// What a file without a class token is.
+/// The error message about a file without a class token.
 fn no_backbone(names: &[String]) -> String {
     let any = |test: fn(&str) -> bool| names.iter().any(|name| test(name));
     let is_lora = |name: &str| {
@@ -201,8 +204,8 @@ fn by_scheme_name(inside: Vec<String>, prefix: &str) -> Result<BTreeMap<String, 
             let earlier = places.entry(block.clone()).or_insert_with(|| place.clone());
             if *earlier != place {
                 return Err(format!(
-                    "it has block {block} twice, as `{earlier}` and as `{place}`: which is meant \
-                     cannot be told"
+                    "it has block {block} twice, as `{earlier}` and as `{place}`: it is \
+                     unclear which to use"
                 ));
             }
         }
@@ -213,10 +216,10 @@ fn by_scheme_name(inside: Vec<String>, prefix: &str) -> Result<BTreeMap<String, 
     Ok(stored)
 }
 
-/// A name without what a training program put into it.
+/// A name without the parts that a training program added.
 struct Cleaned {
     name: String,
-    /// A block's number, and where it stands.
+    /// Number of the block, and its position in the name.
     place: Option<(String, String)>,
 }
 

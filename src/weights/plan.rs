@@ -1,5 +1,4 @@
-//! The plan by which an encoder is filled: which tensor of a file goes where, and all that does not
-//! fit.
+//! Plans how an encoder is filled: which tensor of a file goes where, and all that does not fit.
 //!
 //! Made from headers alone, for loading and for inspection.
 
@@ -17,32 +16,33 @@ use super::{Error, TensorFile, folder};
 use crate::model::params::Params;
 use crate::model::vit::{Arch, Encoder};
 
-/// Where each of an encoder's tensors comes from.
+/// The source of each of an encoder's tensors.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// By our names; only what can be read.
+    /// Sources by our names; only tensors that can be read.
     pub sources: BTreeMap<String, Source>,
-    /// What is not stored and has its value by definition.
+    /// Values that are not stored and follow by definition.
     pub defaults: BTreeSet<Implied>,
-    /// Tensors that an encoder in eval mode has no use for, under the file's names.
+    /// Tensors that an encoder in eval mode does not use, under the file's names.
     pub unused: Vec<String>,
     pub problems: Problems,
 }
 
-/// All that does not fit, under the file's names.
+/// All differences between a file and an encoder, under the file's names.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Problems {
     pub missing: Vec<String>,
     pub unexpected: Vec<String>,
     pub shaped: Vec<String>,
-    /// Of a type that cannot be read.
+    /// Tensors of a type that cannot be read.
     pub typed: Vec<String>,
-    /// What `config.json` says otherwise.
+    /// Contradictions of `config.json`.
     pub config: Vec<String>,
 }
 
 impl Plan {
-    /// `path` is what was opened as `named`: a folder's `config.json` is held against `arch`.
+    /// Compares the file that was opened as `named` with `arch`; `path` is a file, or a folder
+    /// whose `config.json` is compared as well.
     pub fn new(named: &Named, path: &Path, arch: &Arch) -> Result<Self, Error> {
         let mut plan = Self::default();
         let mut used = BTreeSet::new();
@@ -93,7 +93,7 @@ impl Plan {
     }
 }
 
-/// Our names and shapes of every tensor of an encoder, without making one: all blocks are alike.
+/// Names and shapes of every tensor of an encoder, without making one: all blocks are alike.
 pub fn expected(arch: &Arch) -> Vec<(String, Vec<usize>)> {
     const FIRST: &str = "blocks.0.";
     let mut names = Vec::new();
@@ -120,7 +120,7 @@ impl Problems {
         self.lists().iter().all(|(_, names)| names.is_empty())
     }
 
-    /// One line for each kind of problem.
+    /// The problems in words, one line for each kind.
     pub fn lines(&self) -> Vec<String> {
         const SHOWN: usize = 8;
         let kinds = self.lists().into_iter().filter(|(_, names)| !names.is_empty());

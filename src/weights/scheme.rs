@@ -1,5 +1,5 @@
-//! The naming schemes of weight files, one table row each: how a file of the scheme is known, and
-//! where it has each of our tensors.
+//! The naming schemes of weight files, one table row each: how a file of the scheme is recognised,
+//! and where it has each of our tensors.
 //!
 //! Our names are the official ones, with q, k, v and SwiGLU's halves apart. timm's are read off its
 //! `vision_transformer.py` (`_convert_dinov2`) and `eva.py` (`checkpoint_filter_fn`), 1.0.31:
@@ -10,38 +10,38 @@ use std::collections::BTreeMap;
 
 use super::source::{Implied, Source};
 
-/// Who named a file's tensors.
+/// The projects whose names weight files use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Naming {
-    /// facebookresearch/dinov2 and dinov3.
+    /// The names of facebookresearch/dinov2 and dinov3.
     Official,
-    /// Hugging Face's `Dinov2Model` and `Dinov2WithRegistersModel`.
+    /// The names of Hugging Face's `Dinov2Model` and `Dinov2WithRegistersModel`.
     HuggingFaceV2,
-    /// Hugging Face's `DINOv3ViTModel`.
+    /// The names of Hugging Face's `DINOv3ViTModel`.
     HuggingFaceV3,
-    /// timm's `vit_*_patch14_dinov2` and `vit_*_patch14_reg4_dinov2`.
+    /// The names of timm's `vit_*_patch14_dinov2` and `vit_*_patch14_reg4_dinov2`.
     TimmV2,
-    /// timm's `vit_*_patch16_dinov3` and `vit_*_patch16_dinov3_qkvb`.
+    /// The names of timm's `vit_*_patch16_dinov3` and `vit_*_patch16_dinov3_qkvb`.
     TimmV3,
 }
 
-/// The model's tensors in a file, by their names in its scheme, with their shapes.
+/// The shapes of the model's tensors in a file, by their names in its scheme.
 #[derive(Debug, Default)]
 pub struct Shapes(pub BTreeMap<String, Vec<usize>>);
 
-/// One naming.
+/// A naming scheme: how it is recognised and how its names translate.
 struct Scheme {
     naming: Naming,
     label: &'static str,
-    /// Whether a file is of it; asked in the order of [`SCHEMES`].
+    /// Tells whether a file is of the scheme; asked in the order of [`SCHEMES`].
     holds: fn(&Shapes) -> bool,
-    /// Where our tensor is, present or not.
+    /// The source of one of our tensors, present or not.
     source: fn(&Shapes, &str) -> Source,
     /// Whether files may lack the biases of q and v, which are zero then.
     may_lack_bias: bool,
 }
 
-/// All schemes; a file is of the first that [`Scheme::holds`] for it.
+/// All schemes; a file has the first of them that [`Scheme::holds`] is true for.
 const SCHEMES: &[Scheme] = &[
     Scheme {
         naming: Naming::HuggingFaceV2,
@@ -82,7 +82,7 @@ const SCHEMES: &[Scheme] = &[
     },
 ];
 
-/// Tensors of official files that timm's lack.
+/// Tensors of official files that timm's do not have.
 const OFFICIAL_ONLY: &[&str] =
     &["mask_token", "register_tokens", "storage_tokens", "rope_embed.periods"];
 
@@ -108,7 +108,7 @@ impl Naming {
         self.scheme().label
     }
 
-    /// Where our tensor `internal` is in a file of this naming, present or not.
+    /// The source of our tensor `internal` in a file of this naming, present or not.
     pub fn source(self, shapes: &Shapes, internal: &str) -> Source {
         let scheme = self.scheme();
         let source = (scheme.source)(shapes, internal);
@@ -139,7 +139,7 @@ impl Shapes {
         self.0.get(name).map(Vec::as_slice)
     }
 
-    /// Whether any block stores a bias of q, k or v: a file has all of them or none.
+    /// Tells whether any block stores a bias of q, k or v: a file has all of them or none.
     pub fn stores_bias(&self) -> bool {
         self.0.keys().any(|name| {
             let leaf = name.rsplit('.').next().unwrap_or_default();
@@ -151,7 +151,7 @@ impl Shapes {
         self.0.keys().any(|name| beginnings.iter().any(|beginning| name.starts_with(beginning)))
     }
 
-    /// Whether `fc1` holds both gates of a SwiGLU: twice as wide as `fc2`'s input.
+    /// Tells whether `fc1` holds both gates of a SwiGLU: twice as wide as `fc2`'s input.
     fn has_fused_fc1(&self) -> bool {
         let side = |name: &str, axis: usize| self.get(name).and_then(|s| s.get(axis).copied());
         let outer = side("blocks.0.mlp.fc1.weight", 0);
@@ -159,7 +159,7 @@ impl Shapes {
     }
 }
 
-/// Whether an encoder in eval mode has no use for a tensor of a released file.
+/// Tells whether an encoder in eval mode does not use this tensor of a released file.
 pub fn is_unused(name: &str) -> bool {
     name == "mask_token"
         || name == "embeddings.mask_token"
@@ -171,6 +171,7 @@ fn is_query_value_bias(internal: &str) -> bool {
     internal.ends_with(".attn.q.bias") || internal.ends_with(".attn.v.bias")
 }
 
+/// The fused tensor that a part of q, k or v belongs to, and which third it is:
 /// `blocks.i.attn.{q,k,v}.x` -> (`blocks.i.attn.qkv.x`, third).
 fn qkv(internal: &str) -> Option<(String, usize)> {
     ["q", "k", "v"].iter().enumerate().find_map(|(i, part)| {
@@ -179,7 +180,8 @@ fn qkv(internal: &str) -> Option<(String, usize)> {
     })
 }
 
-/// SwiGLU's gates in one tensor `into`, its last layer `out_of`.
+/// The source of SwiGLU's gates, which the file has in one tensor `into`; `out_of` is its last
+/// layer.
 fn fused(name: &str, into: &str, out_of: &str) -> Source {
     for (index, gate) in [".mlp.w1.", ".mlp.w2."].iter().enumerate() {
         if name.contains(gate) {

@@ -1,13 +1,13 @@
-//! Where the values of one of our tensors come from in a weight file.
+//! The source of one of our tensors in a weight file.
 //!
 //! Made by a naming scheme, used by the plan that holds a file against an encoder and by the
 //! loader that fills it.
 
-/// Where the values of one of our tensors come from.
+/// The part of a weight file that the values of one of our tensors are read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     Whole(String),
-    /// Rows `index / of` to `(index + 1) / of` of the tensor.
+    /// Part `index` of `of` equal parts of the tensor's rows.
     Part {
         name: String,
         index: usize,
@@ -15,16 +15,16 @@ pub enum Source {
     },
     /// The tensor `[1, n, dim]` after one row of zeros.
     AfterZeros(String),
-    /// Not stored in this naming: the value it is built with holds.
+    /// No tensor: files of this naming do not store it, and its default value holds.
     Default(Implied),
 }
 
 /// The value of a tensor that files of a naming do not store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Implied {
-    /// RoPE periods by their formula.
+    /// RoPE periods by the official formula.
     Formula,
-    /// Biases of q and v that were trained to zero and dropped.
+    /// Biases of q and v, which were trained to zero and left out.
     ZeroBias,
 }
 
@@ -38,7 +38,7 @@ impl Implied {
 }
 
 impl Source {
-    /// The tensor of the file that is used.
+    /// The tensor of the file that is read; `None` where none is.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Whole(name) | Self::Part { name, .. } | Self::AfterZeros(name) => Some(name),
@@ -46,8 +46,8 @@ impl Source {
         }
     }
 
-    /// The shape it gives of a tensor that is `stored` in this shape; `None` if it cannot be taken
-    /// apart so.
+    /// The shape of our tensor if the file's tensor has the shape `stored`; `None` if that cannot
+    /// be split so.
     pub fn shape(&self, stored: &[usize]) -> Option<Vec<usize>> {
         let mut shape = stored.to_vec();
         match self {

@@ -1,13 +1,13 @@
-//! The numbers in tensors of weight, adapter and checkpoint files: decoded to f32, and checked for
-//! those that are not finite.
+//! Decodes the numbers in tensors of weight, adapter and checkpoint files to f32, and counts those
+//! that are not finite.
 //!
-//! Everything that reads such a file comes here with bytes and a type's name, or with values.
+//! Everything that reads such a file calls it with bytes and a type's name, or with values.
 
 use std::fmt;
 
 use half::{bf16, f16};
 
-/// Bytes, little-endian, to numbers.
+/// A function that decodes little-endian bytes to numbers.
 type Decode = fn(&[u8]) -> Vec<f32>;
 
 /// The element types that can be read, by their names in lower case.
@@ -23,17 +23,17 @@ pub struct NotFinite {
     pub tensor: String,
     pub n_nan: usize,
     pub n_infinite: usize,
-    /// Of all its values.
+    /// Number of all its values.
     pub n: usize,
 }
 
-/// Whether [`decode`] knows elements of this type.
+/// Tells whether [`decode`] can read elements of this type.
 pub fn is_readable(dtype: &str) -> bool {
     TYPES.iter().any(|(name, _)| *name == dtype)
 }
 
-/// Values of the type `dtype` as f32; f16 and bf16 are widened. The error is what is wrong with
-/// the type, to follow the tensor's name.
+/// Decodes values of the type `dtype` to f32; f16 and bf16 are widened. The error is what is wrong
+/// with the type, to follow the tensor's name.
 pub fn decode(dtype: &str, bytes: &[u8]) -> Result<Vec<f32>, String> {
     if let Some((_, decode)) = TYPES.iter().find(|(name, _)| *name == dtype) {
         return Ok(decode(bytes));
@@ -47,7 +47,7 @@ fn pairs(bytes: &[u8]) -> impl Iterator<Item = [u8; 2]> {
 }
 
 impl NotFinite {
-    /// The values of `tensor` that are not finite; `None` where all are.
+    /// Counts the values of `tensor` that are not finite; `None` where all are.
     pub fn count(tensor: &str, values: &[f32]) -> Option<Self> {
         let n_wrong = values.iter().filter(|value| !value.is_finite()).count();
         if n_wrong == 0 {
@@ -58,7 +58,7 @@ impl NotFinite {
         Some(Self { tensor: tensor.to_owned(), n_nan, n_infinite, n: values.len() })
     }
 
-    /// Several tensors as one line of at most `SHOWN` names.
+    /// Several tensors in words, of which at most `SHOWN` are named.
     pub fn listed(found: &[Self]) -> String {
         const SHOWN: usize = 8;
         let names: Vec<_> = found.iter().take(SHOWN).map(Self::to_string).collect();

@@ -1,5 +1,5 @@
-//! One attempt from its lock to its outcome: reads spec and order, trains what is not trained, makes
-//! the scores that are missing.
+//! Runs one attempt from its lock to its outcome: reads spec and order, trains if training is not
+//! finished, makes the missing scores.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,4 +1,4 @@
-//! What an attempt works with, opened: the run's dataset, backbone and device.
+//! Opens the inputs of an attempt: the run's dataset, backbone and device.
 
 use super::Error;
 use crate::data::dataset::{self, Dataset, EvalSet};
@@ -55,7 +55,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// How predictions are made, for scores as asked and for validation while training.
+    /// The protocol of predictions, for scores as requested and for validation while training.
     pub(super) fn protocol(&self, mode: eval::Mode, tta: eval::Tta) -> Protocol {
         let (mean, std) = self.mean_std();
         let config = &self.spec().train;
@@ -77,14 +77,15 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// As many as compute. They sleep once a few batches are ready, so that they take no more from
-    /// computing than loading needs; and where computing waits for them, every core is theirs.
+    /// Number of threads that load images: as many as compute. They sleep once a few batches are
+    /// ready, so that they take no more from computing than loading needs; and where computing
+    /// waits for them, every core is theirs.
     pub(super) fn load_threads(&self) -> usize {
         self.order.threads.max(1) as usize
     }
 }
 
-/// The encoder that a spec names; `custom` ones are read off their folder.
+/// The encoder that a spec names; a `custom` one is identified from its folder.
 fn backbone(spec: &RunSpec, facts: &Facts) -> Result<Backbone, Error> {
     let unchecked = || Error::Unknown("no such backbone: the spec was not checked".into());
     if spec.model.size == Size::CUSTOM {

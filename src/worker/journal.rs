@@ -1,5 +1,4 @@
-//! The journals of a run as its worker sees them: the one it writes, and what earlier ones say is
-//! done.
+//! Writes the journal of one attempt, and reads from those of earlier ones what is already done.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,10 +11,10 @@ use crate::fs::atomic::LineLog;
 use crate::id::ScoreId;
 use crate::train::run::Sink;
 
-/// What earlier attempts have journalled.
+/// The work that earlier attempts have journalled as done.
 #[derive(Default)]
 pub(super) struct Earlier {
-    /// Training came to its end.
+    /// Whether training reached its last step.
     pub(super) trained: bool,
     pub(super) scores: BTreeSet<ScoreId>,
 }

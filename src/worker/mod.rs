@@ -37,7 +37,7 @@ pub enum Error {
     Train(#[from] training::Error),
     #[error("scoring failed")]
     Score(#[from] pass::Error),
-    #[error("cannot keep the counts of a score")]
+    #[error("cannot save the counts of a score")]
     Counts(#[from] per_image::Error),
     #[error("cannot use the trained adapter")]
     Adapter(#[from] checkpoint::Error),
@@ -49,7 +49,7 @@ pub enum Error {
     Unknown(String),
 }
 
-/// How the worker ended.
+/// The way the worker ended.
 #[derive(Debug)]
 pub enum Exit {
     Done,
@@ -58,7 +58,7 @@ pub enum Exit {
 }
 
 impl Error {
-    /// What the coordinator may do about it.
+    /// The class of the failure, by what the coordinator may do about it.
     fn class(&self) -> FailureClass {
         let data = error::chain(self).find_map(|cause| cause.downcast_ref::<data::Error>());
         if let Some(data) = data {

@@ -1,4 +1,4 @@
-//! Scoring of a trained run: each score that was asked for and is not made, in one pass over its set.
+//! Scores a trained run: makes each requested score that is missing, in one pass over its set.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,7 +20,7 @@ use crate::train::run::{End, Sink};
 /// Time between two progress lines of a scoring pass.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// A network as a checkpoint leaves it, LoRA merged into the encoder.
+/// A network with the weights of an adapter file, LoRA merged into the encoder.
 struct Trained {
     network: Network,
     checkpoint: checkpoint::Adapter,
@@ -28,7 +28,7 @@ struct Trained {
 
 impl Work<'_> {
     /// Makes the scores that the order asks for and no earlier attempt has made, those of one
-    /// checkpoint together. `network` has the run's shape; what is in it is replaced.
+    /// checkpoint together. `network` has the run's shape; its weights are replaced.
     pub(super) fn score_missing(
         &self,
         mut network: Network,
@@ -114,8 +114,8 @@ impl Work<'_> {
         Ok(Some(Corruptor::new(effect, severity, frost)?))
     }
 
-    /// The split that a score is made on; a name that the facts do not have is one of the run's own
-    /// dataset.
+    /// The split that a score is made on; a name that the order's facts do not list is a split of
+    /// the run's own dataset.
     fn scored_split(&self, request: &ScoreRequest) -> Result<Split, Error> {
         let named = self.order.facts.sets.iter().find(|facts| {
             facts.name == request.set && facts.fingerprint == request.set_fingerprint

@@ -1,4 +1,4 @@
-//! Training of a run: its network, its splits, its loader, and the adapter that is left at the end.
+//! Trains a run: builds its network, splits and loader, and writes the adapter at the end.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,11 +23,12 @@ use crate::train::run::{End, Job, Sink, Validate};
 use crate::train::{Normalise, VoidLabel};
 use crate::weights;
 
-/// A split and what it is called.
+/// A split and its name.
 type Named = (String, Arc<Split>);
 
 impl Work<'_> {
-    /// The network that the spec describes, with the encoder's weights and an untrained rest.
+    /// Builds the network that the spec describes, with the encoder's weights; the rest is
+    /// untrained.
     pub(super) fn network(&self) -> Result<Network, Error> {
         let spec = self.spec();
         let encoder = if let Some(file) = &self.order.facts.weights {
@@ -50,7 +51,7 @@ impl Work<'_> {
         Ok(Network::new(encoder, &parts))
     }
 
-    /// What the network is made of, for adapter files.
+    /// The parts of the network, for adapter files.
     fn about(&self) -> About {
         let spec = self.spec();
         let weights = self.order.facts.weights.as_ref();
@@ -73,7 +74,7 @@ impl Work<'_> {
         }
     }
 
-    /// The splits to train and to validate on; the latter with its name.
+    /// The splits to train on and to validate on; the latter with its name.
     fn splits(&self) -> Result<(Arc<Split>, Option<Named>), Error> {
         let train = self.dataset.train_split()?;
         let dev = self.spec().train.dev;
@@ -95,7 +96,7 @@ impl Work<'_> {
         Ok((Arc::new(train), validated))
     }
 
-    /// Trains to the last step, from the newest sound checkpoint on, and writes the adapter.
+    /// Trains from the newest sound checkpoint to the last step, and writes the adapter.
     pub(super) fn train(
         &self,
         mut network: Network,

@@ -1,8 +1,10 @@
-//! `adapter_config.json`: the settings of PEFT that are understood, and the refusal of all others.
+//! Reads and writes PEFT's settings, `adapter_config.json`, and refuses those that are not
+//! understood.
 //!
-//! Reading comes here with the file's JSON; what goes out decides rank, scale and blocks. A setting
-//! that is not listed must be off. The list is of PEFT 0.21 (`peft/tuners/lora/config.py`), checked
-//! against what its LoRA layers compute (`peft/tuners/lora/layer.py`).
+//! Opening a PEFT folder passes the file's JSON in; the settings that come out decide rank, scale
+//! and blocks. A setting that is not listed must be off. The list is of PEFT 0.21
+//! (`peft/tuners/lora/config.py`), checked against what its LoRA layers compute
+//! (`peft/tuners/lora/layer.py`).
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -10,7 +12,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The file's name.
+/// Name of the settings file in a PEFT folder.
 pub(super) const CONFIG: &str = "adapter_config.json";
 
 /// The settings that are read and written.
@@ -27,7 +29,8 @@ pub(super) struct Config {
     pub(super) lora_dropout: f64,
     #[serde(default)]
     pub(super) use_rslora: bool,
-    /// The tensors show which modules have an update.
+    /// The modules that PEFT was told to adapt; not used, as the tensors show which modules have an
+    /// update.
     #[serde(default)]
     pub(super) target_modules: Value,
     #[serde(default)]
@@ -40,24 +43,25 @@ pub(super) struct Config {
     pub(super) inference_mode: bool,
 }
 
-/// One block, or several.
+/// Indices of blocks; written as one number or as a list.
 #[derive(Debug, Clone)]
 pub(super) struct Blocks(pub(super) BTreeSet<usize>);
 
-/// What is done with a setting.
+/// The treatment of one of PEFT's settings.
 enum Rule {
-    /// [`Config`] has it.
+    /// The setting is read into [`Config`].
     Read,
-    /// It changes nothing that saved matrices compute.
+    /// The setting is ignored: it changes nothing that saved matrices compute.
     Note,
-    /// Only these values change nothing; what they are, and what to do about others.
+    /// The setting must have a value that changes nothing: a test for such values, and the advice
+    /// for others.
     Only(fn(&Value) -> bool, &'static str),
 }
 
-const PLAIN: &str = "such an adapter goes with base weights that were changed when it was made, which \
-                     it does not hold; have PEFT save it as plain LoRA \
+const PLAIN: &str = "such an adapter needs base weights that were changed when it was made, and \
+                     does not contain them; save it with PEFT as plain LoRA \
                      (`save_pretrained` with `path_initial_model_for_weight_conversion`)";
-const OTHER: &str = "it changes what the adapter computes in a way that is not built here";
+const OTHER: &str = "it changes what the adapter computes, and sweep does not support it";
 
 const RULES: &[(&str, Rule)] = &[
     ("peft_type", Rule::Only(|value| value == "LORA", "only LoRA is read (`LORA`)")),
@@ -84,29 +88,27 @@ const RULES: &[(&str, Rule)] = &[
     ("task_type", Rule::Note),
 ];
 
-/// Characters of a value that a message shows.
+/// Largest number of characters of a value that a message shows.
 const SHOWN: usize = 80;
 
 impl Config {
-    /// The settings of a file, as long as all of them are understood.
+    /// The settings of a file; an error where one of them is not understood.
     pub(super) fn of(json: Value) -> Result<Self, String> {
         let refused: Vec<_> = json.as_object().into_iter().flatten().filter_map(refusal).collect();
         if !refused.is_empty() {
             return Err(format!("{CONFIG} {}", refused.join("; ")));
         }
         let config: Self = serde_json::from_value(json)
-            .map_err(|error| format!("{CONFIG} is no LoRA's: {error}"))?;
+            .map_err(|error| format!("{CONFIG} does not describe a LoRA adapter: {error}"))?;
         if !(0.0..1.0).contains(&config.lora_dropout) {
             let dropout = config.lora_dropout;
-            return Err(format!(
-                "{CONFIG} sets lora_dropout to {dropout}, which is no probability"
-            ));
+            return Err(format!("{CONFIG} sets lora_dropout to {dropout}, which is not in [0, 1)"));
         }
         Ok(config)
     }
 }
 
-/// Why a setting with this value is not read; `None` where it is.
+/// The reason why a setting with this value is refused; `None` where it is accepted.
 fn refusal((key, value): (&String, &Value)) -> Option<String> {
     let rule = RULES.iter().find(|(name, _)| name == key).map(|(_, rule)| rule);
     let reason = match rule {
@@ -122,7 +124,7 @@ fn refusal((key, value): (&String, &Value)) -> Option<String> {
     Some(format!("sets {key} to {shown}: {reason}"))
 }
 
-/// Whether a setting that came with some version of PEFT is not off.
+/// Tells whether a setting that some version of PEFT added is switched on.
 fn is_set(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -133,7 +135,7 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-/// Whether LoRA that is initialised so starts from base weights as they were. Others (`pissa`,
+/// Tells whether this way of initialising LoRA leaves the base weights unchanged. Others (`pissa`,
 /// `pissa_niter_…`, `olora`, `corda`, `lora_ga`, `loftq`) subtract from them; what newer versions
 /// add is not known.
 fn leaves_base_alone(value: &Value) -> bool {
@@ -144,7 +146,7 @@ fn leaves_base_alone(value: &Value) -> bool {
     }
 }
 
-/// Hugging Face's DINOs call their list of blocks `layer`.
+/// Tells whether the list of blocks is called `layer`, as in Hugging Face's DINOs.
 fn is_layer(value: &Value) -> bool {
     match value {
         Value::Array(names) => names.iter().all(|name| name == "layer"),
@@ -173,7 +175,9 @@ impl<'de> Deserialize<'de> for Blocks {
         let number = |item: &Value| item.as_u64().and_then(|n| usize::try_from(n).ok());
         let blocks: Option<BTreeSet<_>> = items.iter().map(number).collect();
         blocks.map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!("layers_to_transform: {value} are no blocks"))
+            serde::de::Error::custom(format!(
+                "layers_to_transform: {value} is neither a block nor a list of blocks"
+            ))
         })
     }
 }
@@ -190,7 +194,7 @@ mod tests {
         Config::of(json)
     }
 
-    /// What PEFT 0.21.2 writes where nothing but rank and modules was chosen.
+    /// The settings that PEFT 0.21.2 writes where nothing but rank and modules was chosen.
     fn defaults() -> Value {
         json!({
             "alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null,
@@ -271,7 +275,9 @@ mod tests {
         let blocks = |value| config("layers_to_transform", value).unwrap().layers_to_transform;
         assert_eq!(blocks(json!(3)).unwrap().0, BTreeSet::from([3]));
         assert_eq!(blocks(json!([2, 1])).unwrap().0, BTreeSet::from([1, 2]));
-        assert!(config("layers_to_transform", json!("all")).unwrap_err().contains("no blocks"));
-        assert!(config("lora_dropout", json!(1.5)).unwrap_err().contains("no probability"));
+        assert!(
+            config("layers_to_transform", json!("all")).unwrap_err().contains("a list of blocks")
+        );
+        assert!(config("lora_dropout", json!(1.5)).unwrap_err().contains("not in [0, 1)"));
     }
 }

@@ -1,5 +1,5 @@
-//! PEFT's layout: a folder with `adapter_config.json` and `adapter_model.safetensors`, whose tensors
-//! are named after the modules of Hugging Face's models; LoRA only.
+//! PEFT's layout: a folder with `adapter_config.json` and `adapter_model.safetensors`, whose
+//! tensors are named after the modules of Hugging Face's models; LoRA only.
 //!
 //! Written are the module names of transformers 5; those of transformers 4 are read too. There are
 //! no fused SwiGLU gates in transformers 5: an update of both is written as two with one A, and two
@@ -25,10 +25,10 @@ use modules::{Named, Place, Written};
 
 const FORMAT: &str = "PEFT's layout";
 const MODEL: &str = "adapter_model.safetensors";
-/// The weights as PEFT wrote them before safetensors, and writes them on request.
+/// Name of the weight file that PEFT wrote before safetensors, and still writes on request.
 const PICKLE: &str = "adapter_model.bin";
 
-/// The folder of an adapter whose file `path` names.
+/// The folder of the PEFT adapter that `path` is a file of; `None` where it is none.
 pub(super) fn folder_of(path: &Path) -> Option<&Path> {
     let name = path.file_name()?.to_str()?;
     let folder = path.parent()?;
@@ -77,7 +77,8 @@ pub(super) fn read(folder: &Path) -> Result<AdapterFile, Error> {
     Ok(AdapterFile { path, kind: Kind::Peft, about, run: None, step: None, tensors })
 }
 
-/// Which of the two files a folder lacks, and what it has instead; `None` where both are there.
+/// The reason why a folder is no complete PEFT adapter: the file it lacks and what it has instead;
+/// `None` where both are there.
 fn lack(path: &Path) -> Result<Option<String>, Error> {
     let has = |name: &str| !cause::is_absent(&path.join(name));
     if has(CONFIG) && has(MODEL) {
@@ -91,13 +92,13 @@ fn lack(path: &Path) -> Result<Option<String>, Error> {
     }
     if has(MODEL) || has(PICKLE) {
         return Ok(Some(format!(
-            "it lacks {CONFIG}, without which rank and scale are not known: copy it from where the \
-             weights are from"
+            "it lacks {CONFIG}, without which rank and scale are not known: copy it from the \
+             folder that the weights come from"
         )));
     }
     if let Some(name) = folder::FILES.iter().find(|name| has(name)) {
         return Ok(Some(format!(
-            "it holds the weights of a whole model ({name}): they go with `--weights`"
+            "it holds the weights of a whole model ({name}): name it with `--weights`"
         )));
     }
     let listing =
@@ -115,7 +116,7 @@ fn read_config(path: &Path) -> Result<Config, Error> {
     Config::of(json).map_err(format)
 }
 
-/// The encoder that the settings name, where it is one of the tables'.
+/// The encoder that the settings name; `None` where it is not in the tables.
 fn base(config: &Config, dino_type: DinoType) -> Result<Option<EncoderInfo>, String> {
     let Some(id) = config.base_model_name_or_path.as_deref() else { return Ok(None) };
     let Some(variant) = variant_of(id) else { return Ok(None) };
@@ -129,19 +130,19 @@ fn base(config: &Config, dino_type: DinoType) -> Result<Option<EncoderInfo>, Str
     Ok(Some(EncoderInfo::of(variant.name, &variant.arch)))
 }
 
-/// The variant that a Hugging Face id or folder names.
+/// The variant that a Hugging Face id or a folder's name stands for.
 fn variant_of(id: &str) -> Option<&'static Variant> {
     let name = id.trim_end_matches('/').rsplit('/').next()?;
     backbone::variants().find(|variant| variant.folders.contains(&name))
 }
 
-/// What the tensors say of the adapted layers.
+/// The adapted layers, as the tensors show them.
 struct Layers {
     targets: BTreeSet<LoraTarget>,
-    /// First and last.
+    /// The first and the last adapted block.
     blocks: [usize; 2],
     rank: usize,
-    /// Of the encoder, where an adapted layer shows it.
+    /// Channels of the encoder; `None` where no adapted layer shows them.
     dim: Option<usize>,
 }
 
@@ -153,11 +154,11 @@ impl Layers {
             let Place { block, target, letter } = Place::of(name).expect("named on reading");
             by_block.entry(block).or_default().insert(target);
             let &[rows, columns] = stored.shape.as_slice() else {
-                return Err(format!("{name} is {:?}, no matrix", stored.shape));
+                return Err(format!("{name} has shape {:?} and is no matrix", stored.shape));
             };
             let (found, outer) = if letter == 'a' { (rows, columns) } else { (columns, rows) };
             if *rank.get_or_insert(found) != found {
-                return Err(format!("{name} has rank {found}, others another"));
+                return Err(format!("{name} has rank {found}, other tensors have another"));
             }
             let is_output = matches!(target, LoraTarget::Fc2 | LoraTarget::W3);
             if is_output == (letter == 'b') {
@@ -183,7 +184,7 @@ impl Layers {
         Ok(Self { targets, blocks: [first, last], rank, dim })
     }
 
-    /// Holds the tensors against the settings.
+    /// Checks that the tensors agree with the settings.
     fn check(&self, config: &Config) -> Result<(), String> {
         let (r, rank, [first, last]) = (config.r.get() as usize, self.rank, self.blocks);
         if rank != r {
@@ -205,8 +206,10 @@ pub(super) fn write(adapter: &AdapterFile, folder: &Path) -> Result<Vec<String>,
     let refuse = |reason: &str| Err(adapter.inexpressible(FORMAT, reason.to_owned()));
     let lora = match &adapter.about.tune {
         TuneConfig::Lora(lora) => lora,
-        TuneConfig::Frozen {} => return refuse("it has LoRA only, and there is none here"),
-        TuneConfig::Full {} => return refuse("it has LoRA only, this is a whole encoder"),
+        TuneConfig::Frozen {} => return refuse("it holds LoRA only, and this adapter has none"),
+        TuneConfig::Full {} => {
+            return refuse("it holds LoRA only, and this adapter is a fine-tuned encoder");
+        }
     };
     let info = &adapter.about.encoder;
     let Some(dino_type) = info.dino_type else {
@@ -248,7 +251,7 @@ pub(super) fn write(adapter: &AdapterFile, folder: &Path) -> Result<Vec<String>,
     save(folder, &config, &out)?;
     let decoder = adapter.about.decoder.as_ref();
     Ok(decoder
-        .map(|_| "the decoder is left out: PEFT's layout has LoRA only".to_owned())
+        .map(|_| "the decoder is left out: PEFT's layout holds LoRA only".to_owned())
         .into_iter()
         .collect())
 }

@@ -1,5 +1,5 @@
-//! The modules of Hugging Face's DINOs, after which PEFT names its tensors, and the layers that they
-//! are here; one table for reading and writing.
+//! The module names of Hugging Face's DINOs, after which PEFT names its tensors, and the layers
+//! that they are here; one table for reading and writing.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use crate::adapter::stored::{Stored, Tensors};
 use crate::model::config::{DinoType, LoraTarget};
 use crate::weights::names::PREFIXES;
 
-/// What the names of all tensors begin with.
+/// The prefix of every tensor's name in a PEFT file.
 pub(super) const PREFIX: &str = "base_model.model.";
 
-/// A layer of a block.
+/// The names of one linear layer of a block.
 struct Module {
     target: LoraTarget,
     dino_type: DinoType,
-    /// As transformers 5 calls it, which is what is written; empty where it has no such module.
+    /// Its name in transformers 5, which is the one written; empty where it has no such module.
     name: &'static str,
-    /// As transformers 4 calls it, where that differs.
+    /// Its name in transformers 4, where that differs.
     earlier: Option<&'static str>,
 }
 
@@ -52,13 +52,13 @@ const MODULES: &[Module] = &[
     v3(LoraTarget::W3, "mlp.down_proj"),
 ];
 
-/// Our tensors, and whose modules theirs are named after.
+/// A file's tensors under our names, and the family whose modules they were named after.
 pub(super) struct Named {
     pub(super) tensors: Tensors,
     pub(super) dino_type: DinoType,
 }
 
-/// The tensors of a file under our names. Each A has its B, and each B its A.
+/// Translates the tensors of a file to our names. Each A has its B, and each B its A.
 pub(super) fn named(found: Tensors) -> Result<Named, String> {
     let is_gated = found.keys().any(|name| name.contains(".mlp.gate_proj."));
     let mut family = None;
@@ -74,7 +74,7 @@ pub(super) fn named(found: Tensors) -> Result<Named, String> {
         }
     }
     for (name, stored) in found {
-        let unknown = || format!("tensor {name} is of no layer of DINOv2 or DINOv3");
+        let unknown = || format!("tensor {name} belongs to no layer of DINOv2 or DINOv3");
         let path = name.strip_prefix(PREFIX).ok_or_else(unknown)?;
         let (before, rest) = path.split_once("layer.").ok_or_else(unknown)?;
         let (owner, dino_type) = match before.strip_suffix("encoder.") {
@@ -85,7 +85,7 @@ pub(super) fn named(found: Tensors) -> Result<Named, String> {
             return Err(unknown());
         }
         if *family.get_or_insert(dino_type) != dino_type {
-            return Err(format!("tensor {name} is of another model than the others"));
+            return Err(format!("tensor {name} is named after another model than the others"));
         }
         let (block, rest) = rest.split_once('.').ok_or_else(unknown)?;
         let block: usize = block.parse().map_err(|_| unknown())?;
@@ -101,7 +101,7 @@ pub(super) fn named(found: Tensors) -> Result<Named, String> {
         let target = target(module, dino_type, is_gated).ok_or_else(unknown)?;
         let ours = format!("encoder.blocks.{block}.{}.lora_{letter}", target.path());
         if let Some(other) = theirs.insert(ours.clone(), name.clone()) {
-            return Err(format!("tensors {other} and {name} are of the same layer"));
+            return Err(format!("tensors {other} and {name} belong to the same layer"));
         }
         tensors.insert(ours, stored);
     }
@@ -112,7 +112,7 @@ pub(super) fn named(found: Tensors) -> Result<Named, String> {
     Ok(Named { tensors, dino_type })
 }
 
-/// The layer that a module is.
+/// The layer that a module is; `None` where the family has no such module.
 fn target(module: &str, dino_type: DinoType, is_gated: bool) -> Option<LoraTarget> {
     let is_mlp = |target| matches!(target, LoraTarget::Fc1 | LoraTarget::Fc2);
     let is_gate = |target| matches!(target, LoraTarget::W1 | LoraTarget::W2 | LoraTarget::W3);
@@ -130,14 +130,15 @@ fn module(target: LoraTarget, dino_type: DinoType) -> &'static str {
     row.map_or("", |row| row.name)
 }
 
-/// A tensor of ours as PEFT has it: its parts by their names there.
+/// The tensors that PEFT's layout has for one of ours, each with its name.
 pub(super) struct Written {
     pub(super) module: &'static str,
     pub(super) name: String,
     pub(super) stored: Stored,
 }
 
-/// One of our tensors under the names of transformers 5; fused gates become two updates with one A.
+/// Translates one of our tensors to the names of transformers 5; fused gates become two updates
+/// with one A.
 pub(super) fn written(place: Place, dino_type: DinoType, stored: &Stored) -> Vec<Written> {
     let Place { block, target, letter } = place;
     let layer = match dino_type {
@@ -164,17 +165,17 @@ pub(super) fn written(place: Place, dino_type: DinoType, stored: &Stored) -> Vec
     }
 }
 
-/// Where one of our LoRA tensors belongs.
+/// The place of one of our LoRA tensors: block, layer, and A or B.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) block: usize,
     pub(super) target: LoraTarget,
-    /// `a` or `b`.
+    /// The matrix, `a` or `b`.
     pub(super) letter: char,
 }
 
 impl Place {
-    /// `encoder.blocks.3.attn.q.lora_a` -> (3, q, 'a').
+    /// Reads a place from a tensor's name: `encoder.blocks.3.attn.q.lora_a` -> (3, q, 'a').
     pub(super) fn of(name: &str) -> Option<Self> {
         let (block, rest) = name.strip_prefix("encoder.blocks.")?.split_once('.')?;
         let (path, letter) = rest.rsplit_once(".lora_")?;
@@ -183,7 +184,7 @@ impl Place {
     }
 }
 
-/// Makes one update of both gates where they have one A in every block.
+/// Turns the updates of both gates into one where they have the same A in every block.
 fn fuse_gates(tensors: &mut Tensors) {
     let firsts: Vec<_> =
         tensors.keys().filter(|name| name.ends_with("mlp.w1.lora_a")).cloned().collect();

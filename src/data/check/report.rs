@@ -35,12 +35,31 @@ pub struct SplitReport {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "Row")]
 pub struct Finding {
     pub kind: Kind,
     /// The first split that lists it.
     pub split: String,
     pub item: Option<String>,
     pub message: String,
+}
+
+/// A finding as it is written into JSON.
+#[derive(Serialize)]
+struct Row {
+    kind: Kind,
+    /// `fault` or `note`.
+    level: &'static str,
+    split: String,
+    item: Option<String>,
+    message: String,
+}
+
+impl From<Finding> for Row {
+    fn from(Finding { kind, split, item, message }: Finding) -> Self {
+        let level = if kind.is_fault() { "fault" } else { "note" };
+        Self { kind, level, split, item, message }
+    }
 }
 
 /// Kinds of findings, in the order in which they are printed.

@@ -1,4 +1,4 @@
-//! What is fed to the encoder: images, or a tensor as it is.
+//! The input of `sweep features`: images, or a tensor that is fed to the encoder unchanged.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,13 @@ use super::Error;
 use crate::data::{image_io, transform};
 use crate::weights::{NotFinite, TensorFile};
 
-/// The tensor of a safetensors file that is fed.
+/// Name of the tensor in a safetensors file that is fed to the encoder.
 pub(super) const TENSOR: &str = "input";
 
 /// One image as the encoder takes it, `[3, height, width]`.
 pub type Ready = Vec<f32>;
 
-/// All inputs of one size.
+/// The inputs of one call; all have one size.
 pub enum Input {
     Images(Images),
     Tensor {
@@ -63,7 +63,7 @@ impl Input {
         Ok(Self::Tensor { file, n, px: [height, width] })
     }
 
-    /// Images in all.
+    /// Number of images in all.
     pub fn len(&self) -> usize {
         match self {
             Self::Images(images) => images.paths.len(),
@@ -83,7 +83,7 @@ impl Input {
         }
     }
 
-    /// Image `i`, `[3, height, width]`.
+    /// Loads image `i` as `[3, height, width]`.
     pub(super) fn load(&self, i: usize) -> Result<Ready, Error> {
         match self {
             Self::Images(images) => {
@@ -101,7 +101,9 @@ impl Input {
                     None => Ok(values),
                     Some(found) => Err(Error::Input {
                         path: file.path().to_owned(),
-                        reason: format!("image {i} of it (from 0) is not finite: {found}"),
+                        reason: format!(
+                            "image {i} of it (from 0) has values that are not finite: {found}"
+                        ),
                     }),
                 }
             }

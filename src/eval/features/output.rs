@@ -10,17 +10,17 @@ use serde_json::{Map, Value, json};
 /// Headers are padded to this many bytes, so that tensors are aligned.
 const ALIGNED: usize = 8;
 
-/// One tensor of a batch.
+/// The values of one tensor of the file for one batch.
 pub(super) struct Part {
     name: String,
-    /// Of one image.
+    /// Shape for one image.
     shape: Vec<usize>,
-    /// Of the batch, row-major.
+    /// Values for the batch, row-major.
     values: Vec<f32>,
 }
 
 impl Part {
-    /// `tensor` `[batch, ..]`.
+    /// A part called `name` of the values `tensor` `[batch, ..]`.
     pub(super) fn new<const D: usize>(name: &str, tensor: Tensor<D>) -> Self {
         let shape = tensor.dims()[1..].to_vec();
         let values = tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32");
@@ -32,9 +32,9 @@ impl Part {
     }
 }
 
-/// Where the tensors lie in the file.
+/// The positions of the tensors in the file.
 pub(super) struct Layout {
-    /// First byte of each, in the order of the parts.
+    /// First byte of each tensor, in the order of the parts.
     starts: Vec<u64>,
 }
 

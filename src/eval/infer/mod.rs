@@ -1,8 +1,9 @@
-//! Images in, predictions out: whole or in sliding windows, as one view or as several.
+//! Turns images into predictions: whole or in sliding windows, as one view or as several.
 //!
-//! `eval::score` predicts a split with it; one image alone is a batch of one. What is asked for is a
-//! [`Request`]; [`Request::input`] does what needs no network and may run on the threads that load
-//! images; [`predict`] does the rest, and gives class maps and probabilities at any size.
+//! `eval::score` predicts a split with it; one image alone is a batch of one. A [`Request`] says
+//! how to predict; [`Request::input`] does the work that needs no network and may run on the
+//! threads that load images; [`predict`] runs the network and returns class maps and probabilities
+//! at any size.
 
 mod request;
 mod forward;

@@ -1,4 +1,4 @@
-//! What is known of an image after its forward passes.
+//! The prediction for one image, made from the logits of its forward passes.
 
 use burn::tensor::{Int, Tensor};
 
@@ -11,40 +11,42 @@ use crate::weights::NotFinite;
 /// The prediction for one image: classes and probabilities of its pixels.
 #[derive(Debug, Clone)]
 pub struct Prediction {
-    /// Height and width that were asked for.
+    /// Height and width that the prediction was asked for at.
     size: [usize; 2],
     from: Source,
-    /// `[1, height, width]` at that size; `None` where the logits are good for any.
+    /// Class of each pixel, `[1, height, width]` at that size; `None` where the logits can be
+    /// resized to any.
     classes: Option<Tensor<3, Int>>,
 }
 
 #[derive(Debug, Clone)]
 enum Source {
-    /// Of one view, `[1, n_classes, rows, columns]`.
+    /// Logits of one view, `[1, n_classes, rows, columns]`.
     Logits(Tensor<4>),
-    /// Of several, at the size asked for.
+    /// Summed probabilities of several views, at the size asked for.
     Probabilities(Probabilities),
 }
 
 impl Prediction {
-    /// From the logits of an image squashed to the network's input, good for any size.
+    /// The prediction from the logits of an image squashed to the network's input; they can be
+    /// resized to any size.
     pub(super) fn squashed(logits: Tensor<4>, size: [usize; 2]) -> Self {
         Self { size, from: Source::Logits(logits), classes: None }
     }
 
-    /// From the mean logits of an image's windows, or those of one scaled view.
+    /// The prediction from the mean logits of an image's windows, or from those of one scaled view.
     pub(super) fn view(logits: Tensor<4>, size: [usize; 2]) -> Self {
         let classes = Some(arg_max(logits.clone(), size));
         Self { size, from: Source::Logits(logits), classes }
     }
 
-    /// From several views.
+    /// The prediction from the summed probabilities of several views.
     pub(super) fn views(sums: Probabilities, size: [usize; 2]) -> Self {
         let classes = Some(sums.arg_max());
         Self { size, from: Source::Probabilities(sums), classes }
     }
 
-    /// An error where logits are not finite: the largest of them means nothing.
+    /// Checks that all logits are finite: the largest of others would mean nothing.
     pub fn check(&self) -> Result<(), NotFinite> {
         let values = match &self.from {
             Source::Logits(logits) => logits.clone(),
@@ -61,7 +63,7 @@ impl Prediction {
     }
 
     /// The class of each pixel at another size: from the logits where the image was one squashed
-    /// view, else the nearest of [`Self::classes`].
+    /// view, else the nearest pixel of [`Self::classes`].
     pub fn classes_at(&self, size: [usize; 2]) -> Tensor<3, Int> {
         let made = match (&self.classes, &self.from) {
             (Some(classes), _) => classes.clone(),

@@ -1,9 +1,9 @@
-//! What predictions are asked for, and images made ready for it.
+//! The settings that predictions are made with, and the preparation of images for them.
 
 use super::super::{Mode, Tta};
 use crate::data::{Rgb, transform};
 
-/// How images become predictions.
+/// The settings by which images become predictions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     pub mode: Mode,
@@ -12,25 +12,27 @@ pub struct Request {
     pub input_px: [u32; 2],
     /// Side of a patch.
     pub patch_px: u32,
-    /// What is taken off an image, RGB of 0 to 1, and what it is divided by then.
+    /// Mean that is subtracted from an image, RGB of 0 to 1; the standard deviation that it is
+    /// divided by follows.
     pub mean: [f32; 3],
     pub std: [f32; 3],
 }
 
-/// An image on its way to the network.
+/// An image prepared for the network by [`Request::input`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input(pub(super) Form);
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Form {
-    /// Squashed to the network's input and normalised, `[3, height, width]`: for one plain view.
+    /// The image squashed to the network's input and normalised, `[3, height, width]`: for one
+    /// plain view.
     Ready(Vec<f32>),
-    /// At its own size, of which windows and views are made.
+    /// The image at its own size, from which windows and views are cut.
     Native(Rgb),
 }
 
 impl Request {
-    /// Makes `image` ready, as far as that goes without the network.
+    /// Prepares `image` as far as that is possible without the network.
     pub fn input(&self, image: Rgb) -> Input {
         if !self.is_plain() {
             return Input(Form::Native(image));
@@ -39,12 +41,12 @@ impl Request {
         Input(Form::Ready(self.normalised(&transform::squash(&image, height, width))))
     }
 
-    /// Whether one squashed view is all that is asked for.
+    /// Tells whether the request asks for nothing but one squashed view.
     fn is_plain(&self) -> bool {
         self.mode == Mode::Whole {} && self.tta == Tta::default()
     }
 
-    /// `[3, height, width]`
+    /// The normalised image, `[3, height, width]`.
     pub(super) fn normalised(&self, image: &Rgb) -> Vec<f32> {
         let mut values = vec![0.0; 3 * (image.height * image.width) as usize];
         transform::to_chw(image, self.mean, self.std, &mut values);

@@ -1,4 +1,4 @@
-//! Sliding windows over an image.
+//! Predicts an image in sliding windows.
 //!
 //! Windows are those of mmsegmentation's `slide_inference`, padding is Meta's `CenterPadding`
 //! (facebookresearch/dinov2, `dinov2/eval/segmentation`): zeros on both sides of the normalised
@@ -12,10 +12,10 @@ use crate::data::{Rgb, transform};
 use crate::kernel::canvas::{Canvas, Window};
 use crate::model::Network;
 
-/// Windows of one forward pass. Fixed, because a batch's size may touch the last bits.
+/// Number of windows in one forward pass. Fixed, because a batch's size may touch the last bits.
 const BATCH: usize = 4;
 
-/// Where windows lie on an image whose short side is `short_px`; all in pixels.
+/// The grid of windows on an image whose short side is resized to `short_px`; all in pixels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Windows {
     pub crop: u32,
@@ -50,7 +50,8 @@ pub(super) fn view(
     canvas.expect("an image has at least one window").mean()
 }
 
-/// Windows that cover `size`, those at the far sides shifted inwards; all of one size.
+/// Windows that cover `size`; those at the far sides are shifted inwards, so that all have one
+/// size.
 fn windows(size: [usize; 2], crop: usize, stride: usize) -> Vec<Window> {
     let starts = |px: usize| {
         let n = px.saturating_sub(crop).div_ceil(stride) + 1;
@@ -62,7 +63,7 @@ fn windows(size: [usize; 2], crop: usize, stride: usize) -> Vec<Window> {
         .collect()
 }
 
-/// One window of `[3, height, width]`, zeros on its sides up to `padded`.
+/// Cuts one window out of `[3, height, width]` and pads it with zeros on its sides up to `padded`.
 fn cut(values: &[f32], size: [usize; 2], window: Window, padded: [usize; 2]) -> Vec<f32> {
     let before = [0, 1].map(|axis| (padded[axis] - window.size[axis]) / 2);
     let mut out = vec![0.0; 3 * padded[0] * padded[1]];
@@ -77,7 +78,8 @@ fn cut(values: &[f32], size: [usize; 2], window: Window, padded: [usize; 2]) -> 
     out
 }
 
-/// `image` at another size of the same shape, rounded as mmsegmentation does.
+/// Resizes `image` so that its short side is `short_px`, its shape kept, rounded as mmsegmentation
+/// does.
 fn resize_short(image: &Rgb, short_px: u32) -> Rgb {
     let factor = f64::from(short_px) / f64::from(image.height.min(image.width).max(1));
     transform::squash(image, scaled(image.height, factor), scaled(image.width, factor))

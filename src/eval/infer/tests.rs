@@ -90,7 +90,7 @@ fn scales_and_paddings_that_no_patch_divides_are_taken() {
     assert_eq!(classes(&image, slide(33, 21), tta).len(), 61 * 47);
 }
 
-/// What asks for a class map and probabilities of one image: every mode and number of views.
+/// Asks for a class map and probabilities of one image in every mode and number of views.
 #[test]
 fn probabilities_are_at_the_images_size_and_their_arg_max_is_the_class() {
     let image = noise(61, 47);

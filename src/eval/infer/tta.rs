@@ -1,5 +1,5 @@
-//! One view of an image or several: scales and mirrored copies (test-time augmentation), averaged as
-//! class probabilities at the size asked for, as mmsegmentation's `aug_test`.
+//! One view of an image or several: scales and mirrored copies (test-time augmentation), averaged
+//! as class probabilities at the size asked for, as mmsegmentation's `aug_test`.
 
 use burn::tensor::Tensor;
 
@@ -12,13 +12,14 @@ use crate::data::{Rgb, transform};
 use crate::kernel::probabilities::Probabilities;
 use crate::model::Network;
 
-/// Images of one forward pass of plain views. Fixed, because a batch's size may touch the last bits.
+/// Number of images in one forward pass of plain views. Fixed, because a batch's size may touch the
+/// last bits.
 pub const BATCH: usize = 8;
 
-/// An image and the size that its prediction is wanted at.
+/// An image and the size at which its prediction is wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Item<'a> {
-    /// What [`Request::input`] of the same request made of it.
+    /// The image as [`Request::input`] of the same request prepared it.
     pub input: &'a Input,
     /// Height and width.
     pub size: [usize; 2],

@@ -1,4 +1,4 @@
-//! Whole images, squashed to the network's input.
+//! Predicts images as a whole, squashed to the network's input.
 
 use burn::tensor::Tensor;
 
@@ -12,8 +12,8 @@ pub(super) fn batch(network: &mut Network, images: &[&[f32]], request: &Request)
     forward::logits(network, images.concat(), request.input_px.map(|px| px as usize))
 }
 
-/// Logits `[1, n_classes, rows, columns]` of one image, squashed to the input times `scale`, rounded
-/// to patches.
+/// Logits `[1, n_classes, rows, columns]` of one image, squashed to the input times `scale`,
+/// rounded to patches.
 pub(super) fn view(network: &mut Network, image: &Rgb, scale: f64, request: &Request) -> Tensor<4> {
     let px = request.input_px.map(|px| {
         let patches = (f64::from(px) * scale / f64::from(request.patch_px)).round() as u32;

@@ -11,6 +11,8 @@ pub struct Confusion {
 }
 
 impl Confusion {
+    /// An empty matrix over `n_classes` classes.
+    ///
     /// # Panics
     /// Where `n_classes` is above 255: index 255 is [`VOID`].
     pub fn new(n_classes: usize) -> Self {
@@ -70,17 +72,17 @@ impl Confusion {
         self.counts.iter().skip(class).step_by(self.n_classes).sum()
     }
 
-    /// Pixels of `class` that were predicted right.
+    /// Pixels of `class` that were predicted as `class`.
     pub fn hits(&self, class: usize) -> u64 {
         self.row(class)[class]
     }
 
-    /// All labelled pixels.
+    /// Number of all labelled pixels.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Predictions for the pixels of `class`.
+    /// Pixels of `class` in the ground truth, by predicted class.
     pub fn row(&self, class: usize) -> &[u64] {
         &self.counts[class * self.n_classes..][..self.n_classes]
     }

@@ -1,4 +1,6 @@
-//! Scores of predictions that somebody saved as mask files.
+//! Scores predictions that any program saved as mask files.
+//!
+//! Called by `sweep score` with two folders of PNG files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ pub enum Error {
     List { path: PathBuf, source: std::io::Error },
     #[error("there is no PNG file in `{0}`")]
     Empty(PathBuf),
-    #[error("`{first}` and `{second}` are of one name: remove one of them")]
+    #[error("`{first}` and `{second}` have the same name: remove one of them")]
     Twice { first: PathBuf, second: PathBuf },
     #[error("no prediction for {count} of the {total} masks in `{truth}`; the first: `{first}`")]
     Unpredicted { truth: PathBuf, first: PathBuf, count: usize, total: usize },
@@ -35,21 +37,21 @@ pub enum Error {
     Class { path: PathBuf, value: u8, row: usize, column: usize, allowed: String },
 }
 
-/// Two folders of index masks, as PNG files of equal names.
+/// The two folders of index masks to compare, as PNG files of equal names.
 #[derive(Debug, Clone)]
 pub struct Folders {
     pub pred: PathBuf,
     pub truth: PathBuf,
     pub n_classes: usize,
-    /// Value of the truth that is left out.
+    /// Value of the ground truth whose pixels are left out.
     pub ignore: u8,
     pub threads: usize,
 }
 
-/// What the folders give.
+/// The scores of the folders.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scored {
-    /// The reference project's metric is that of batches of one image.
+    /// The scores; the reference project's metric is over batches of one image.
     pub metrics: Metrics,
     pub confusion: Confusion,
     pub images: ImageCounts,
@@ -94,7 +96,7 @@ pub fn score(folders: &Folders) -> Result<Scored, Error> {
     Ok(Scored { metrics, confusion, images, n_unused })
 }
 
-/// PNG files by stem.
+/// The PNG files of a folder, by file name without extension.
 fn pngs(folder: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     let entries = list::entries(folder);
     let entries = entries.map_err(|source| Error::List { path: folder.to_owned(), source })?;
@@ -110,8 +112,8 @@ fn pngs(folder: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     Ok(files)
 }
 
-/// Truth and prediction, checked; void in the truth is [`VOID`], and where it is, so it is in the
-/// prediction's place a class that counts for nothing.
+/// Reads a mask and its prediction and checks their values. Where the truth is void, the mask that
+/// comes out has [`VOID`] and the prediction a class that is not counted.
 fn pair((truth, pred): &(PathBuf, PathBuf), folders: &Folders) -> Result<(Mask, Mask), Error> {
     let (mut mask, mut predicted) = (read_mask(truth)?, read_mask(pred)?);
     if (mask.width, mask.height) != (predicted.width, predicted.height) {
@@ -197,7 +199,7 @@ mod tests {
         assert_eq!((scored.metrics.n_images, scored.images.n_images(), scored.n_unused), (2, 2, 0));
     }
 
-    /// Notes of macOS about files, in both folders.
+    /// macOS's notes about files (`._a.png`), in both folders.
     #[test]
     fn names_that_begin_with_a_dot_are_no_masks() {
         let case = Case::new();
@@ -207,7 +209,7 @@ mod tests {
         let scored = score(&case.folders()).unwrap();
         assert_eq!((scored.metrics.n_images, scored.n_unused), (2, 0));
         write(&case.pred(), "b.png", 1, &[2, 2]);
-        insta::assert_snapshot!(case.refused(), @"`DIR/pred/b.PNG` and `DIR/pred/b.png` are of one name: remove one of them");
+        insta::assert_snapshot!(case.refused(), @"`DIR/pred/b.PNG` and `DIR/pred/b.png` have the same name: remove one of them");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::confusion::Confusion;
 use crate::event::Metrics;
 
-/// All scores of one pass over an evaluation set.
+/// Computes all scores of one pass over an evaluation set.
 ///
 /// A class is present if the ground truth has a pixel of it; means are over present classes, in
 /// the order of their indices. Where nothing is labelled no score is defined.
@@ -57,7 +57,7 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// `None` for no values.
+/// The mean of the values; `None` for no values.
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0u32), |(sum, count), value| (sum + value, count + 1));
     (count > 0).then(|| sum / f64::from(count))
@@ -108,7 +108,8 @@ mod tests {
         assert_eq!(scores.iou_per_class, [None, None]);
     }
 
-    /// On the wire, and from journals of before.
+    /// Checks undefined scores as JSON, and journals that were written before scores could be
+    /// undefined.
     #[test]
     fn what_is_undefined_is_null_and_older_journals_are_read() {
         let (scores, _) = score(2, &[VOID], &[1]);

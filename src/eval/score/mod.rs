@@ -1,4 +1,4 @@
-//! Scores: the confusion matrix, what is counted for each image, and the numbers made of them.
+//! Scores: the confusion matrix, the counts of each image, and the numbers computed from them.
 
 pub mod confusion;
 pub mod masks;

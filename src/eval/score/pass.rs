@@ -1,4 +1,7 @@
-//! A pass over a split: loads, corrupts, has [`infer`] predict, and counts.
+//! Scores a network on a split in one pass: loads its images, corrupts them, predicts them by
+//! [`infer`], and counts.
+//!
+//! Called by workers for scores and for validation while training, and by `sweep eval`.
 
 use std::io;
 use std::sync::Arc;
@@ -25,13 +28,13 @@ pub enum Error {
     #[error("cannot report progress")]
     Progress(#[from] io::Error),
     #[error(
-        "the network's output for image `{image}` of `{split}` is not finite: {found}; nothing is \
-         scored, because its weights or its training are broken"
+        "the network's output for image `{image}` of `{split}` is not finite: {found}; nothing \
+         was scored, as its weights are damaged or its training diverged"
     )]
     NotFinite { split: String, image: String, found: NotFinite },
 }
 
-/// How a set is scored.
+/// The settings by which a set is scored.
 #[derive(Debug, Clone)]
 pub struct Protocol {
     pub request: Request,
@@ -42,21 +45,22 @@ pub struct Protocol {
     pub threads: usize,
 }
 
-/// What a pass over a set gives.
+/// The result of a pass over a set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scored {
     pub metrics: Metrics,
-    /// In the order of the split.
+    /// Counts of each image, in the order of the split.
     pub images: ImageCounts,
 }
 
-/// An image on its way to the network, and its labels.
+/// An image prepared for the network, and its labels.
 #[derive(Debug, PartialEq)]
 struct Prepared {
     input: infer::Input,
-    /// At its original size.
+    /// Labels at their original size.
     mask: Mask,
-    /// At the network's input size, void as the reference project's metric wants it.
+    /// Labels at the network's input size, with void pixels as the reference project's metric wants
+    /// them.
     mask_input: Mask,
 }
 
@@ -126,13 +130,13 @@ fn prepare(
 
 /// One image's confusion counts, `[n_classes, n_classes]`.
 struct Counted {
-    /// At the size of its labels.
+    /// Counts at the size of the image's labels.
     at_labels: Vec<u64>,
-    /// At that of the network's input.
+    /// Counts at the size of the network's input.
     at_input: Vec<u64>,
 }
 
-/// Predicts a batch and counts, in its order.
+/// Predicts a batch and counts its pixels, image by image in its order.
 fn count(
     network: &mut Network,
     batch: &[Prepared],
@@ -186,7 +190,7 @@ mod tests {
         Protocol { request, reference_batch: 1, reference_void: VoidIs::LeftOut, threads: 1 }
     }
 
-    /// What the network gets of the images from `first` on.
+    /// The images and labels from index `first` on, prepared for the network.
     fn pictures(
         split: &Arc<Split>,
         corruptor: &Corruptor,

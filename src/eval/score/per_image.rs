@@ -1,4 +1,5 @@
-//! Confusion counts image by image, kept compactly, and paired bootstrap intervals from them.
+//! Confusion counts of each image in a compact form, and paired bootstrap intervals computed from
+//! them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,11 @@ use crate::fs::write_atomic;
 use crate::kernel::confusion::counts_of;
 use crate::rng;
 
-/// Version of the files.
+/// Version of the files of counts.
 const VERSION: u32 = 1;
-/// Metadata key.
+/// Key of the files' metadata.
 const KEY: &str = "sweep";
-/// Resampled sets of an interval.
+/// Number of resampled sets behind an interval.
 pub const RESAMPLES: usize = 2000;
 
 #[derive(Debug, thiserror::Error)]
@@ -30,13 +31,14 @@ pub enum Error {
     Damaged { path: PathBuf, reason: String },
 }
 
-/// The entries of each image's confusion matrix that are not 0.
+/// The entries of each image's confusion matrix that are not 0; rows are the truth, columns the
+/// prediction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageCounts {
     n_classes: usize,
-    /// Image by image.
+    /// End of each image's entries in `entries`.
     ends: Vec<u32>,
-    /// `truth * n_classes + prediction`, ascending within an image.
+    /// Index `truth * n_classes + prediction` of each entry, ascending within an image.
     entries: Vec<u16>,
     pixels: Vec<u32>,
 }
@@ -81,7 +83,7 @@ impl ImageCounts {
         self.ends.push(self.entries.len() as u32);
     }
 
-    /// The matrix of all images, each taken `weights[i]` times.
+    /// The confusion matrix of all images, each taken `weights[i]` times.
     fn total(&self, weights: &[u32]) -> Confusion {
         let mut confusion = Confusion::new(self.n_classes);
         let mut start = 0;
@@ -133,7 +135,7 @@ impl ImageCounts {
         let text = text.ok_or("it was not written by sweep")?;
         let header: Header = serde_json::from_str(text).map_err(|e| e.to_string())?;
         if header.version > VERSION {
-            return Err(format!("it is of a newer sweep (version {})", header.version));
+            return Err(format!("it was written by a newer sweep (version {})", header.version));
         }
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let of = |name: &str, dtype: Dtype| {
@@ -163,11 +165,11 @@ impl ImageCounts {
             && counts.ends.is_sorted()
             && counts.ends.last().copied().unwrap_or(0) as usize == counts.entries.len()
             && counts.entries.iter().all(|e| usize::from(*e) < counts.n_classes.pow(2));
-        if is_sound { Ok(counts) } else { Err("its numbers do not fit together".to_owned()) }
+        if is_sound { Ok(counts) } else { Err("its tensors contradict each other".to_owned()) }
     }
 }
 
-/// mIoU of the images taken `weights` times each, over the classes that `present` says; `None`
+/// The mIoU of the images taken `weights` times each, over the classes marked in `present`; `None`
 /// where they have no labelled pixel.
 fn miou(counts: &ImageCounts, weights: &[u32], present: &[bool]) -> Option<f64> {
     let confusion = counts.total(weights);
@@ -189,14 +191,14 @@ fn present(counts: &ImageCounts) -> Vec<bool> {
     (0..counts.n_classes).map(|class| all.row_sum(class) > 0).collect()
 }
 
-/// 95% percentile bootstrap interval of the mIoU over images. `None` for fewer than two images, and
-/// where nothing is labelled; resampled sets without a label are left out.
+/// The 95% percentile bootstrap interval of the mIoU over images. `None` for fewer than two images,
+/// and where nothing is labelled; resampled sets without a label are left out.
 pub fn interval(counts: &ImageCounts, seed: u64) -> Option<Interval> {
     let present = present(counts);
     resampled(counts.n_images(), seed, |weights| miou(counts, weights, &present))
 }
 
-/// 95% interval of `mIoU(a) - mIoU(b)`: the same resampled images for both (paired bootstrap).
+/// The 95% interval of `mIoU(a) - mIoU(b)`: the same resampled images for both (paired bootstrap).
 /// `None` where the sets differ in size or classes, and as for [`interval`].
 pub fn paired_interval(a: &ImageCounts, b: &ImageCounts, seed: u64) -> Option<Interval> {
     let (present_a, present_b) = (present(a), present(b));

@@ -7,13 +7,13 @@
 
 use crate::data::{Mask, VOID};
 
-/// Keeps the ratio of an image without any object at 1.
+/// Added to both sums, so that an image without any object has the ratio 1.
 const SMOOTH: f64 = 1e-6;
 
-/// What a void pixel of the ground truth counts as.
+/// The class that a void pixel of the ground truth counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VoidIs {
-    /// Nothing: the pixel is left out.
+    /// None: the pixel is left out.
     LeftOut,
     /// Class 0, as the reference's VOC loader has it.
     Background,
@@ -28,15 +28,16 @@ impl VoidIs {
     }
 }
 
-/// Mean over batches of the mean over a batch's images: the batch size is part of the protocol.
+/// The reference project's metric so far: the mean over batches of the mean over a batch's images,
+/// so that the batch size is part of the protocol.
 #[derive(Debug, Clone)]
 pub struct ReferenceMetric {
     void_is: VoidIs,
     batch_size: usize,
-    /// Of the batch being filled.
+    /// Sum over the batch being filled.
     sum: f64,
     n_images: usize,
-    /// Of full batches.
+    /// Sum of the means of full batches.
     sum_of_means: f64,
     n_batches: usize,
     /// Pixels that were not left out.
@@ -44,6 +45,8 @@ pub struct ReferenceMetric {
 }
 
 impl ReferenceMetric {
+    /// The metric of no images yet.
+    ///
     /// # Panics
     /// Where `batch_size` is 0.
     pub fn new(batch_size: usize, void_is: VoidIs) -> Self {

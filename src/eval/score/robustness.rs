@@ -12,7 +12,7 @@ use crate::event::Condition;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Scores {
     pub clean: Option<f64>,
-    /// By corruption, then level.
+    /// mIoU by corruption, then level.
     pub corrupted: BTreeMap<String, BTreeMap<u8, f64>>,
 }
 
@@ -25,9 +25,9 @@ pub struct Summary {
     pub mpc: f64,
     /// `mpc / clean`: the part of the performance that is left.
     pub rpc: Option<f64>,
-    /// Of the corruptions of each family.
+    /// Mean over the corruptions of each family.
     pub families: BTreeMap<&'static str, f64>,
-    /// By level.
+    /// Mean at each level.
     pub levels: BTreeMap<u8, f64>,
 }
 
@@ -45,7 +45,7 @@ pub struct Degradation {
 }
 
 impl Scores {
-    /// Takes the mIoU of one condition in; a later one takes the place of an earlier one.
+    /// Adds the mIoU of one condition; it replaces an earlier one of the same condition.
     pub fn add(&mut self, condition: &Condition, miou: f64) {
         match condition {
             Condition::Clean => self.clean = Some(miou),
@@ -56,7 +56,7 @@ impl Scores {
     }
 }
 
-/// `None` where nothing corrupted was scored.
+/// The means of a model's scores; `None` where nothing corrupted was scored.
 pub fn summary(scores: &Scores) -> Option<Summary> {
     let means: BTreeMap<&str, f64> = scores
         .corrupted
@@ -84,7 +84,8 @@ pub fn summary(scores: &Scores) -> Option<Summary> {
     })
 }
 
-/// `None` where the two share no corruption and level, or the reference makes no error.
+/// The degradation of `scores` against `reference`; `None` where the two share no corruption and
+/// level, or the reference makes no error.
 pub fn degradation(scores: &Scores, reference: &Scores) -> Option<Degradation> {
     let mut per_corruption = BTreeMap::new();
     let mut relative = Vec::new();
@@ -130,7 +131,7 @@ fn means_of<K: Ord>(groups: BTreeMap<K, Vec<f64>>) -> BTreeMap<K, f64> {
     groups.into_iter().map(|(key, values)| (key, mean(values))).collect()
 }
 
-/// `None` for no values.
+/// The mean of the values; `None` for no values.
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, n) = values.fold((0.0, 0u32), |(sum, n), value| (sum + value, n + 1));
     (n > 0).then(|| sum / f64::from(n))

@@ -19,7 +19,7 @@ pub(super) fn arg_max(logits: Tensor<4>, size: [usize; 2]) -> Tensor<3, Int> {
     classes::tensor(out, [shape[0], height, width], &Device::flex())
 }
 
-/// Classes of one image, row-major, into `out`.
+/// Writes the classes of one image, row-major, into `out`.
 fn of_image(logits: Logits<'_>, size: [usize; 2], out: &mut [u8]) {
     let width = logits.grid[1];
     let axes = Axes::new(logits.grid, size);

@@ -11,7 +11,8 @@ use rayon::prelude::*;
 use crate::kernel::operation::{self, Operand, Values};
 use head::Inputs;
 
-/// Turned by the cosines and sines of `turn` first, each `[1, 1, n_tokens, head_dim]`.
+/// Attention with q and k rotated first by the cosines and sines of `turn`, each
+/// `[1, 1, n_tokens, head_dim]`.
 pub(super) fn attention(
     [q, k, v]: [Tensor<3>; 3],
     n_heads: usize,
@@ -34,7 +35,7 @@ pub(super) fn attention(
     })
 }
 
-/// How tokens and heads lie in a tensor.
+/// The sizes by which tokens and heads lie in a tensor.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     batch: usize,
@@ -48,7 +49,7 @@ impl Layout {
         1.0 / (self.head_dim as f32).sqrt()
     }
 
-    /// One head of one image: `[n_tokens, head_dim]`.
+    /// Copies one head of one image out of a tensor: `[n_tokens, head_dim]`.
     fn take(self, from: &[f32], of: usize) -> Vec<f32> {
         let dim = self.n_heads * self.head_dim;
         let (image, head) = (of / self.n_heads, of % self.n_heads);
@@ -60,7 +61,7 @@ impl Layout {
         out
     }
 
-    /// All heads, as [`Self::take`] gives them, back in place.
+    /// Puts all heads, as [`Self::take`] gives them, back into one tensor.
     fn join<'a>(self, heads: impl Fn(usize) -> &'a [f32] + Sync) -> Vec<f32> {
         let dim = self.n_heads * self.head_dim;
         let mut out = vec![0.0f32; self.batch * self.n_tokens * dim];
@@ -75,20 +76,20 @@ impl Layout {
     }
 }
 
-/// What the backward pass needs.
+/// The values that the backward pass needs.
 #[derive(Debug, Clone)]
 struct Kept {
     /// q, k and v.
     inputs: [Values; 3],
     layout: Layout,
-    /// Cosines and sines.
+    /// Cosines and sines of the rotation of q and k.
     turn: Option<[Values; 2]>,
-    /// Of each query of each head of each image.
+    /// Log of the sum of exponentials, for each query of each head of each image.
     log_sums: Vec<f32>,
 }
 
 impl Kept {
-    /// q (scaled), k and v of one head, q and k turned.
+    /// q (scaled), k and v of one head, q and k rotated.
     fn head(&self, of: usize) -> [Vec<f32>; 3] {
         let [mut q, mut k, v] =
             self.inputs.each_ref().map(|values| self.layout.take(values.slice(), of));
@@ -104,7 +105,7 @@ impl Kept {
         [q, k, v]
     }
 
-    /// The output, and the log-sums.
+    /// Computes the output, and the log-sums.
     fn forward(&self) -> (Vec<f32>, Vec<f32>) {
         let Layout { batch, n_heads, head_dim, .. } = self.layout;
         let outputs: Vec<_> = (0..batch * n_heads)
@@ -149,7 +150,7 @@ impl Kept {
     }
 }
 
-/// `x cos + (-x2, x1) sin` for the halves of each row x of `[n_tokens, head_dim]`.
+/// Rotates each row x of `[n_tokens, head_dim]`: `x cos + (-x2, x1) sin` for its halves x1 and x2.
 fn turn(rows: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
     for ((row, cos), sin) in chunks(rows, head_dim, cos, sin) {
         let (low, high) = row.split_at_mut(head_dim / 2);
@@ -160,7 +161,7 @@ fn turn(rows: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
     }
 }
 
-/// The transpose of [`turn`].
+/// Applies the transpose of [`turn`], for gradients.
 fn turn_back(rows: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
     for ((row, cos), sin) in chunks(rows, head_dim, cos, sin) {
         let (low, high) = row.split_at_mut(head_dim / 2);

@@ -21,7 +21,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// From cosines and sines `[n_tokens, head_dim]`.
+    /// A rotation by these cosines and sines, `[n_tokens, head_dim]`.
     pub fn new(cos: Vec<f32>, sin: Vec<f32>, head_dim: usize, device: &Device) -> Self {
         let n_tokens = cos.len() / head_dim;
         let table =
@@ -36,14 +36,15 @@ impl Rotation {
         Self { cos: table(cos), sin: table(sin), half_turn: Tensor::from_data(half_turn, device) }
     }
 
-    /// `[batch, heads, n_tokens, head_dim]`, turned by each token's angles.
+    /// Rotates `[batch, heads, n_tokens, head_dim]` by each token's angles.
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         let turned = x.clone().matmul(self.half_turn.clone());
         x * self.cos.clone() + turned * self.sin.clone()
     }
 }
 
-/// `softmax(q kᵀ / √head_dim) v` in each of `n_heads` heads, q and k turned by `rotation` first.
+/// Computes `softmax(q kᵀ / √head_dim) v` in each of `n_heads` heads, q and k rotated by `rotation`
+/// first.
 ///
 /// All are `[batch, n_tokens, n_heads * head_dim]`.
 pub fn attention(
@@ -60,7 +61,7 @@ pub fn attention(
     }
 }
 
-/// The same by Burn's operations.
+/// Computes attention by Burn's operations.
 fn composed([q, k, v]: [Tensor<3>; 3], n_heads: usize, rotation: Option<&Rotation>) -> Tensor<3> {
     let [batch, n_tokens, dim] = q.dims();
     // [b, n, dim] -> [b, heads, n, head_dim]

@@ -1,7 +1,7 @@
 use super::super::check;
 use super::*;
 
-/// Angles of a made-up sequence, the first token unturned as the prefix tokens are.
+/// Angles of a made-up sequence; the first token is not rotated, like prefix tokens.
 fn rotation(n_tokens: usize, head_dim: usize) -> Rotation {
     let table = |f: fn(f32) -> f32| {
         (0..n_tokens * head_dim)

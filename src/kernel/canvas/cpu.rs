@@ -1,14 +1,14 @@
-//! Logits of windows brought together in the host's memory.
+//! Averages the logits of overlapping windows in the host's memory.
 
 use rayon::prelude::*;
 
 use crate::kernel::resize::bilinear::taps;
 use crate::kernel::upsampled::Logits;
 
-/// Sums of logits, and how many were added at each pixel.
+/// Sums of logits, and the number of windows added at each pixel.
 #[derive(Debug, Clone)]
 pub(super) struct Sums {
-    /// `[n_classes, height, width]`
+    /// Sums, `[n_classes, height, width]`.
     values: Vec<f32>,
     /// Windows over each pixel, `[height, width]`.
     counts: Vec<f32>,
@@ -55,7 +55,7 @@ impl Sums {
         }
     }
 
-    /// The mean over the windows of each pixel: `[n_classes, height, width]`.
+    /// Divides the sums by the number of windows over each pixel: `[n_classes, height, width]`.
     pub(super) fn mean(mut self) -> Vec<f32> {
         assert!(self.counts.iter().all(|count| *count > 0.0), "windows cover the image");
         for plane in self.values.chunks_exact_mut(self.counts.len()) {

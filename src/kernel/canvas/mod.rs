@@ -1,4 +1,6 @@
-//! Logits of windows that overlap on one image, brought together by their mean.
+//! Averages the logits of windows that overlap on one image.
+//!
+//! Called by `eval::infer` for sliding windows.
 
 mod cpu;
 
@@ -8,17 +10,17 @@ use super::dispatch::on_host;
 use super::operation::Values;
 use super::upsampled::Logits;
 
-/// The sum of the logits of windows over one image. The host adds up for every device.
+/// The sum of the logits of windows over one image.  The host adds up for every device.
 #[derive(Debug, Clone)]
 pub struct Canvas {
     sums: cpu::Sums,
-    /// Where the mean goes.
+    /// Device of the mean.
     device: Device,
-    /// `[1, n_classes, height, width]`
+    /// Shape of the mean, `[1, n_classes, height, width]`.
     shape: [usize; 4],
 }
 
-/// Where a window lies on its image, pixels.
+/// The position of a window on its image, pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     pub top: usize,
@@ -28,14 +30,14 @@ pub struct Window {
 }
 
 impl Canvas {
-    /// `size` is height and width of the image.
+    /// An empty canvas; `size` is height and width of the image.
     pub fn new(n_classes: usize, size: [usize; 2], device: &Device) -> Self {
         let shape = [1, n_classes, size[0], size[1]];
         Self { sums: cpu::Sums::new(n_classes, size), device: device.clone().inner(), shape }
     }
 
-    /// Adds `[n_windows, n_classes, rows, columns]`, upsampled bilinearly (`align_corners = false`)
-    /// to the windows.
+    /// Adds the logits `[n_windows, n_classes, rows, columns]`, upsampled bilinearly
+    /// (`align_corners = false`) to the windows.
     ///
     /// # Panics
     /// If a window leaves the canvas, or classes or the number of windows differ.

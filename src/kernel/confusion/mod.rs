@@ -1,4 +1,4 @@
-//! Confusion counts: how many pixels of each class were predicted as which.
+//! Confusion counts: the number of pixels of each class that were predicted as each class.
 
 mod cpu;
 
@@ -6,10 +6,10 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use super::classes;
 
-/// Pixel counts `[n_classes, n_classes]`: rows are the truth, columns the prediction.
+/// Counts pixels into `[n_classes, n_classes]`: rows are the truth, columns the prediction.
 ///
-/// Both maps are `[batch, height, width]`; pixels whose truth is [`crate::data::VOID`] are left out.
-/// The host counts for every device; counts are exact, so that it cannot be told who did.
+/// Both maps are `[batch, height, width]`; pixels whose truth is [`crate::data::VOID`] are left
+/// out. The host counts for every device; counts are exact, so that it cannot be told who did.
 ///
 /// # Panics
 /// If sizes differ or a class is `n_classes` or above: masks are checked when they are read,
@@ -27,7 +27,7 @@ pub fn counts(
     Tensor::from_data(TensorData::new(counts, [n_classes, n_classes]), &device)
 }
 
-/// What [`counts`] gave, row-major; waits for the device.
+/// Copies the result of [`counts`] to the host, row-major; waits for the device.
 ///
 /// # Panics
 /// If a count is negative.
@@ -35,7 +35,7 @@ pub fn to_vec(counts: Tensor<2, Int>) -> Vec<u64> {
     counts.into_data().convert::<u64>().try_into_vec().expect("converted to u64")
 }
 
-/// [`counts`] of maps that lie in memory, row-major.
+/// Computes [`counts`] of class maps that lie in memory, row-major.
 ///
 /// # Panics
 /// As [`counts`].

@@ -3,10 +3,10 @@
 use rand_core::Rng;
 use rayon::prelude::*;
 
-/// Elements of one task, each with a generator of its own.
+/// Number of elements of one task; each task has a generator of its own.
 const CHUNK: usize = 1 << 14;
 
-/// `n` factors; `stream` gives a task's generator, of which four factors share 64 bits.
+/// Draws `n` factors; `stream` gives a task's generator, of which four factors share 64 bits.
 pub(super) fn factors<R: Rng>(n: usize, rate: f64, stream: impl Fn(u64) -> R + Sync) -> Vec<f32> {
     let threshold = (rate * 65536.0).round() as u32;
     let kept = 1.0 / (1.0 - rate) as f32;

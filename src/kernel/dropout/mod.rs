@@ -7,16 +7,16 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::rng;
 
-/// Which draw of a run's dropout is meant.
+/// The key of one draw within a run's dropout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
-    /// Of the run.
+    /// Seed of the run.
     pub seed: u64,
-    /// Optimiser steps done.
+    /// Number of optimiser steps done.
     pub step: u64,
 }
 
-/// `shape` factors: 0 with probability `rate`, else `1 / (1 - rate)`.
+/// Draws `shape` factors: 0 with probability `rate`, else `1 / (1 - rate)`.
 ///
 /// `name` tells apart the places of one network. The rate is kept to 1/65536. The host draws for
 /// every device; a device that draws itself must give the same bits.

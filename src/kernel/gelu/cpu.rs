@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::kernel::lanes::exp;
 use crate::kernel::operation::{self, Operand, Values};
 
-/// Elements of one task; a multiple of every vector width.
+/// Number of elements of one task; a multiple of every vector width.
 const CHUNK: usize = 1 << 14;
 
 pub(super) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -59,7 +59,7 @@ fn backward(slope: Option<Values>, mut gradient: Values, _: [bool; 1]) -> [Optio
     [Some(gradient)]
 }
 
-/// The standard normal's distribution and density at `x`.
+/// Distribution and density of the standard normal at `x`.
 #[expect(clippy::inline_always, reason = "vectorised within the dispatched loop only if inlined")]
 #[inline(always)]
 fn normal(x: f32) -> (f32, f32) {

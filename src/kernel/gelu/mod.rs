@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::dispatch::{Path, path};
 
-/// `x * Phi(x)`, element by element. Shape unchanged.
+/// Computes `x * Phi(x)`, element by element. Shape unchanged.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match path(&[&x]) {
         Path::Cpu => cpu::gelu(x),
@@ -21,7 +21,7 @@ mod tests {
     use super::super::check;
     use super::*;
 
-    /// Both sides of 0, far tails, exact zero.
+    /// Test points on both sides of 0, in the far tails, and exact zero.
     fn points() -> Vec<f32> {
         (-4000..=4000).map(|i| i as f32 * 0.003).chain([-60.0, 60.0, -1e4, 1e4]).collect()
     }

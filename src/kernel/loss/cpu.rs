@@ -1,5 +1,5 @@
-//! Cross-entropy on the CPU, without ever storing logits at full size: a pixel of them lives at a
-//! time. Sums run in a fixed order whatever the number of threads.
+//! Computes cross-entropy on the CPU without storing logits at full size: only one pixel's exist at
+//! a time. Sums run in a fixed order whatever the number of threads.
 
 use burn::tensor::{Int, Tensor};
 use pulp::{Arch, Simd, WithSimd};
@@ -18,13 +18,14 @@ const LANES: usize = 16;
 /// Mean cross-entropy over the labelled pixels of a batch, and its gradient.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CrossEntropy {
-    /// 0 where no pixel is labelled.
+    /// Mean loss; 0 where no pixel is labelled.
     pub loss: f64,
     /// d loss / d logits, `[batch, n_classes, height, width]`.
     pub gradient: Vec<f32>,
 }
 
-/// The forward pass works the gradient out as well; the backward pass hands it on.
+/// Computes the loss as a node of the graph: the forward pass computes the gradient as well, and
+/// the backward pass returns it.
 pub(super) fn cross_entropy(logits: Tensor<4>, targets: Tensor<3, Int>) -> Tensor<1> {
     let (shape, [_, height, width]) = (logits.dims(), targets.dims());
     let logits = Operand::new(logits);
@@ -90,7 +91,7 @@ pub(super) fn of_slices(logits: Logits<'_>, targets: &[u8], size: [usize; 2]) ->
 #[derive(Debug, Clone)]
 struct Line {
     values: Vec<f32>,
-    /// A multiple of [`LANES`].
+    /// Number of padded classes, a multiple of [`LANES`].
     classes: usize,
 }
 
@@ -108,7 +109,7 @@ impl Line {
         &mut self.values[x * self.classes..][..self.classes]
     }
 
-    /// Adds itself times `scale` to row `y` of `[n_classes, height, width]`.
+    /// Adds the line times `scale` to row `y` of `[n_classes, height, width]`.
     fn add_to(&self, planes: &mut [f32], grid: [usize; 2], (y, scale): (usize, f32)) {
         for (class, plane) in planes.chunks_exact_mut(grid[0] * grid[1]).enumerate() {
             let row = &mut plane[y * grid[1]..][..grid[1]];
@@ -119,7 +120,7 @@ impl Line {
     }
 }
 
-/// What a band of output rows gives: its summed loss, and d loss / d logits of the two grid rows
+/// The result of a band of output rows: its summed loss, and d loss / d logits of the two grid rows
 /// it lies between.
 struct Shares {
     loss: f64,
@@ -129,7 +130,7 @@ struct Shares {
 
 /// Output rows between the same two grid rows of one image.
 struct Band<'a> {
-    /// Of that image.
+    /// Logits of that image.
     logits: Logits<'a>,
     vertical: &'a [Tap],
     horizontal: &'a [Tap],
@@ -174,7 +175,7 @@ impl WithSimd for Band<'_> {
     }
 }
 
-/// The loss of one pixel; its gradient is added to that of the line.
+/// Computes the loss of one pixel and adds its gradient to that of the line.
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
 fn pixel_loss<S: Simd>(

@@ -27,8 +27,8 @@ pub fn cross_entropy(logits: Tensor<4>, targets: Tensor<3, Int>) -> Tensor<1> {
     }
 }
 
-/// By the host's processor, for a device that has no implementation of its own: logits come here,
-/// loss and gradient go back.
+/// Computes the loss on the host's processor, for a device that has no implementation of its own:
+/// logits are copied to the host, loss and gradient are copied back.
 fn by_host(logits: Tensor<4>, targets: Tensor<3, Int>) -> Tensor<1> {
     let (shape, [_, height, width]) = (logits.dims(), targets.dims());
     let device = logits.device().inner();

@@ -35,7 +35,7 @@ impl Batch {
         classes::tensor(self.labels.clone(), [self.shape[0], height, width], &Device::flex())
     }
 
-    /// The loss by `f`, times `factor`, and the gradient of that.
+    /// Computes the loss by `f`, times `factor`, and its gradient.
     fn run(
         &self,
         factor: f32,
@@ -49,7 +49,7 @@ impl Batch {
         (loss.into_scalar::<f64>(), gradient)
     }
 
-    /// The same by Burn's own operations.
+    /// Computes the loss by Burn's own operations.
     fn composed(&self, logits: Tensor<4>) -> Tensor<1> {
         let log = activation::log_softmax(bilinear::resize(logits, self.size), 1);
         let [_, n_classes, h, w] = log.dims();
@@ -86,7 +86,7 @@ fn equals_the_composition_with_its_gradient() {
     }
 }
 
-/// Bit for bit: a product by 1 is exact.
+/// Compares bit for bit: a product by 1 is exact.
 #[test]
 fn the_gradient_is_the_one_of_the_forward_pass() {
     let batch = Batch::new([2, 6, 4, 5], [56, 70]);

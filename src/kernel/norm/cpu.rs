@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::kernel::lanes::sum;
 use crate::kernel::operation::{self, Operand, Values};
 
-/// Rows of one task.
+/// Number of rows of one task.
 const ROWS: usize = 32;
 
 pub(super) fn layer_norm(x: Tensor<3>, [weight, bias]: [Tensor<1>; 2], eps: f32) -> Tensor<3> {
@@ -38,7 +38,7 @@ pub(super) fn layer_norm(x: Tensor<3>, [weight, bias]: [Tensor<1>; 2], eps: f32)
     operation::finish(operands, Values::new(output, dims), kept, Kept::backward)
 }
 
-/// What normalises one row.
+/// The mean and the scale that normalise one row.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     mean: f32,

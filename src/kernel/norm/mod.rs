@@ -6,7 +6,8 @@ use burn::tensor::{Tensor, module};
 
 use super::dispatch::{Path, path};
 
-/// `(x - mean) / sqrt(variance + eps) * weight + bias` of each row of `[.., n_rows, dim]`.
+/// Computes `(x - mean) / sqrt(variance + eps) * weight + bias` for each row of
+/// `[.., n_rows, dim]`.
 pub fn layer_norm(x: Tensor<3>, [weight, bias]: [Tensor<1>; 2], eps: f64) -> Tensor<3> {
     match path(&[&x, &weight, &bias]) {
         Path::Cpu => cpu::layer_norm(x, [weight, bias], eps as f32),

@@ -4,10 +4,10 @@ use rayon::prelude::*;
 
 use crate::kernel::upsampled::{Axes, Logits, blend};
 
-/// Sums of softmaxes.
+/// Sums of softmaxes over views.
 #[derive(Debug, Clone)]
 pub(super) struct Sums {
-    /// `[height, n_classes, width]`, so that a row is one piece.
+    /// Sums, `[height, n_classes, width]`, so that a row is one piece of memory.
     values: Vec<f32>,
     n_classes: usize,
     size: [usize; 2],

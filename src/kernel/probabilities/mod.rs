@@ -1,4 +1,6 @@
-//! Class probabilities of several views of one image, brought together by their mean.
+//! Averages the class probabilities of several views of one image.
+//!
+//! Called by `eval::infer` for test-time augmentation.
 
 mod cpu;
 
@@ -15,14 +17,14 @@ use super::upsampled::Logits;
 pub struct Probabilities {
     sums: cpu::Sums,
     n_views: usize,
-    /// Where results go.
+    /// Device of the results.
     device: Device,
     n_classes: usize,
     size: [usize; 2],
 }
 
 impl Probabilities {
-    /// `size` is the height and width that views are brought to.
+    /// Empty sums; `size` is the height and width that views are resized to.
     pub fn new(n_classes: usize, size: [usize; 2], device: &Device) -> Self {
         let (sums, device) = (cpu::Sums::new(n_classes, size), device.clone().inner());
         Self { sums, n_views: 0, device, n_classes, size }

@@ -1,4 +1,4 @@
-//! `x + y * scale` on the CPU in one pass.
+//! Computes `x + y * scale` on the CPU in one pass.
 
 use burn::tensor::Tensor;
 use pulp::Arch;
@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::kernel::operation::{self, Operand, Values};
 
-/// Rows of one task.
+/// Number of rows of one task.
 const ROWS: usize = 32;
 
 pub(super) fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {

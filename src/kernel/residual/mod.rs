@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use super::dispatch::{Path, path};
 
-/// `x + y * scale`; `scale` is `[dim]`, the others `[batch, n_tokens, dim]`.
+/// Computes `x + y * scale`; `scale` is `[dim]`, the others `[batch, n_tokens, dim]`.
 pub fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {
     match path(&[&x, &y, &scale]) {
         Path::Cpu => cpu::add_scaled(x, y, scale),

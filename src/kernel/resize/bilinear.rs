@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 
 use super::separable;
 
-/// An output place: the two inputs it lies between and the weight of the second.
+/// The sources of one output position: the two input positions it lies between, and the weight of
+/// the second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::kernel) struct Tap {
     pub low: usize,

@@ -1,6 +1,7 @@
-//! Resizing of maps, as PyTorch's `F.interpolate` does it.
+//! Resizes feature maps as PyTorch's `F.interpolate` does.
 //!
-//! Both ways are separable, so that a resize is two products, forward and backward, on any device.
+//! Bilinear and nearest interpolation are separable, so that a resize is two matrix products,
+//! forward and backward, on any device.
 
 pub mod bilinear;
 pub mod nearest;

@@ -4,15 +4,15 @@ use burn::tensor::Tensor;
 
 use super::separable;
 
-/// The input that each output place copies: `floor(i * n_in / n_out)`, in f32 as PyTorch has it
-/// (torch's `nearest-exact` and Pillow look from the middle of the pixel instead).
+/// The input position that each output position copies: `floor(i * n_in / n_out)`, in f32 as
+/// PyTorch has it (torch's `nearest-exact` and Pillow look from the middle of the pixel instead).
 fn sources(n_in: usize, n_out: usize) -> Vec<usize> {
     let scale = n_in as f32 / n_out as f32;
     (0..n_out).map(|i| ((i as f32 * scale) as usize).min(n_in - 1)).collect()
 }
 
-/// Resizes `[batch, channels, h, w]` to `size` (height, width); the weights are a single 1 a row, so
-/// that the products are exact.
+/// Resizes `[batch, channels, h, w]` to `size` (height, width); the weights are a single 1 a row,
+/// so that the products are exact.
 pub fn resize(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
     if [height, width] == size {
@@ -36,7 +36,7 @@ mod tests {
 
     use super::*;
 
-    /// PyTorch 2.15's `F.interpolate(torch.arange(n_in), size=n_out)`.
+    /// Compares with PyTorch 2.15's `F.interpolate(torch.arange(n_in), size=n_out)`.
     #[test]
     fn the_places_are_pytorchs() {
         assert_eq!(sources(3, 6), [0, 0, 1, 1, 2, 2]);

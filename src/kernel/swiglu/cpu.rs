@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::kernel::lanes::exp;
 use crate::kernel::operation::{self, Operand, Values};
 
-/// Elements of one task.
+/// Number of elements of one task.
 const CHUNK: usize = 1 << 14;
 
 pub(super) fn swiglu(gate: Tensor<3>, x: Tensor<3>) -> Tensor<3> {

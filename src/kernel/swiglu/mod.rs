@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::dispatch::{Path, path};
 
-/// `silu(gate) * x`, element by element; shape unchanged.
+/// Computes `silu(gate) * x`, element by element; shape unchanged.
 pub fn swiglu(gate: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
     match path(&[&gate, &x]) {
         Path::Cpu => cpu::swiglu(gate, x),

@@ -33,13 +33,13 @@ struct Row {
     files: [&'static [&'static str]; 2],
     folders: [&'static [&'static str]; 2],
     timm: [&'static [&'static str]; 2],
-    /// Of the file without registers; of those with, neither sum nor length is published.
+    /// sha256 of the file without registers; of those with, neither sum nor length is published.
     sha256: &'static str,
     bytes: Option<u64>,
     params: [u64; 2],
 }
 
-/// The variant without (0) or with (1) registers of a row.
+/// The variant of a row without (0) or with (1) registers.
 const fn variant(row: &Row, with: usize) -> Variant {
     Variant {
         name: row.names[with],

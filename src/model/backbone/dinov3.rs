@@ -19,7 +19,8 @@ struct Row {
     dims: [usize; 3],
     ffn: Ffn,
     bias: AttentionBias,
-    /// 1e-5 officially; 1 for `tiny`, whose blocks would otherwise be near-identity untrained.
+    /// Initial LayerScale: 1e-5 officially; 1 for `tiny`, whose blocks would otherwise be
+    /// near-identity untrained.
     layer_scale: f64,
     init_std: f64,
     files: &'static [&'static str],

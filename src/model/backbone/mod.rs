@@ -1,7 +1,7 @@
 //! The backbones: rows of tables over the shared blocks of [`super::vit`].
 //!
-//! The tables are the only list of families' sizes: a row more in `dinov2.rs` or `dinov3.rs` is a
-//! backbone more, in specs, messages, downloads and reports.
+//! The tables are the only list of the families' sizes: a new row in `dinov2.rs` or `dinov3.rs` is
+//! a new backbone in specs, messages, downloads and reports.
 
 pub mod variant;
 pub mod dinov2;

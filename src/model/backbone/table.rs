@@ -1,4 +1,4 @@
-//! Look-ups in the tables of all families: by config, by family, by the name of a size.
+//! Looks up variants in the tables of all families: by config, by family, by the name of a size.
 
 use std::sync::LazyLock;
 
@@ -23,7 +23,7 @@ pub fn find(config: &Config) -> Option<&'static Variant> {
     })
 }
 
-/// Whether a row is of the config's family, with registers where that can be chosen.
+/// Tells whether a row is of the config's family, with registers where that can be chosen.
 fn is_alike(row: &Variant, config: &Config) -> bool {
     row.dino_type == config.dino_type
         && (row.dino_type == DinoType::Dinov3 || row.registers == config.registers)
@@ -35,7 +35,7 @@ pub fn patch_px(dino_type: DinoType) -> u32 {
     row.expect("every family has a row").arch.patch as u32
 }
 
-/// Register (storage) tokens of a config.
+/// Number of register (storage) tokens of a config's encoder.
 pub fn registers(config: &Config) -> u32 {
     let row = variants().find(|row| is_alike(row, config));
     row.expect("every family has a row").arch.registers as u32
@@ -68,13 +68,13 @@ pub fn size_names() -> &'static [&'static str] {
 }
 
 impl Size {
-    /// The size of that name; other spellings are none.
+    /// The size of exactly that name; other spellings find none.
     pub fn named(name: &str) -> Option<Self> {
         let of_rows = variants().map(|variant| variant.size);
         of_rows.chain([Self::CUSTOM]).find(|size| size.name() == name)
     }
 
-    /// The size of that name or spelling.
+    /// The size of that name or of one of its other spellings.
     pub fn spelled(text: &str) -> Option<Self> {
         let row = variants().find(|row| row.spellings.contains(&text));
         row.map(|row| row.size).or_else(|| Self::named(text))

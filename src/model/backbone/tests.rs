@@ -11,7 +11,7 @@ fn size(name: &str) -> Size {
     Size::named(name).unwrap()
 }
 
-/// Counted as the official code counts: the masked key bias of DINOv3 and `mask_token`
+/// Counts parameters as the official code does: the masked key bias of DINOv3 and `mask_token`
 /// included, RoPE periods not.
 fn count(variant: &Variant) -> u64 {
     let mut arch = variant.arch;
@@ -73,7 +73,7 @@ fn satellite_rows_are_large_and_7b_with_their_own_mean() {
     }
 }
 
-/// The whole row needs 27 GB; its blocks are all alike.
+/// Runs one block, because the whole row needs 27 GB; its blocks are all alike.
 #[test]
 fn a_7b_of_one_block_runs_and_counts_as_published() {
     let row = find(&dinov3(size("7b"), Pretraining::Lvd1689m)).unwrap();

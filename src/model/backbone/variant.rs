@@ -1,4 +1,4 @@
-//! The columns of the tables of encoders.
+//! The columns of the tables of encoders: one row describes one released encoder.
 
 use crate::model::arch::Arch;
 use crate::model::config::{DinoType, Pretraining};
@@ -12,24 +12,24 @@ pub struct Variant {
     pub size: Size,
     /// The size as papers write it, e.g. `S`.
     pub letter: &'static str,
-    /// Other ways in which people spell the size.
+    /// Other spellings of the size that users may write.
     pub spellings: &'static [&'static str],
-    /// Whether the register tokens of DINOv2 are there; always true for DINOv3.
+    /// Whether the encoder has register tokens; always true for DINOv3.
     pub registers: bool,
-    /// Of DINOv2 always the default.
+    /// The images it was trained on; for DINOv2 always the default.
     pub pretraining: Pretraining,
     pub arch: Arch,
     /// Released file names that hold these weights, best first; empty for `tiny`.
     pub files: &'static [&'static str],
     /// Names of the Hugging Face repositories of `facebook`, and of folders like them.
     pub folders: &'static [&'static str],
-    /// Those of `timm`, best first.
+    /// Names of the models in `timm`, best first.
     pub timm: &'static [&'static str],
-    /// sha256 of the first of `files`, in full or its released prefix; empty where unknown.
+    /// sha256 of the first of `files`, in full or its published beginning; empty where unknown.
     pub sha256: &'static str,
-    /// Length of that file, where it is published.
+    /// Length of the first of `files`, where it is published.
     pub bytes: Option<u64>,
-    /// Where the weights come from.
+    /// Address that the weights are published at.
     pub source: &'static str,
     /// Mean of the pre-training images, RGB, 0 to 1.
     pub mean: [f32; 3],
@@ -43,15 +43,15 @@ pub struct Variant {
 pub struct Size(&'static str);
 
 impl Size {
-    /// No row of the tables: what the Hugging Face folder of `weights.path` says.
+    /// The size that is in no table: the Hugging Face folder of `weights.path` describes it.
     pub const CUSTOM: Self = Self("custom");
 
-    /// Of a row.
+    /// The size of a table row.
     pub(super) const fn of_row(name: &'static str) -> Self {
         Self(name)
     }
 
-    /// As specs write it.
+    /// The name of the size in specs.
     pub const fn name(self) -> &'static str {
         self.0
     }
@@ -72,7 +72,7 @@ impl Variant {
     }
 }
 
-/// An encoder as far as a run needs to know it, be it a table row or not.
+/// The facts of an encoder that a run needs, whether it is a table row or not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backbone {
     pub name: String,
@@ -90,11 +90,12 @@ impl From<&Variant> for Backbone {
 
 /// Mean and standard deviation of ImageNet, RGB.
 pub const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-/// Those of the satellite images of DINOv3's SAT-493M.
+/// Mean and standard deviation of the satellite images of DINOv3's SAT-493M.
 pub const SAT_493M: ([f32; 3], [f32; 3]) = ([0.430, 0.411, 0.296], [0.213, 0.156, 0.143]);
 
 /// Standard deviation of the official initialisers of weights and tokens.
 pub(super) const INIT_STD: f64 = 0.02;
-/// That of the `tiny` variants, 1/√dim: at their width 0.02 would leave every block near-identity,
-/// and an untrained encoder nothing to tell apart.
+/// Standard deviation of the initial weights of the `tiny` variants, 1/√dim: at their width 0.02
+/// would leave every block near-identity, and the tokens of an untrained encoder would hardly
+/// differ.
 pub(super) const INIT_STD_TINY: f64 = 0.125;

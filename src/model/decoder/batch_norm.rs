@@ -31,12 +31,12 @@ impl BatchNorm {
         }
     }
 
-    /// One that counts its batches, as PyTorch's.
+    /// A layer that counts its batches, as PyTorch's does.
     pub fn counting(channels: usize, device: &Device) -> Self {
         Self { n_batches: Some(Tensor::zeros([1], device)), ..Self::new(channels, device) }
     }
 
-    /// `[n, channels, ..]`, shape unchanged.
+    /// Normalises `[n, channels, ..]`; shape unchanged.
     pub fn forward<const D: usize>(&mut self, x: Tensor<D>, mode: Mode) -> Tensor<D> {
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
         if mode == Mode::Eval {
@@ -55,8 +55,9 @@ impl BatchNorm {
     }
 }
 
-/// What is wrong where `n_images` of `grid` patches give a channel a single value: its variance is
-/// 0 and the result the bias, whatever the image. PyTorch refuses to train on that as well.
+/// Refuses a training step on `n_images` of `grid` patches that gives a channel a single value: its
+/// variance is 0 and the result the bias, whatever the image. PyTorch refuses to train on that as
+/// well.
 pub(super) fn check_batch(n_images: usize, [rows, columns]: [usize; 2]) -> Result<(), String> {
     if n_images * rows * columns > 1 {
         return Ok(());

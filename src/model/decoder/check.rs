@@ -1,4 +1,4 @@
-//! Made-up features, and counts, for the tests of decoders.
+//! Made-up features and parameter counts for the tests of decoders.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -7,13 +7,13 @@ use crate::model::params::is_buffer;
 use crate::model::vit::Features;
 use crate::rng;
 
-/// `n` standard normal values; others for another `key`.
+/// Draws `n` standard normal values; `key` keys the draw.
 pub(super) fn normal(n: usize, key: u64) -> Vec<f32> {
     let draw = |i| rng::normal(&mut rng::keyed(key, "decoders", &[i as u64])) as f32;
     (0..n).map(draw).collect()
 }
 
-/// Features of two images.
+/// Random features of two images.
 pub(super) fn features(n_layers: usize, grid: [usize; 2], dim: usize) -> Features {
     let shape = [2, grid[0] * grid[1], dim];
     let layer = |key: usize| {
@@ -23,7 +23,7 @@ pub(super) fn features(n_layers: usize, grid: [usize; 2], dim: usize) -> Feature
     Features { patches: (0..n_layers).map(layer).collect(), class: vec![], grid }
 }
 
-/// Parameters with 3 classes on 64 channels.
+/// Number of parameters with 3 classes on 64 channels.
 pub(super) fn n_parameters<H: Head>(config: &H::Config) -> usize {
     let mut head = H::new(config, Sizes { dim: 64, n_classes: 3 }, 0, &Device::flex());
     let mut n = 0;

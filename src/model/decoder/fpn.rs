@@ -1,4 +1,4 @@
-//! A feature pyramid over the last four layers, of right geometry.
+//! A feature pyramid over the last four layers that keeps the image's geometry.
 //!
 //! The reference project's has the same idea (3x3 convolutions, 1x1 laterals, nearest x2), but its
 //! convolutions are unpadded, so that the borders are stretched, and its logits pass a ReLU. Here
@@ -17,10 +17,10 @@ use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 use crate::model::vit::{Features, linear};
 
-/// Layers it reads.
+/// Number of layers it reads.
 const LAYERS: usize = 4;
 
-/// The width.
+/// The settings of the pyramid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -33,7 +33,7 @@ fn channels() -> u32 {
     128
 }
 
-/// Three stages and a convolution to classes.
+/// A decoder of three stages and a convolution to classes.
 #[derive(Debug, Clone)]
 pub struct Fpn {
     stages: Vec<Stage>,
@@ -74,7 +74,7 @@ impl Params for Conv {
 
 impl Head for Fpn {
     type Config = Config;
-    /// Logits `[batch, n_classes, 4 * rows, 4 * columns]`.
+    /// The logits, `[batch, n_classes, 4 * rows, 4 * columns]`.
     type Output = Tensor<4>;
 
     fn label(_: &Config) -> String {
@@ -86,15 +86,17 @@ impl Head for Fpn {
     }
 
     fn parameters_min(config: &Config, sizes: Sizes) -> u64 {
-        // The first stage's 3x3 convolution.
-        (sizes.dim as u64).saturating_mul(9).saturating_mul(u64::from(config.channels))
+        // The first stage's 3x3 convolution, and the classifier's on one channel at least.
+        let first = (sizes.dim as u64).saturating_mul(9).saturating_mul(u64::from(config.channels));
+        first.saturating_add((sizes.n_classes as u64).saturating_mul(9))
     }
 
     fn check_batch(_: &Config, n_images: usize, grid: [usize; 2]) -> Result<(), String> {
         batch_norm::check_batch(n_images, grid)
     }
 
-    /// Convolutions initialised as PyTorch's `nn.Conv2d`, BatchNorm to the identity.
+    /// Builds the pyramid with convolutions initialised as PyTorch's `nn.Conv2d`, BatchNorm as the
+    /// identity.
     fn new(config: &Config, Sizes { dim, n_classes }: Sizes, seed: u64, device: &Device) -> Self {
         let width = |stage: usize| (config.channels as usize >> stage).max(1);
         let stage = |i: usize| {
@@ -207,9 +209,9 @@ mod tests {
         }
     }
 
-    /// Mirroring the input mirrors the output only if no side is treated differently; with
-    /// mirrored kernels this holds to rounding. Unpadded, stretched convolutions fail it not at
-    /// the centre but in size; a shift by half a pixel fails it everywhere.
+    /// Checks that no side is treated differently: with mirrored kernels, mirroring the input
+    /// mirrors the output to rounding. Unpadded, stretched convolutions fail it not at the centre
+    /// but in size; a shift by half a pixel fails it everywhere.
     #[test]
     fn left_and_right_are_treated_alike() {
         let mut fpn = Fpn::new(&CONFIG, SIZES, 0, &Device::flex());
@@ -232,8 +234,8 @@ mod tests {
         assert!(worst < 1e-5, "{worst}");
     }
 
-    /// A single lit token at a border must light the logits at that border, undistorted: the
-    /// strongest answer lies within the token's own 4 x 4 pixels.
+    /// Checks that a single lit token at a border lights the logits at that border, undistorted:
+    /// the strongest answer lies within the token's own 4 x 4 pixels.
     #[test]
     fn a_lit_border_token_is_answered_at_the_border() {
         let mut fpn = Fpn::new(&CONFIG, SIZES, 0, &Device::flex());
@@ -258,7 +260,7 @@ mod tests {
         }
     }
 
-    /// Loss of a fixed linear form of the training logits, for gradient checks.
+    /// The loss of a fixed linear form of the training logits, for gradient checks.
     fn loss(fpn: &mut Fpn, features: &Features) -> Tensor<1> {
         let logits = fpn.forward(features, Mode::Train(DRAW));
         let n: usize = logits.dims().iter().product();

@@ -2,9 +2,9 @@
 //! (RobvanGastel/dinov2-finetune d109d85, `dino_finetune/model/fpn_decoder.py`).
 //!
 //! Its 3x3 convolutions are unpadded: from a grid of `h` patches come `4h - 24` rows of logits,
-//! which show the central part of the image and are stretched over all of it when they are
-//! resized. BatchNorm and ReLU act on the logits too. For a pyramid of right geometry see
-//! [`super::fpn`]. Tensors have the reference's names.
+//! which show the central part of the image and are stretched over all of it when they are resized.
+//! BatchNorm and ReLU act on the logits too. [`super::fpn`] is a pyramid that keeps the image's
+//! geometry. Tensors have the reference's names.
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Int, Tensor, activation, module};
@@ -19,12 +19,12 @@ use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 use crate::model::vit::{Features, linear};
 
-/// Layers it reads.
+/// Number of layers it reads.
 const LAYERS: usize = 4;
-/// Rows and columns of patches below which the unpadded convolutions leave nothing.
+/// Number of rows and columns of patches below which the unpadded convolutions leave nothing.
 const GRID_MIN: usize = 7;
 
-/// The width.
+/// The settings of the pyramid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -37,7 +37,7 @@ fn channels() -> u32 {
     128
 }
 
-/// Five convolutions, to which three laterals are added.
+/// A decoder of five convolutions, to which three laterals are added.
 #[derive(Debug, Clone)]
 pub struct FpnReference {
     convs: [Conv; 5],
@@ -58,7 +58,7 @@ impl Conv {
         Self { weight: Tensor::zeros([d_out, d_in, 3, 3], device), norm }
     }
 
-    /// `[batch, in, h, w]` -> `[batch, out, h - 2, w - 2]`.
+    /// Applies the convolution: `[batch, in, h, w]` -> `[batch, out, h - 2, w - 2]`.
     fn forward(&mut self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
         // Stride 1, no padding, dilation 1, one group.
         let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
@@ -69,7 +69,7 @@ impl Conv {
 
 impl Head for FpnReference {
     type Config = Config;
-    /// Logits `[batch, n_classes, 4 * rows - 24, 4 * columns - 24]`, none below 0.
+    /// The logits, `[batch, n_classes, 4 * rows - 24, 4 * columns - 24]`, none below 0.
     type Output = Tensor<4>;
 
     const REFERENCE_TENSOR: Option<&'static str> = Some("conv1.0.weight");
@@ -83,8 +83,9 @@ impl Head for FpnReference {
     }
 
     fn parameters_min(config: &Config, sizes: Sizes) -> u64 {
-        // The first stage's 3x3 convolution.
-        (sizes.dim as u64).saturating_mul(9).saturating_mul(u64::from(config.channels))
+        // The first stage's 3x3 convolution, and the classifier's on one channel at least.
+        let first = (sizes.dim as u64).saturating_mul(9).saturating_mul(u64::from(config.channels));
+        first.saturating_add((sizes.n_classes as u64).saturating_mul(9))
     }
 
     fn grid_min(_: &Config) -> Option<GridMin> {
@@ -102,7 +103,8 @@ impl Head for FpnReference {
         }
     }
 
-    /// Convolutions are initialised as PyTorch's `nn.Conv2d`, BatchNorm to the identity.
+    /// Builds the pyramid with convolutions initialised as PyTorch's `nn.Conv2d`, BatchNorm as the
+    /// identity.
     fn new(config: &Config, Sizes { dim, n_classes }: Sizes, seed: u64, device: &Device) -> Self {
         let channels = config.channels as usize;
         let inner = [channels / 2, channels / 4, channels / 6].map(|width| width.max(1));

@@ -1,4 +1,4 @@
-//! What a decoder has to provide, and what all of them share.
+//! The interface that every decoder implements, and the types and functions that decoders share.
 
 use burn::tensor::{Device, Int, Tensor};
 
@@ -6,50 +6,51 @@ use crate::model::mode::Mode;
 use crate::model::params::Params;
 use crate::model::vit::Features;
 
-/// A decoder: from the features of some of the encoder's layers to classes.
+/// A decoder: turns the features of some of the encoder's layers into class logits.
 pub trait Head: Params + Sized {
-    /// Key `decoder` of a spec, less its `kind`.
+    /// Settings of the decoder: key `decoder` of a spec, less its `kind`.
     type Config;
-    /// What the forward pass gives, of whatever form the loss needs.
+    /// Result of the forward pass, in the form that the loss needs.
     type Output;
 
     /// The tensor by which the reference project's adapter files show that they hold this decoder;
-    /// `None`: they cannot.
+    /// `None` where they cannot hold it.
     const REFERENCE_TENSOR: Option<&'static str> = None;
 
-    /// As tables name it, e.g. `1x1 decoder`.
+    /// The decoder's name in tables, e.g. `1x1 decoder`.
     fn label(config: &Self::Config) -> String;
 
-    /// How many of the encoder's last layers it reads, at least 1.
+    /// Number of the encoder's last layers that it reads, at least 1.
     fn layers(config: &Self::Config) -> usize;
 
-    /// The smallest patch grid that it works on; `None`: any.
+    /// The smallest patch grid that it works on; `None` where any will do.
     fn grid_min(_: &Self::Config) -> Option<GridMin> {
         None
     }
 
-    /// What is wrong where a training step on `n_images` of `grid` (rows and columns of patches)
-    /// means nothing.
+    /// Refuses a training step on `n_images` of `grid` (rows and columns of patches) whose result
+    /// would mean nothing.
     fn check_batch(_: &Self::Config, _n_images: usize, _grid: [usize; 2]) -> Result<(), String> {
         Ok(())
     }
 
-    /// A lower bound of its parameters, whatever the sizes: a file that claims more than it holds is
-    /// refused by it before anything is allocated.
+    /// A lower bound of the number of its parameters, whatever the sizes: by it a file that claims
+    /// more than it holds is refused before memory is allocated.
     fn parameters_min(config: &Self::Config, sizes: Sizes) -> u64 {
         let inputs = (sizes.dim as u64).saturating_mul(Self::layers(config) as u64);
         inputs.saturating_mul(sizes.n_classes as u64)
     }
 
-    /// What a file of the reference project holds, by its tensors' shapes.
+    /// Recognises the decoder in a file of the reference project by its tensors' shapes; `None`
+    /// where the file does not hold it.
     fn of_reference(_: &Shapes<'_>) -> Option<Found<Self::Config>> {
         None
     }
 
-    /// An initialised decoder; draws are keyed by `seed` and the tensors' names.
+    /// Builds an initialised decoder; draws are keyed by `seed` and the tensors' names.
     fn new(config: &Self::Config, sizes: Sizes, seed: u64, device: &Device) -> Self;
 
-    /// `features` are those of the last [`Self::layers`] layers, the earliest first.
+    /// Runs the decoder on `features` of the last [`Self::layers`] layers, the earliest first.
     fn forward(&mut self, features: &Features, mode: Mode) -> Self::Output;
 
     /// The mean loss of a batch, `[1]`, against labels `[batch, height, width]` at the size of the
@@ -74,11 +75,12 @@ pub struct Sizes {
 pub struct GridMin {
     /// Rows and columns of patches, at least.
     pub side: usize,
-    /// What happens to a smaller input, to follow its size in a sentence.
+    /// The consequence for a smaller input, to follow its size in a sentence.
     pub otherwise: &'static str,
 }
 
-/// The shape of a tensor of a file; `None` where it has none of that name.
+/// A function that gives the shape of a file's tensor by name; `None` where the file has none of
+/// that name.
 pub type Shapes<'a> = dyn Fn(&str) -> Option<&'a [usize]> + 'a;
 
 /// A decoder that was found in a file.
@@ -90,7 +92,8 @@ pub struct Found<C> {
     pub dim: usize,
 }
 
-/// `[batch, n_patches, channels]` -> `[batch, channels, rows, columns]`.
+/// Turns patch tokens into a map: `[batch, n_patches, channels]` ->
+/// `[batch, channels, rows, columns]`.
 pub(super) fn to_map(tokens: Tensor<3>, grid: [usize; 2]) -> Tensor<4> {
     let [batch, _, channels] = tokens.dims();
     tokens.swap_dims(1, 2).reshape([batch, channels, grid[0], grid[1]])

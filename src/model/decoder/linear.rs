@@ -12,12 +12,12 @@ use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 use crate::model::vit::{Features, linear};
 
-/// Nothing can be chosen.
+/// The settings of the decoder: there are none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {}
 
-/// A 1x1 convolution.
+/// A decoder of one 1x1 convolution.
 #[derive(Debug, Clone)]
 pub struct Linear {
     classifier: linear::Linear,
@@ -25,7 +25,7 @@ pub struct Linear {
 
 impl Head for Linear {
     type Config = Config;
-    /// Logits `[batch, n_classes, rows, columns]` on the patch grid.
+    /// The logits, `[batch, n_classes, rows, columns]`, on the patch grid.
     type Output = Tensor<4>;
 
     const REFERENCE_TENSOR: Option<&'static str> = Some("classifier.weight");
@@ -45,7 +45,7 @@ impl Head for Linear {
         }
     }
 
-    /// Initialised as PyTorch's `nn.Conv2d`.
+    /// Builds the decoder, initialised as PyTorch's `nn.Conv2d`.
     fn new(_: &Config, Sizes { dim, n_classes }: Sizes, seed: u64, device: &Device) -> Self {
         let mut decoder =
             Self { classifier: linear::Linear::zeros(dim, n_classes, linear::Bias::Yes, device) };

@@ -2,8 +2,9 @@
 //! tokens of the last layer or of the last few, concatenated from the earliest to the last.
 //!
 //! facebookresearch/dinov3 6876159, `eval/segmentation/models/heads/linear_head.py`, without class
-//! token. DINOv2's (`BNHead`, facebookresearch/dinov2 b8931f7, `eval/segmentation/models/
-//! decode_heads/linear_head.py`) is the same with dropout 0; its `ms` heads read 4 layers.
+//! token. DINOv2's (`BNHead`, facebookresearch/dinov2 b8931f7,
+//! `eval/segmentation/models/decode_heads/linear_head.py`) is the same with dropout 0; its `ms`
+//! heads read 4 layers.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ const INIT_STD: f64 = 0.01;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Last layers that are read, their channels concatenated; 1 to 4.
+    /// Number of last layers that are read, their channels concatenated; 1 to 4.
     #[serde(default = "one_layer")]
     pub layers: u32,
     /// Probability that a channel of an image is dropped in training.
@@ -40,7 +41,7 @@ fn head_dropout() -> f64 {
     0.1
 }
 
-/// BatchNorm and a 1x1 convolution.
+/// A decoder of BatchNorm and a 1x1 convolution.
 #[derive(Debug, Clone)]
 pub struct LinearBn {
     layers: usize,
@@ -51,7 +52,7 @@ pub struct LinearBn {
 
 impl Head for LinearBn {
     type Config = Config;
-    /// Logits `[batch, n_classes, rows, columns]` on the patch grid.
+    /// The logits, `[batch, n_classes, rows, columns]`, on the patch grid.
     type Output = Tensor<4>;
 
     fn label(config: &Config) -> String {

@@ -1,7 +1,7 @@
-//! Decoders: features in; a loss, or class logits on the patch grid or a finer one, out.
+//! Decoders: they turn features into a loss, or into class logits on the patch grid or a finer one.
 //!
-//! A decoder is a file that implements [`Head`] and a line of the list below; specs, messages,
-//! reports and adapter files take what they know of decoders from here.
+//! A decoder is a file that implements [`Head`] and a line of the list below; [`super::Network`]
+//! runs it, and specs, messages, reports and adapter files derive the list of decoders from here.
 
 pub mod head;
 pub mod batch_norm;
@@ -35,8 +35,8 @@ macro_rules! decoders {
             $($variant(Box<$module::$variant>)),+
         }
 
-        /// What a decoder's forward pass gives: for [`Decoder::loss`] and [`Decoder::predict`] of the
-        /// same decoder.
+        /// The result of a decoder's forward pass, for [`Decoder::loss`] and [`Decoder::predict`]
+        /// of the same decoder.
         #[derive(Debug, Clone)]
         pub enum Output {
             $($variant(<$module::$variant as Head>::Output)),+
@@ -46,43 +46,43 @@ macro_rules! decoders {
             /// The values of `kind`.
             pub const KINDS: &[&str] = &[$(stringify!($module)),+];
 
-            /// The value of `kind`.
+            /// This decoder's value of `kind`.
             pub fn kind(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => stringify!($module)),+
                 }
             }
 
-            /// As tables name it.
+            /// The decoder's name in tables.
             pub fn label(&self) -> String {
                 match self {
                     $(Self::$variant(config) => $module::$variant::label(config)),+
                 }
             }
 
-            /// How many of the encoder's last layers are read.
+            /// Number of the encoder's last layers that are read.
             pub fn layers(&self) -> usize {
                 match self {
                     $(Self::$variant(config) => $module::$variant::layers(config)),+
                 }
             }
 
-            /// A lower bound of the decoder's parameters; never overflows.
+            /// A lower bound of the number of the decoder's parameters; never overflows.
             pub fn parameters_min(&self, sizes: Sizes) -> u64 {
                 match self {
                     $(Self::$variant(config) => $module::$variant::parameters_min(config, sizes)),+
                 }
             }
 
-            /// The smallest patch grid that the decoder works on; `None`: any.
+            /// The smallest patch grid that the decoder works on; `None` where any will do.
             pub fn grid_min(&self) -> Option<GridMin> {
                 match self {
                     $(Self::$variant(config) => $module::$variant::grid_min(config)),+
                 }
             }
 
-            /// What is wrong where a training step on `n_images` of `grid` (rows and columns of
-            /// patches) means nothing.
+            /// Refuses a training step on `n_images` of `grid` (rows and columns of patches) whose
+            /// result would mean nothing.
             pub fn check_batch(&self, n_images: usize, grid: [usize; 2]) -> Result<(), String> {
                 match self {
                     $(Self::$variant(config) => {
@@ -100,7 +100,7 @@ macro_rules! decoders {
                 all.into_iter().filter_map(|(kind, tensor)| Some((kind, tensor?))).collect()
             }
 
-            /// The decoder in a file of the reference project, by its tensors' shapes.
+            /// Recognises the decoder in a file of the reference project by its tensors' shapes.
             pub fn of_reference(shape: &Shapes<'_>) -> Option<Found<Self>> {
                 $(if let Some(found) = $module::$variant::of_reference(shape) {
                     let Found { config, n_classes, dim } = found;
@@ -111,7 +111,7 @@ macro_rules! decoders {
         }
 
         impl Decoder {
-            /// An initialised decoder; draws are keyed by `seed`.
+            /// Builds an initialised decoder; draws are keyed by `seed`.
             pub fn new(config: &DecoderConfig, sizes: Sizes, seed: u64, device: &Device) -> Self {
                 match config {
                     $(DecoderConfig::$variant(config) => {
@@ -120,8 +120,8 @@ macro_rules! decoders {
                 }
             }
 
-            /// `features` are those of the last [`DecoderConfig::layers`] layers, the earliest
-            /// first.
+            /// Runs the decoder on `features` of the last [`DecoderConfig::layers`] layers, the
+            /// earliest first.
             pub fn forward(&mut self, features: &Features, mode: Mode) -> Output {
                 match self {
                     $(Self::$variant(head) => Output::$variant(head.forward(features, mode))),+
@@ -187,8 +187,7 @@ impl DecoderConfig {
         (depth - n..depth).collect()
     }
 
-    /// What is wrong where the encoder has fewer blocks than the decoder reads; released ones have
-    /// enough.
+    /// Refuses an encoder that has fewer blocks than the decoder reads; released ones have enough.
     pub fn check_depth(&self, depth: usize) -> Result<(), String> {
         let n = self.layers();
         if n <= depth {

@@ -8,7 +8,7 @@ use crate::model::params::is_buffer;
 const DIM: usize = 16;
 const SIZES: Sizes = Sizes { dim: DIM, n_classes: 3 };
 
-/// Every kind with its defaults.
+/// The configs of every kind with its defaults.
 fn configs() -> Vec<DecoderConfig> {
     let parsed = |kind: &&str| serde_json::from_value(json!({ "kind": kind })).unwrap();
     DecoderConfig::KINDS.iter().map(parsed).collect()
@@ -25,7 +25,7 @@ fn kinds_are_those_of_specs() {
     assert_eq!(labels.len(), DecoderConfig::KINDS.len(), "a table tells decoders apart");
 }
 
-/// As specs and adapter files of earlier versions have them.
+/// Checks decoder configs as specs and adapter files of earlier versions have them.
 #[test]
 fn json_is_as_it_was() {
     let same = |text: &str| {

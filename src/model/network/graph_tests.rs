@@ -1,4 +1,4 @@
-//! Which tensors are in an autodiff graph, and which are in none.
+//! Checks which tensors are in an autodiff graph and which are in none.
 
 use std::num::NonZeroU32;
 

@@ -15,7 +15,7 @@ use crate::rng;
 
 const PX: [usize; 2] = [8, 12];
 
-/// DINOv2's and DINOv3's, with either feed-forward network.
+/// The architectures of DINOv2 and DINOv3 with either feed-forward network.
 pub(crate) fn archs() -> [Arch; 4] {
     let v2 = Arch {
         patch: 4,
@@ -53,7 +53,7 @@ fn network(arch: Arch, tune: &TuneConfig) -> Network {
     Network::new(encoder(arch), &parts)
 }
 
-/// With a B that is not zero, as after some training.
+/// A network whose B is not zero, as after some training.
 fn trained(arch: Arch, config: LoraConfig) -> Network {
     let mut network = network(arch, &TuneConfig::Lora(config));
     network.each("", &mut |name, mut slot| {
@@ -88,7 +88,7 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Parameters of LoRA by the layers' sizes alone: the encoder is not built.
+/// Number of LoRA's parameters by the layers' sizes alone: the encoder is not built.
 fn count(arch: &Arch, config: &LoraConfig) -> usize {
     let (Ffn::Mlp { hidden } | Ffn::SwiGlu { hidden }) = arch.ffn;
     let mut shrunk = Encoder::zeros(Arch { depth: 1, ..*arch }, &Device::flex());
@@ -271,8 +271,8 @@ fn scales_are_alpha_over_rank_or_its_root() {
     close(scale(None, Scaling::Rslora), 4.0);
 }
 
-/// The positions of a full fine-tuning are resized in the graph at every step; what a step changed
-/// is there at the next.
+/// Checks full fine-tuning: positions are resized in the graph at every step, so a step sees what
+/// the one before changed.
 #[test]
 fn trained_positions_reach_the_logits_without_being_told() {
     let [arch, ..] = archs();

@@ -37,7 +37,7 @@ impl Attention {
         }
     }
 
-    /// `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
+    /// Applies attention: `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
     pub fn forward(&self, x: Tensor<3>, rope: Option<&Rotation>, mode: Mode) -> Tensor<3> {
         let q = self.q.forward(x.clone(), mode);
         let k = self.k.forward(x.clone(), mode);

@@ -30,7 +30,7 @@ impl Norm {
         }
     }
 
-    /// Shape unchanged.
+    /// Normalises the tokens; shape unchanged.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         layer_norm(x, [self.weight.clone(), self.bias.clone()], self.eps)
     }
@@ -68,7 +68,7 @@ impl Block {
         }
     }
 
-    /// `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
+    /// Applies the block: `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
     pub fn forward(&self, x: Tensor<3>, rope: Option<&Rotation>, mode: Mode) -> Tensor<3> {
         let update = self.attn.forward(self.norm1.forward(x.clone()), rope, mode);
         let x = add_scaled(x, update, self.ls1.clone());
@@ -77,7 +77,7 @@ impl Block {
     }
 }
 
-/// Where a low-rank update may be put.
+/// The place of a low-rank update, and the sizes of the layer it is for.
 #[derive(Debug)]
 pub struct LoraPlace<'a> {
     pub lora: &'a mut Option<Lora>,
@@ -115,7 +115,8 @@ impl Block {
         Some(LoraPlace::of(layer))
     }
 
-    /// Adds all updates to the weights they belong to; those become constants of their own.
+    /// Adds all low-rank updates to the weights they belong to; those become constants of their
+    /// own.
     pub fn merge(&mut self) {
         for layer in [&mut self.attn.q, &mut self.attn.k, &mut self.attn.v, &mut self.attn.proj] {
             layer.merge();

@@ -1,4 +1,4 @@
-//! The encoder: images in, normed patch and class tokens out (`DinoVisionTransformer` of
+//! The encoder, which turns images into normed patch and class tokens (`DinoVisionTransformer` of
 //! facebookresearch/dinov2 b8931f7 and facebookresearch/dinov3 6876159).
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -18,7 +18,7 @@ pub struct Encoder {
     patch_embed: Linear,
     cls_token: Tensor<3>,
     registers: Option<Tensor<3>>,
-    /// `[1, 1 + side * side, dim]`
+    /// Learned positions, `[1, 1 + side * side, dim]`.
     pos_embed: Option<Tensor<3>>,
     /// RoPE periods `[head_dim / 4]`: a buffer, stored by the official files.
     periods: Option<Tensor<1>>,
@@ -29,11 +29,11 @@ pub struct Encoder {
     positions_trained: bool,
 }
 
-/// What a forward pass gives.
+/// The tokens that a forward pass gives.
 #[derive(Debug, Clone)]
 pub struct Features {
-    /// Patch tokens `[batch, n_patches, dim]` of the layers asked for, in that order; normed but for
-    /// [`FinalNorm::LeftOut`].
+    /// Patch tokens `[batch, n_patches, dim]` of the layers asked for, in that order; normed but
+    /// for [`FinalNorm::LeftOut`].
     pub patches: Vec<Tensor<3>>,
     /// Class tokens `[batch, 1, dim]` of the same layers.
     pub class: Vec<Tensor<3>>,
@@ -41,8 +41,8 @@ pub struct Features {
     pub grid: [usize; 2],
 }
 
-/// Whether tokens pass the encoder's last layer normalisation, whichever block they come from: the
-/// `norm` of the official `get_intermediate_layers`.
+/// The choice whether tokens pass the encoder's last layer normalisation, whichever block they come
+/// from: the `norm` of the official `get_intermediate_layers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinalNorm {
     Applied,
@@ -74,7 +74,7 @@ impl Encoder {
         }
     }
 
-    /// Where the tensors live.
+    /// The device of the tensors.
     pub fn device(&self) -> Device {
         self.cls_token.device().inner()
     }
@@ -92,8 +92,8 @@ impl Encoder {
         px.map(|side| side / patch)
     }
 
-    /// What depends on the patch grid only. Holds until weights are loaded anew; training leaves it
-    /// right, be the positions trained or not.
+    /// Computes everything that depends on the patch grid only. Holds until weights are loaded
+    /// anew; training leaves it right, be the positions trained or not.
     pub fn layout(&self, grid: [usize; 2]) -> Layout {
         let positions = match self.arch.position {
             Position::Learned { side, resize } => Some(self.positions_on(grid, side, resize)),
@@ -146,7 +146,7 @@ impl Encoder {
         Positions::Fixed(Tensor::from_data(TensorData::new(on_grid, [1, n, dim]), &device))
     }
 
-    /// `[1, 1 + n_patches, dim]`
+    /// The positions of one grid, `[1, 1 + n_patches, dim]`.
     fn positions(&self, positions: &Positions) -> Tensor<3> {
         match positions {
             Positions::Fixed(tensor) => tensor.clone(),
@@ -171,7 +171,7 @@ impl Encoder {
         self.forward_on(&self.layout(self.grid([height, width])), images, layers, mode)
     }
 
-    /// As [`Self::forward`], for images of the layout's grid.
+    /// Runs [`Self::forward`] on images of the layout's grid.
     ///
     /// # Panics
     /// If they are of another size.
@@ -186,8 +186,8 @@ impl Encoder {
         self.features(layout, &hidden, FinalNorm::Applied)
     }
 
-    /// As [`Self::forward_on`], all tokens `[batch, prefix + n_patches, dim]` as the blocks leave
-    /// them.
+    /// Runs the blocks as [`Self::forward_on`] does and returns all tokens
+    /// `[batch, prefix + n_patches, dim]` as the blocks leave them.
     ///
     /// # Panics
     /// If the images are of another size.
@@ -210,7 +210,7 @@ impl Encoder {
         hidden
     }
 
-    /// Patch and class tokens of what [`Self::hidden`] gave for the same layout.
+    /// Splits tokens that [`Self::hidden`] gave for the same layout into patch and class tokens.
     pub fn features(&self, layout: &Layout, hidden: &[Tensor<3>], norm: FinalNorm) -> Features {
         let mut features = Features { patches: vec![], class: vec![], grid: layout.grid };
         for x in hidden {
@@ -224,7 +224,7 @@ impl Encoder {
         features
     }
 
-    /// `[batch, 3, height, width]` -> `[batch, prefix + n_patches, dim]`.
+    /// Embeds images: `[batch, 3, height, width]` -> `[batch, prefix + n_patches, dim]`.
     fn embed(&self, images: Tensor<4>, layout: &Layout) -> Tensor<3> {
         let [batch, channels, height, width] = images.dims();
         let p = self.arch.patch;
@@ -252,8 +252,8 @@ impl Encoder {
     }
 }
 
-/// Positions on another grid by a product: the class token's as it is, the patches' by `matrix`
-/// `[n_patches, side * side]`.
+/// Resizes positions to another grid by a product: the class token's stays as it is, the patches'
+/// are multiplied by `matrix` `[n_patches, side * side]`.
 fn resized(stored: Tensor<3>, matrix: Tensor<2>) -> Tensor<3> {
     let [_, n, _] = stored.dims();
     let patches = matrix.unsqueeze().matmul(stored.clone().narrow(1, 1, n - 1));

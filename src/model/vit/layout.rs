@@ -1,28 +1,28 @@
-//! Where the patches of a grid are, as an encoder knows it: made by [`super::Encoder::layout`], kept
-//! by whoever runs it on one grid again and again.
+//! The positions of a grid's patches, as an encoder uses them: made by [`super::Encoder::layout`],
+//! and kept by callers that run it on one grid again and again.
 
 use burn::tensor::Tensor;
 
 use crate::kernel::attention::Rotation;
 
-/// What an encoder works out from a patch grid alone.
+/// The values that an encoder computes from a patch grid alone.
 #[derive(Debug, Clone)]
 pub struct Layout {
     /// Rows and columns.
     pub(super) grid: [usize; 2],
-    /// Of encoders that learn positions.
+    /// Positions, for encoders that learn them.
     pub(super) positions: Option<Positions>,
-    /// Of encoders that turn queries and keys.
+    /// Rotation of queries and keys, for encoders with RoPE.
     pub(super) rotation: Option<Rotation>,
 }
 
 /// Learned positions of the class token and the patches of a grid.
 #[derive(Debug, Clone)]
 pub(super) enum Positions {
-    /// `[1, 1 + n_patches, dim]`
+    /// Positions resized once, `[1, 1 + n_patches, dim]`.
     Fixed(Tensor<3>),
-    /// `[n_patches, side * side]`: the embedding is trained, so each forward pass resizes it, by a
-    /// product with this.
+    /// Matrix of the resize, `[n_patches, side * side]`: the embedding is trained, so each forward
+    /// pass multiplies it by this.
     Resized(Tensor<2>),
 }
 

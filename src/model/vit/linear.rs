@@ -6,14 +6,14 @@ use crate::kernel::dropout;
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
-/// `x W + b` with W `[in, out]`.
+/// A linear layer `x W + b` with W `[in, out]`.
 #[derive(Debug, Clone)]
 pub struct Linear {
     pub weight: Tensor<2>,
     pub bias: Option<Tensor<1>>,
 }
 
-/// Whether a [`Linear`] has a bias.
+/// The choice whether a [`Linear`] has a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bias {
     Yes,
@@ -21,7 +21,7 @@ pub enum Bias {
 }
 
 impl Linear {
-    /// All zeros, to be filled by a weight file or an initialiser.
+    /// A layer of zeros, to be filled by a weight file or an initialiser.
     pub fn zeros(d_in: usize, d_out: usize, bias: Bias, device: &Device) -> Self {
         Self {
             weight: Tensor::zeros([d_in, d_out], device),
@@ -29,12 +29,12 @@ impl Linear {
         }
     }
 
-    /// `[.., in]` -> `[.., out]`.
+    /// Applies the layer: `[.., in]` -> `[.., out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         module::linear(x, self.weight.clone(), self.bias.clone())
     }
 
-    /// Adds `[in, out]` to the weight, which becomes a constant of its own.
+    /// Adds `update` `[in, out]` to the weight, which becomes a constant of its own.
     pub fn add(&mut self, update: Tensor<2>) {
         self.weight = self.weight.clone().inner() + update;
     }
@@ -52,11 +52,11 @@ impl Params for Linear {
 /// A low-rank update `scale * (x A) B` (Hu et al. 2021, arXiv:2106.09685).
 #[derive(Debug, Clone)]
 pub struct Lora {
-    /// `[in, rank]`; `[rank, in]` in files.
+    /// Matrix A, `[in, rank]`; `[rank, in]` in files.
     pub a: Tensor<2>,
-    /// `[rank, out]`; `[out, rank]` in files.
+    /// Matrix B, `[rank, out]`; `[out, rank]` in files.
     pub b: Tensor<2>,
-    /// `alpha / rank`, or `alpha / √rank` for rsLoRA.
+    /// Factor on the update: `alpha / rank`, or `alpha / √rank` for rsLoRA.
     pub scale: f64,
     pub dropout: Option<Dropout>,
 }
@@ -70,12 +70,12 @@ pub struct Dropout {
 }
 
 impl Lora {
-    /// `[batch, n_tokens, in]` -> `[batch, n_tokens, out]`.
+    /// Computes the update: `[batch, n_tokens, in]` -> `[batch, n_tokens, out]`.
     pub fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
         module::linear(self.down(x, mode), self.b.clone(), None)
     }
 
-    /// `scale * x A`: `[batch, n_tokens, in]` -> `[batch, n_tokens, rank]`.
+    /// Computes `scale * x A`: `[batch, n_tokens, in]` -> `[batch, n_tokens, rank]`.
     pub fn down(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
         let x = match (&self.dropout, mode) {
             (Some(Dropout { rate, place }), Mode::Train(draw)) => {
@@ -91,7 +91,7 @@ impl Lora {
         if self.scale == 1.0 { low } else { low.mul_scalar(self.scale) }
     }
 
-    /// `scale * A B`, `[in, out]`, without autodiff.
+    /// Computes `scale * A B`, `[in, out]`, without autodiff.
     pub fn product(&self) -> Tensor<2> {
         let scaled = self.a.clone().inner().mul_scalar(self.scale);
         scaled.matmul(self.b.clone().inner())
@@ -117,7 +117,7 @@ impl Adapted {
         Self { linear: Linear::zeros(d_in, d_out, bias, device), lora: None }
     }
 
-    /// `[batch, n_tokens, in]` -> `[batch, n_tokens, out]`.
+    /// Applies layer and update: `[batch, n_tokens, in]` -> `[batch, n_tokens, out]`.
     pub fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
         let Some(lora) = &self.lora else { return self.linear.forward(x) };
         let update = lora.forward(x.clone(), mode);

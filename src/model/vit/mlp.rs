@@ -19,7 +19,7 @@ pub enum Mlp {
     SwiGlu {
         w1: Adapted,
         w2: Adapted,
-        /// One update of both gates, whose A they share: DINOv2 has them as one layer, w1's
+        /// A single update of both gates, whose A they share: DINOv2 has them as one layer, w1's
         /// outputs first.
         w12: Option<Lora>,
         w3: Adapted,
@@ -42,7 +42,7 @@ impl Mlp {
         }
     }
 
-    /// `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
+    /// Applies the network: `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
     pub fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
         match self {
             Self::Gelu { fc1, fc2 } => fc2.forward(gelu(fc1.forward(x, mode)), mode),
@@ -60,7 +60,7 @@ impl Mlp {
         }
     }
 
-    /// Adds all updates to the weights they belong to.
+    /// Adds all low-rank updates to the weights they belong to.
     pub fn merge(&mut self) {
         match self {
             Self::Gelu { fc1, fc2 } => {
@@ -81,7 +81,7 @@ impl Mlp {
     }
 }
 
-/// `[in, 2 * out]` -> two of `[in, out]`.
+/// Splits a fused matrix `[in, 2 * out]` into two of `[in, out]`.
 fn halves(fused: &Tensor<2>) -> [Tensor<2>; 2] {
     let hidden = fused.dims()[1] / 2;
     [0, hidden].map(|start| fused.clone().narrow(1, start, hidden))

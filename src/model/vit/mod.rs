@@ -1,4 +1,4 @@
-//! The vision transformer that both DINOs share; families differ by [`Arch`] rows only.
+//! The vision transformer that both DINOs share; families differ by their [`Arch`] only.
 
 pub mod linear;
 pub mod attention;

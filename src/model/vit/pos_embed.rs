@@ -1,4 +1,4 @@
-//! Resizing DINOv2's learned position embedding, exactly as the original and PyTorch do it
+//! Resizes DINOv2's learned position embedding exactly as the original and PyTorch do it
 //! (facebookresearch/dinov2 b8931f7, `interpolate_pos_encoding`).
 //!
 //! Models without registers pass `scale_factor = (n + 0.1) / 37` to a plain bicubic (a = -0.75);
@@ -7,7 +7,7 @@
 
 pub use crate::model::arch::Resize;
 
-/// Weights of one axis: `[n_out][n_in]`, each row summing to 1.
+/// Weights of one axis of a resize: `[n_out][n_in]`, each row summing to 1.
 fn axis_weights(resize: Resize, n_in: usize, n_out: usize) -> Vec<Vec<f64>> {
     (0..n_out)
         .map(|i| match resize {
@@ -89,7 +89,7 @@ pub fn resize(values: &[f32], side: usize, grid: [usize; 2], resize: Resize) -> 
     out
 }
 
-/// The same resize as one matrix `[rows * columns, side * side]`, row-major: for training the
+/// The matrix of that resize, `[rows * columns, side * side]`, row-major: for training the
 /// embedding itself, where the resize has to be part of the graph.
 pub fn matrix(side: usize, grid: [usize; 2], resize: Resize) -> Vec<f32> {
     let vertical = axis_weights(resize, side, grid[0]);

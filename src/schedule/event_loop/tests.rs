@@ -11,14 +11,14 @@ fn failing(class: FailureClass) -> Script {
     Script::Exit(WorkerExit::Code(1), Some(outcome))
 }
 
-/// A sweep over fake workers, and what it left behind.
+/// A sweep that was run with fake workers, and its results.
 struct Played {
     result: Result<Summary, Error>,
     calls: Vec<String>,
-    /// Kinds of the coordinator's journal lines.
+    /// Kinds of the coordinator's journal lines, in order.
     journal: Vec<String>,
     news: Vec<String>,
-    /// Workers that the executor still keeps something of.
+    /// Number of workers that the executor still keeps something of.
     n_kept: i64,
     _results: tempfile::TempDir,
 }
@@ -27,12 +27,12 @@ struct Play<'a> {
     n_jobs: u8,
     n_slots: usize,
     scripts: &'a [(u8, &'a [Script])],
-    /// Each stops the sweep so long after its call to the executor was seen.
+    /// Stops, each sent so long after its call to the executor was seen.
     stops: &'a [(&'a str, u64, Stop)],
     index: FakeIndex,
 }
 
-/// Longer than a stop takes to settle, in milliseconds.
+/// A time in milliseconds after which a second stop no longer counts as the first.
 const LATER: u64 = 1200;
 
 impl Default for Play<'_> {

@@ -1,4 +1,4 @@
-//! Rows from the lines of one attempt's journal.
+//! Writes rows from the lines of one attempt's journal.
 
 use sqlx::SqliteConnection;
 
@@ -8,12 +8,12 @@ use crate::event::{
 use crate::id::RunId;
 use crate::store::write::{Result, int, json};
 
-/// Writes the lines of one attempt's journal.
+/// The writer of the rows of one attempt.
 pub(in crate::store) struct AttemptWriter<'a> {
     connection: &'a mut SqliteConnection,
     run: &'a RunId,
     attempt: u32,
-    /// Whether it has trained, and so superseded what it repeats.
+    /// Whether the attempt has trained, and so superseded the steps that it repeats.
     trains: bool,
 }
 
@@ -234,7 +234,8 @@ impl<'a> AttemptWriter<'a> {
         Ok(())
     }
 
-    /// An attempt that trains without having resumed starts over.
+    /// Notes the attempt's first training event: an attempt that trains without having resumed
+    /// starts over.
     async fn first_train_event(&mut self) -> Result {
         if self.trains {
             return Ok(());
@@ -242,7 +243,8 @@ impl<'a> AttemptWriter<'a> {
         self.train_from(0, None).await
     }
 
-    /// Takes the place of what earlier attempts trained after `step`.
+    /// Removes the rows that earlier attempts trained after `step`, and notes where this one
+    /// continues.
     async fn train_from(&mut self, step: u64, checkpoint: Option<&str>) -> Result {
         const SUPERSEDED: [&str; 5] = [
             "DELETE FROM train_steps WHERE run = ? AND step > ? AND attempt < ?",

@@ -1,4 +1,4 @@
-//! Rows from journals: one function a kind of line; and taking them out again.
+//! Writes rows from journal lines, one function for each kind of line, and removes them.
 
 mod attempt;
 mod run;
@@ -15,7 +15,7 @@ pub(super) use sweep::sweep_line;
 
 type Result<T = ()> = std::result::Result<T, sqlx::Error>;
 
-/// Forgets all of a run, so that its journals can be indexed from their starts.
+/// Removes all rows of a run, so that its journals can be indexed from their starts.
 pub(super) async fn clear_run(connection: &mut SqliteConnection, owner: &str, run: &str) -> Result {
     const BY_RUN: [&str; 8] = [
         "DELETE FROM runs WHERE run = ?",
@@ -33,7 +33,7 @@ pub(super) async fn clear_run(connection: &mut SqliteConnection, owner: &str, ru
     clear_owner(connection, owner).await
 }
 
-/// Forgets all of an experiment.
+/// Removes all rows of an experiment.
 pub(super) async fn clear_experiment(
     connection: &mut SqliteConnection,
     owner: &str,
@@ -76,7 +76,7 @@ pub(super) async fn position(
     Ok(())
 }
 
-/// A line of a journal, as warnings are keyed.
+/// The position of a journal line, which is the key of its warning.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) owner: &'a str,
@@ -101,12 +101,12 @@ pub(super) async fn warning(
     Ok(())
 }
 
-/// A count as SQLite holds it. No count of ours comes near its limit.
+/// Converts a count to the integer type of SQLite. No count of ours comes near its limit.
 fn int(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// How `value` is written in a spec: its name, or the `kind` of a tagged table.
+/// The name by which `value` is written in a spec, or the `kind` of a tagged table.
 fn name_of<T: Serialize>(value: &T) -> String {
     let value = serde_json::to_value(value).expect("plain data serialises");
     let name = value.get("kind").unwrap_or(&value);

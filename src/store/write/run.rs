@@ -1,4 +1,4 @@
-//! The row of a run, from its `spec.json`.
+//! Writes the row of a run from its `spec.json`.
 
 use serde_json::Value;
 use sqlx::SqliteConnection;
@@ -8,7 +8,7 @@ use crate::id::RunId;
 use crate::model::TuneConfig;
 use crate::store::write::{Result, int, json, name_of};
 
-/// Makes sure that the run has a row, whatever becomes of its spec.
+/// Makes sure that the run has a row, even if its spec cannot be read.
 pub(in crate::store) async fn run_exists(connection: &mut SqliteConnection, run: &RunId) -> Result {
     sqlx::query("INSERT OR IGNORE INTO runs (run, problem) VALUES (?, 'spec.json is missing')")
         .bind(run.as_str())
@@ -17,7 +17,7 @@ pub(in crate::store) async fn run_exists(connection: &mut SqliteConnection, run:
     Ok(())
 }
 
-/// Writes what `spec.json` holds, or why it cannot be read. The row exists.
+/// Writes the columns of `spec.json`, or the reason why it cannot be read. The row exists.
 pub(in crate::store) async fn run_spec(
     connection: &mut SqliteConnection,
     run: &RunId,
@@ -80,6 +80,6 @@ fn read_spec(run: &RunId, bytes: &[u8]) -> std::result::Result<RunFile, String> 
     if file.run == *run {
         Ok(file)
     } else {
-        Err(format!("spec.json is of run {}: the folder was renamed or copied", file.run))
+        Err(format!("spec.json belongs to run {}: the folder was renamed or copied", file.run))
     }
 }

@@ -1,4 +1,4 @@
-//! Rows from the lines of an experiment's journal.
+//! Writes rows from the lines of an experiment's journal.
 
 use sqlx::SqliteConnection;
 
@@ -64,7 +64,7 @@ pub(in crate::store) async fn sweep_line(
     }
 }
 
-/// The experiment's cells become these and no others.
+/// Replaces the experiment's cells by those of a plan.
 ///
 /// SQLite takes the cells apart: a plan of 100,000 scores is three statements, not 100,000.
 async fn planned(

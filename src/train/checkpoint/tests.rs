@@ -1,4 +1,4 @@
-//! Adapter files of runs: what is in them, and that older ones can still be read.
+//! Tests of adapter files of runs: their content, and that older ones can still be read.
 
 use serde_json::json;
 
@@ -98,7 +98,7 @@ fn adapters_of_version_1_load_for_their_run_and_say_what_they_lack_elsewhere() {
     assert_eq!(load_adapter(&path, &run(), &mut loaded).unwrap().step, 7);
     assert_eq!(changed(&mut loaded), changed(&mut saved));
     let text = AdapterFile::open(&path).unwrap_err().to_string();
-    assert!(text.contains("by its own run only"), "{text}");
+    assert!(text.contains("only the run that wrote it"), "{text}");
     let newer = header.replace("\"version\":1", "\"version\":3");
     let metadata = HashMap::from([("sweep".to_owned(), newer)]);
     write(&path, &safetensors::serialize(file.tensors(), Some(metadata)).unwrap()).unwrap();

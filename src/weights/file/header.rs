@@ -1,4 +1,4 @@
-//! The header of a safetensors file: names, types, shapes and places of its tensors.
+//! Reads the header of a safetensors file: names, types, shapes and positions of its tensors.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,33 +6,33 @@ use std::io::{self, Read, Seek, SeekFrom};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-/// Largest header that is believed, bytes; ViT-7B's is 60 kB.
+/// Largest header that is accepted, bytes; ViT-7B's is 60 kB.
 const LENGTH_MAX: u64 = 64 << 20;
-/// Bytes of the header's length, with which the file begins.
+/// Number of bytes of the header's length, with which the file begins.
 const LENGTH: u64 = 8;
 
 pub(super) struct Header {
     pub(super) entries: BTreeMap<String, Entry>,
-    /// `__metadata__`.
+    /// The entry `__metadata__` of the header.
     pub(super) metadata: BTreeMap<String, String>,
 }
 
-/// A tensor in a file.
+/// The header's entry for one tensor.
 pub(super) struct Entry {
     pub(super) dtype: Dtype,
     pub(super) shape: Vec<usize>,
-    /// Bytes from the start of the file.
+    /// First byte, from the start of the file.
     pub(super) start: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub(super) len: usize,
 }
 
-/// Whether a file begins as safetensors: with the header's length (u64) and a JSON object.
+/// Tells whether a file begins as safetensors: with the header's length (u64) and a JSON object.
 pub(super) fn is_safetensors(head: &[u8]) -> bool {
     head.len() > 8 && head[8] == b'{' && head[6..8] == [0, 0]
 }
 
-/// The header of a file whose tensors fill the rest of it, or what is wrong with it.
+/// Reads the header and checks that the tensors fill the rest of the file.
 pub(super) fn read(file: &mut fs_err::File) -> Result<Header, String> {
     let text = |error: io::Error| error.to_string();
     let file_len = file.metadata().map_err(text)?.len();
@@ -59,7 +59,7 @@ pub(super) fn read(file: &mut fs_err::File) -> Result<Header, String> {
     }
     if expected < file_len {
         let more = file_len - expected;
-        return Err(format!("it has {more} bytes behind its tensors: it is no sound safetensors"));
+        return Err(format!("it has {more} bytes behind its tensors: it is no valid safetensors"));
     }
     let entry = |info: &TensorInfo| Entry {
         dtype: info.dtype,

@@ -1,20 +1,20 @@
 //! One head of attention on plain slices: forward, and backward by recomputed scores.
 //!
-//! Called by [`super`] for every head of every image. Blocks of 96 queries meet all keys at a time, so that only a block's scores ever exist, in the
-//! cache; the backward pass works them out again from the queries, the keys and each query's
-//! log-sum-exp (Dao et al. 2022, arXiv:2205.14135).
+//! Called by [`super`] for every head of every image. Blocks of 96 queries meet all keys at a time,
+//! so that only a block's scores ever exist, in the cache; the backward pass works them out again
+//! from the queries, the keys and each query's log-sum-exp (Dao et al. 2022, arXiv:2205.14135).
 
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::kernel::lanes::exp;
 use crate::kernel::panels::{HEIGHT, Panels, Row, Rows, WIDTH, add_transposed, product};
 
-/// Queries that are worked on together.
+/// Number of queries that are worked on together.
 const BLOCK: usize = HEIGHT;
 
-/// What one head attends with; each `[n_tokens, head_dim]`, row-major.
+/// The inputs of one head; each `[n_tokens, head_dim]`, row-major.
 pub(super) struct Inputs<'a> {
-    /// Already scaled.
+    /// Queries, already scaled.
     pub q: &'a [f32],
     pub k: &'a [f32],
     pub v: &'a [f32],
@@ -27,20 +27,20 @@ impl Inputs<'_> {
     }
 }
 
-/// The result, and what the backward pass needs of it.
+/// The result of one head, and the values of it that the backward pass needs.
 pub(super) struct Output {
-    /// `[n_tokens, head_dim]`
+    /// Result, `[n_tokens, head_dim]`.
     pub values: Vec<f32>,
     /// Log of the sum of the exponentials of each query's scores, `[n_tokens]`.
     pub log_sums: Vec<f32>,
 }
 
-/// `softmax(q kᵀ) v`
+/// Computes `softmax(q kᵀ) v`.
 pub(super) fn forward(inputs: &Inputs<'_>) -> Output {
     Arch::new().dispatch(Forward(inputs))
 }
 
-/// Gradients of the (scaled) queries, the keys and the values from that of the output,
+/// Computes the gradients of the (scaled) queries, the keys and the values from that of the output,
 /// `[n_tokens, head_dim]`.
 pub(super) fn backward(inputs: &Inputs<'_>, log_sums: &[f32], gradient: &[f32]) -> [Vec<f32>; 3] {
     Arch::new().dispatch(Backward { inputs, log_sums, gradient })
@@ -83,7 +83,7 @@ impl WithSimd for Forward<'_> {
     }
 }
 
-/// Makes scores of keys beyond the last one vanish.
+/// Sets the scores of the padding beyond the last key so that their weights are 0.
 fn mask(scores: &mut Panels, n_tokens: usize) {
     let n_last = n_tokens % WIDTH;
     if let (Some(last), true) = (scores.panels_mut().last(), n_last > 0) {
@@ -93,7 +93,8 @@ fn mask(scores: &mut Panels, n_tokens: usize) {
     }
 }
 
-/// Scores become exponentials of their distance to the row's largest; and the sums of those.
+/// Replaces scores by exponentials of their distance to the row's largest, and writes the sums of
+/// those.
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
 fn exponentials<S: Simd>(
@@ -173,7 +174,7 @@ impl WithSimd for Backward<'_> {
     }
 }
 
-/// Scores become attention weights; gradients of the weights become gradients of the scores.
+/// Replaces scores by attention weights, and gradients of the weights by gradients of the scores.
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
 fn differentiate<S: Simd>(simd: S, weights: &mut Panels, slopes: &mut Panels, log_sums: &[f32]) {
