@@ -19,7 +19,7 @@ ci:
 
 # Writes the generated pages of the docs anew.
 docs:
-    SWEEP_BLESS=1 cargo test --test docs
+    BLESS=1 cargo test --test docs
 
 # The docs as a book, in target/book (needs mdbook).
 book:

@@ -1,11 +1,21 @@
-//! The import order of `src/lib.rs`, and what only some modules may use.
+//! The import order of `src/lib.rs` and of some folders, and what only some modules may use.
 //!
-//! The order is the list in the crate's docs (`- [`module`]: …`): each module may use itself and
-//! those before it. Source is scanned as text with comments and literals taken out.
+//! The order is the list in the crate's docs (`- [`module`]: …`), inside a folder that of its `mod`
+//! lines: each module may use itself and those before it. Source is scanned as text with comments
+//! and literals taken out.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+/// Folders below `src` whose `mod` lines are in import order.
+const ORDERED: &[&str] = &["experiment", "experiment/grid", "experiment/keys", "experiment/text"];
+
+/// Folders below `src` that may have circles until theirs are broken: `columns`, `group`, `measure`
+/// and `table` of the report's model use each other.
+const CIRCLES: &[&str] = &["report/model"];
 
 /// A word and the paths below `src` that may use it.
 const RESERVED: &[(&str, &[&str])] = &[
@@ -24,6 +34,27 @@ fn modules_use_only_what_comes_before_them() {
     let order = order(&read(Path::new("src/lib.rs")));
     let found: Vec<_> =
         sources().iter().flat_map(|(path, text)| check(path, text, &order)).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn modules_of_ordered_folders_use_only_those_above_them() {
+    let code = code();
+    let tree = Tree::of(&code);
+    let found: Vec<_> = ORDERED.iter().flat_map(|folder| check_order(folder, &tree)).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn files_of_a_module_use_each_other_in_no_circle() {
+    let code = code();
+    let mut circles = circles(&Tree::of(&code));
+    for known in CIRCLES {
+        let gone = format!("`{known}` has no circle any more: take it out of CIRCLES");
+        circles.remove(*known).expect(&gone);
+    }
+    let found: Vec<_> =
+        circles.iter().map(|(folder, uses)| format!("in {folder}:\n{uses}")).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -72,6 +103,47 @@ fn violations_are_found() {
     assert_eq!(check("data/mod.rs", "fn my_println() { my_sqlx(); }"), [""; 0]);
 }
 
+#[test]
+fn uses_within_a_module_are_found() {
+    let check_all = |changed: &[(&str, &str)]| {
+        let head = "mod low; mod high; pub use high::{High, a::{B as C}}; #[cfg(test)] mod tests;";
+        let low = "use super::Low; mod a; #[cfg(test)] mod t { use super::high; }";
+        let high = "pub mod a; pub(super) use crate::data::low; fn f(x: low::X) {}";
+        let sources = [("data/mod.rs", head), ("data/low.rs", low), ("data/high/mod.rs", high)];
+        let sources: BTreeMap<_, _> = sources.iter().chain(changed).copied().collect();
+        let code: Vec<_> =
+            sources.into_iter().map(|(path, text)| (path.to_owned(), code_only(text))).collect();
+        let tree = Tree::of(&code);
+        (check_order("data", &tree).len(), circles(&tree).len())
+    };
+    let check = |path, text| check_all(&[(path, text)]);
+    assert_eq!(check("data/low.rs", "mod a; use super::low::a;"), (0, 0));
+    assert_eq!(
+        check("data/low.rs", "use super::Low; #[cfg(test)] mod t { use super::high; }"),
+        (0, 0)
+    );
+    assert_eq!(
+        check("data/low.rs", "use super::high::x; fn f() { crate::data::high::g() }"),
+        (1, 1)
+    );
+    assert_eq!(check("data/low.rs", "mod a; fn f() { super::C::g(); }"), (1, 1));
+    assert_eq!(check("data/low/a.rs", "use super::super::{High, a};"), (1, 1));
+    assert_eq!(check("data/low/a.rs", "use crate::{data::{low::{self}, C as D}};"), (1, 1));
+    // By a name that another module passes on.
+    assert_eq!(check("data/low.rs", "mod a; use super::C as E;"), (1, 1));
+    assert_eq!(check("data/high/a.rs", "use super::low::x;"), (0, 0));
+    // Against the order, but no circle.
+    let lonely = ("data/high/mod.rs", "pub mod a; mod b;");
+    assert_eq!(check_all(&[lonely, ("data/low.rs", "use super::high;")]), (1, 0));
+    // Tests, and files that no `mod` line names.
+    assert_eq!(check("data/tests.rs", "use super::{high, low};"), (0, 0));
+    assert_eq!(check("data/low/b.rs", "use super::super::high;"), (0, 0));
+    // A circle further down.
+    let inner = [("data/high/a.rs", "use super::b;"), ("data/high/b.rs", "use super::a;")];
+    assert_eq!(check_all(&[lonely, inner[0]]), (0, 0));
+    assert_eq!(check_all(&[lonely, inner[0], inner[1]]), (0, 1));
+}
+
 /// Modules in import order, from the docs of `lib.rs`.
 fn order(lib: &str) -> Vec<String> {
     lib.lines()
@@ -96,8 +168,9 @@ fn check(path: &str, text: &str, order: &[String]) -> Vec<String> {
                 order.len()
             }
         };
-        for used in used_modules(path, &tokens, order) {
-            match order.iter().position(|name| *name == used) {
+        let used: BTreeSet<_> = used_modules(path, &tokens, order).into_iter().collect();
+        for used in used {
+            match order.iter().position(|name| name == used) {
                 Some(used_rank) if used_rank <= rank => {}
                 Some(_) => {
                     found.push(format!("{path}: `{module}` uses `{used}`, which is above it"));
@@ -120,49 +193,248 @@ fn check(path: &str, text: &str, order: &[String]) -> Vec<String> {
     found
 }
 
+/// What uses a module below its own, among those of an ordered folder.
+fn check_order(folder: &str, tree: &Tree<'_>) -> Vec<String> {
+    let folder: Vec<&str> = folder.split('/').collect();
+    let order = &tree.files[&folder].children;
+    assert!(!order.is_empty(), "{folder:?}");
+    let rank = |module: &str| order.iter().position(|known| *known == module);
+    let upwards = tree.uses(&folder).into_iter().filter(|used| rank(used.to) > rank(used.from));
+    upwards
+        .map(|used| format!("{used}, which is below it in {}/mod.rs", folder.join("/")))
+        .collect()
+}
+
+/// The circles among the children of each module that has some: module -> the uses they are made of.
+///
+/// A module and its children may use each other: `mod.rs` has the vocabulary of a folder and the
+/// list of what is in it.
+fn circles(tree: &Tree<'_>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (folder, file) in &tree.files {
+        let uses = tree.uses(folder);
+        let reach = |from| reachable(from, &uses);
+        let reached: BTreeMap<_, _> =
+            file.children.iter().map(|name| (*name, reach(*name))).collect();
+        let in_circle = |used: &&Use<'_>| reached[used.to].contains(used.from);
+        let circle: Vec<_> = uses.iter().filter(in_circle).map(|used| used.to_string()).collect();
+        if !circle.is_empty() {
+            found.insert(folder.join("/"), circle.join("\n"));
+        }
+    }
+    found
+}
+
+/// The modules that `from` uses, directly or through others.
+fn reachable<'a>(from: &'a str, uses: &[Use<'a>]) -> BTreeSet<&'a str> {
+    let (mut reached, mut todo) = (BTreeSet::new(), vec![from]);
+    while let Some(at) = todo.pop() {
+        let next = uses.iter().filter(|used| used.from == at).map(|used| used.to);
+        todo.extend(next.filter(|to| reached.insert(*to)));
+    }
+    reached
+}
+
+/// A module that uses another one of the same parent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Use<'a> {
+    from: &'a str,
+    to: &'a str,
+    /// The file that does.
+    path: &'a str,
+}
+
+impl fmt::Display for Use<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: `{}` uses `{}`", self.path, self.from, self.to)
+    }
+}
+
+/// The crate's files but for tests, by the path of their module.
+struct Tree<'a> {
+    files: BTreeMap<Vec<&'a str>, File<'a>>,
+}
+
+/// What a file says of modules.
+struct File<'a> {
+    path: &'a str,
+    /// Its `mod` lines, in that order; tests are left out.
+    children: Vec<&'a str>,
+    /// What its `use` lines bring in: (name, the path it stands for).
+    names: BTreeMap<&'a str, Vec<&'a str>>,
+    /// The paths that it names.
+    used: Vec<Vec<&'a str>>,
+}
+
+impl<'a> Tree<'a> {
+    /// Of (path below `src`, its source without comments).
+    fn of(sources: &'a [(String, String)]) -> Self {
+        let is_module = |path: &str| !["lib.rs", "main.rs"].contains(&path);
+        let sources = sources.iter().filter(|(path, _)| is_module(path));
+        let mut files: BTreeMap<_, _> =
+            sources.map(|(path, code)| (module(path), File::of(path, &tokens(code)))).collect();
+        let declared = |module: &[&str]| {
+            (1..module.len()).all(|n| {
+                files.get(&module[..n]).is_some_and(|parent| parent.children.contains(&module[n]))
+            })
+        };
+        let kept: Vec<_> = files.keys().filter(|module| declared(module)).cloned().collect();
+        files.retain(|module, _| kept.contains(module));
+        Self { files }
+    }
+
+    /// How the children of a module use each other, each pair once.
+    fn uses(&self, folder: &[&'a str]) -> Vec<Use<'a>> {
+        let children = self.files.get(folder).map_or(&[][..], |file| &file.children);
+        let mut found = BTreeMap::new();
+        for (module, file) in &self.files {
+            let Some([from, ..]) = module.strip_prefix(folder) else { continue };
+            for used in &file.used {
+                let used = self.resolved(used);
+                let to = used.strip_prefix(folder).and_then(|rest| rest.first().copied());
+                if let Some(to) = to.filter(|to| to != from && children.contains(to)) {
+                    found.entry((*from, to)).or_insert(Use { from, to, path: file.path });
+                }
+            }
+        }
+        found.into_values().collect()
+    }
+
+    /// Where a path leads, past the names that modules on its way only pass on.
+    fn resolved(&self, path: &[&'a str]) -> Vec<&'a str> {
+        let mut path = path.to_vec();
+        let mut at = 1;
+        // Two modules may pass on each other's name.
+        for _ in 0..100 {
+            let Some(name) = path.get(at) else { break };
+            let file = self.files.get(&path[..at]);
+            match file
+                .filter(|file| !file.children.contains(name))
+                .and_then(|file| file.names.get(name))
+            {
+                Some(target) => {
+                    path = [target, &path[at + 1..]].concat();
+                    at = 1;
+                }
+                None => at += 1,
+            }
+        }
+        path
+    }
+}
+
+impl<'a> File<'a> {
+    fn of(path: &'a str, tokens: &[&'a str]) -> Self {
+        let is_test = |at: usize| {
+            let before = tokens[..at].iter().rposition(|token| [";", "}", "{"].contains(token));
+            let attributes = &tokens[before.map_or(0, |before| before + 1)..at];
+            attributes.windows(3).any(|three| three == ["cfg", "(", "test"])
+        };
+        let mods = tokens
+            .windows(3)
+            .enumerate()
+            .filter(|(at, three)| three[0] == "mod" && three[2] == ";" && !is_test(*at));
+        let children: Vec<_> = mods.map(|(_, three)| three[1]).collect();
+        let code = without_tests(tokens);
+        let own = module(path);
+        let mut names = BTreeMap::new();
+        for at in (0..code.len()).filter(|at| code[*at] == "use") {
+            for (target, name) in tree(&code[at + 1..]).0 {
+                let target = match target[0] {
+                    "crate" => target[1..].to_vec(),
+                    "self" => [&own, &target[1..]].concat(),
+                    "super" => {
+                        let n = target.iter().take_while(|step| **step == "super").count();
+                        [&own[..own.len().saturating_sub(n)], &target[n..]].concat()
+                    }
+                    child if children.contains(&child) => [&own, &target[..]].concat(),
+                    _ => continue,
+                };
+                names.insert(name, target);
+            }
+        }
+        let used = absolute(path, code).into_iter().map(|(_, used)| used).collect();
+        Self { path, children, names, used }
+    }
+}
+
+/// The path of a file's module.
+fn module(path: &str) -> Vec<&str> {
+    path.trim_end_matches(".rs").trim_end_matches("/mod").split('/').collect()
+}
+
+/// Tokens up to the module of tests at a file's end.
+fn without_tests<'a, 'b>(tokens: &'b [&'a str]) -> &'b [&'a str] {
+    let tests = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
+    let end = tokens.windows(tests.len()).position(|some| some == tests);
+    &tokens[..end.unwrap_or(tokens.len())]
+}
+
 /// Top-level modules named by paths from the crate's root.
-fn used_modules(path: &str, tokens: &[&str], order: &[String]) -> Vec<String> {
-    let root = if path == "main.rs" { "dino_sweep" } else { "crate" };
-    let depth = path.trim_end_matches("/mod.rs").split('/').count();
-    let mut used = Vec::new();
+fn used_modules<'a>(path: &'a str, tokens: &[&'a str], order: &[String]) -> Vec<&'a str> {
+    let named = absolute(path, tokens).into_iter().filter_map(|(root, path)| {
+        let first = *path.first()?;
+        // `super` in a module within a file is less far up than it looks.
+        (root != Root::Super || order.iter().any(|known| known == first)).then_some(first)
+    });
+    named.collect()
+}
+
+/// Where a path begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Root {
+    Crate,
+    Super,
+}
+
+/// The paths in a file, from the crate's root.
+fn absolute<'a>(path: &'a str, tokens: &[&'a str]) -> Vec<(Root, Vec<&'a str>)> {
+    let crate_name = if path == "main.rs" { "dino_sweep" } else { "crate" };
+    let own = module(path);
+    let mut found = Vec::new();
     for (at, pair) in tokens.windows(2).enumerate() {
         if pair[1] != "::" || (at > 0 && tokens[at - 1] == "::") {
             continue;
         }
-        if pair[0] == root {
-            used.extend(first_segments(&tokens[at + 2..]));
-        }
         let supers = tokens[at..].chunks(2).take_while(|step| *step == ["super", "::"]).count();
-        // `super` far enough up reaches the root; only then can it name a top-level module.
-        if supers >= depth {
-            let named = first_segments(&tokens[at + 2 * supers..]);
-            used.extend(named.into_iter().filter(|name| order.contains(name)));
+        let (root, base, rest) = match supers {
+            0 if pair[0] == crate_name => (Root::Crate, &own[..0], &tokens[at + 2..]),
+            0 => continue,
+            n => (Root::Super, &own[..own.len().saturating_sub(n)], &tokens[at + 2 * n..]),
+        };
+        for (path, _) in tree(rest).0 {
+            found.push((root, [base, &path].concat()));
         }
     }
-    used
+    found
 }
 
-/// First segments of a path, or of each path of a `{…}` group.
-fn first_segments(tokens: &[&str]) -> Vec<String> {
-    if tokens.first() != Some(&"{") {
-        return tokens.first().map(|&name| name.to_owned()).into_iter().collect();
+/// The paths that begin at the first token, those of a `{…}` group one by one, each with the name it
+/// has from there on; and the number of their tokens.
+fn tree<'a>(tokens: &[&'a str]) -> (Vec<(Vec<&'a str>, &'a str)>, usize) {
+    match tokens {
+        ["{", ..] => {
+            let (mut paths, mut at) = (Vec::new(), 1);
+            while at < tokens.len() && tokens[at] != "}" {
+                let (more, n) = tree(&tokens[at..]);
+                at += n;
+                paths.extend(more);
+                at += usize::from(tokens.get(at) == Some(&","));
+            }
+            (paths, at + 1)
+        }
+        [first, "::", rest @ ..] => {
+            let (paths, n) = tree(rest);
+            let with_first = |(path, name): (Vec<&'a str>, &'a str)| match path[..] {
+                ["self"] => (vec![*first], if name == "self" { *first } else { name }),
+                _ => ([&[*first][..], &path].concat(), name),
+            };
+            (paths.into_iter().map(with_first).collect(), n + 2)
+        }
+        [first, "as", name, ..] => (vec![(vec![*first], *name)], 3),
+        [first, ..] => (vec![(vec![*first], *first)], 1),
+        [] => (Vec::new(), 0),
     }
-    let mut depth = 0;
-    let mut names = Vec::new();
-    for pair in tokens.windows(2) {
-        match pair[0] {
-            "{" => depth += 1,
-            "}" => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            break;
-        }
-        if depth == 1 && matches!(pair[0], "{" | ",") && pair[1] != "}" {
-            names.push(pair[1].to_owned());
-        }
-    }
-    names
 }
 
 /// Words, `::`, and single other characters.
@@ -250,6 +522,11 @@ fn character(text: &str) -> usize {
         (Some(c), Some('\'')) => 2 + c.len_utf8(),
         _ => 0,
     }
+}
+
+/// The files below `src`, without comments and literals.
+fn code() -> Vec<(String, String)> {
+    sources().into_iter().map(|(path, text)| (path, code_only(&text))).collect()
 }
 
 fn sources() -> Vec<(String, String)> {

@@ -17,7 +17,7 @@ use crate::viz::sheet;
 pub struct Args {
     /// A JPEG or PNG file
     pub image: PathBuf,
-    /// All 19 corruptions at all 5 levels, in one labelled picture
+    /// Every corruption at every level, in one labelled picture
     #[arg(long, conflicts_with_all = ["corruption", "severity"])]
     pub all: bool,
     /// One corruption

@@ -20,6 +20,7 @@ pub struct Args {
     pub run: String,
     /// The run to compare with
     pub reference: String,
+    /// For programs
     #[arg(long)]
     pub json: bool,
 }

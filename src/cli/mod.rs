@@ -42,7 +42,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 pub use context::{Context, Globals};
@@ -92,6 +92,11 @@ enum Verb {
     /// One run in one process; started by `run`
     #[command(hide = true)]
     Worker(worker::Args),
+}
+
+/// All verbs and flags, for the page that describes them.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the verb that `args` (with the program's name first) ask for.

@@ -20,6 +20,7 @@ use crate::store::Store;
 /// byte.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The file that has the table's place
     pub file: PathBuf,
     /// Change nothing; exit with 1 where a table is out of date.
     #[arg(long)]

@@ -18,6 +18,7 @@ pub struct Args {
     /// Every score of every corruption with the IoU of each class, not of the clean ones only.
     #[arg(long)]
     pub all: bool,
+    /// For programs
     #[arg(long)]
     pub json: bool,
 }

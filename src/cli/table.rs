@@ -13,6 +13,7 @@ use crate::store::{ExperimentRows, Store};
 pub struct Args {
     /// Name or file (TOML) of the experiment; the latest planned if left out.
     pub experiment: Option<String>,
+    /// How the table is written
     #[arg(long, default_value_t = Format::Terminal,
           value_parser = PossibleValuesParser::new(Format::ALL.iter().map(|format| format.name()))
               .try_map(|name| name.parse::<Format>()))]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::Severity;
-use super::ice;
+use super::ice::{self, N_TEXTURES};
 use crate::data::{Error, Rgb, image_io};
 use crate::fs::hash;
 use crate::rng::{ChaCha8Rng, below};
@@ -25,7 +25,6 @@ pub const ORIGINALS: [(&str, &str); N_TEXTURES] = [
     ("frost4.jpg", "3f8b91ca1a9fa7167b09e773da53f5ae60d0a1fd88f02a783f6e328a72887f6e"),
     ("frost5.jpg", "5fc6a19df4a429ba68abdcc8f8a4278d4c9f81c9ccafd2c92ab0c8cf8992ebd2"),
 ];
-pub(super) const N_TEXTURES: usize = 5;
 /// A texture is always magnified a little, so that there is something to crop.
 const MARGIN: f64 = 1.1;
 /// The constant of `OpenCV`'s cubic interpolation.

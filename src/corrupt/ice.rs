@@ -26,8 +26,11 @@ struct Look {
     length: f64,
 }
 
+/// As many as there are photographs.
+pub(super) const N_TEXTURES: usize = 5;
+
 /// Means and spreads are those of the five photographs, rounded.
-const LOOKS: [Look; super::frost::N_TEXTURES] = [
+const LOOKS: [Look; N_TEXTURES] = [
     Look { mean: [78.0, 149.0, 166.0], std: [27.0, 16.0, 15.0], decay: 1.8, length: 150.0 },
     Look { mean: [201.0, 205.0, 214.0], std: [21.0, 22.0, 23.0], decay: 1.5, length: 90.0 },
     Look { mean: [201.0, 205.0, 214.0], std: [21.0, 22.0, 23.0], decay: 1.6, length: 120.0 },

@@ -15,6 +15,7 @@ mod gaussian;
 mod hls;
 mod ice;
 mod jpeg;
+mod level;
 mod motion;
 mod noise;
 pub mod oneof;

@@ -13,6 +13,7 @@ use super::draw;
 use super::gaussian::{Edge, Kernel, filter_rgb};
 use super::hls;
 use super::jpeg;
+use super::level::rounded;
 use super::oneof_warp;
 use super::zoom::{self, Axis, Picture};
 use crate::data::{Mask, Rgb};
@@ -85,11 +86,6 @@ pub(super) fn one_of(
 
 fn within(rng: &mut ChaCha8Rng, (low, high): (f64, f64)) -> f64 {
     low + (high - low) * uniform(rng)
-}
-
-/// A level, rounded.
-pub(super) fn rounded(value: f64) -> u8 {
-    (value + 0.5) as u8
 }
 
 fn gauss_noise(image: &Rgb, sigma: f64, rng: &mut ChaCha8Rng) -> Rgb {

@@ -3,7 +3,7 @@
 use super::Severity;
 use super::draw;
 use super::gaussian::{Edge, Field, Kernel, TRUNCATE, filter_rgb};
-use super::oneof::rounded;
+use super::level::rounded;
 use crate::data::{Mask, Rgb};
 use crate::rng::{ChaCha8Rng, uniform};
 

@@ -1,25 +1,25 @@
 //! The experiment file: from its text and the layers around it to cells, each a [`RunSpec`], and
 //! from those, with what [`crate::resolve`] finds on this machine, to the ids of runs and scores.
 //!
-//! Modules use those before them: [`text`], [`keys`], `check`, `identity`, `grid`, [`load`].
+//! Each module uses those above it, and the types here.
 
 mod text;
 pub mod keys;
-mod grid;
+mod machine;
+pub mod schedule;
+mod request;
+mod order;
 mod check;
 mod identity;
-pub mod schedule;
-mod order;
 mod home;
+mod grid;
 pub mod load;
-mod request;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::device::Device;
 use crate::id::RunId;
 use crate::{data::dataset, eval, model, train};
 
@@ -27,6 +27,8 @@ pub use check::input_px;
 pub use grid::expand::CELLS_MAX;
 pub use identity::{protocol, run_id, run_identity, score_requests, with_numerics};
 pub use load::{Layers, load as load_experiment, load_data, load_machine, machine_file, name_in};
+pub use machine::Machine;
+pub use order::Order;
 pub use request::ScoreRequest;
 pub use text::problem::{Problem, nearest};
 
@@ -67,23 +69,6 @@ pub struct Experiment {
     pub schedule: schedule::Config,
     /// Things done differently from what is written (sizes lowered, cells merged), in words.
     pub warnings: Vec<String>,
-}
-
-/// Keys of this machine; none changes a number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Machine {
-    /// Where datasets are looked for; the first is where `shapes` is written.
-    pub data_dirs: Vec<PathBuf>,
-    /// Where weight files are looked for.
-    pub weight_dirs: Vec<PathBuf>,
-    pub results: PathBuf,
-}
-
-impl Default for Machine {
-    fn default() -> Self {
-        keys::defaults("machine")
-    }
 }
 
 /// What identity needs to know of the world: fingerprints and resolved sizes.
@@ -142,24 +127,6 @@ pub struct RunFile {
     /// Names by index; empty in files older than this field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
-}
-
-/// `order.<attempt>.json`: what the coordinator asks of one attempt.
-///
-/// The worker trains unless `adapter.safetensors` is there, then makes each score that no earlier
-/// attempt has journalled. Orders of before [`schedule::Terms`] are read too.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, remote = "Self")]
-pub struct Order {
-    pub version: u32,
-    pub attempt: u32,
-    pub device: Device,
-    /// CPU threads of the worker.
-    pub threads: u32,
-    #[serde(deserialize_with = "schedule::read_terms")]
-    pub terms: schedule::Terms,
-    pub facts: Facts,
-    pub scores: Vec<ScoreRequest>,
 }
 
 /// A corruption suite, as far as scores need it.

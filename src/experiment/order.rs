@@ -1,10 +1,30 @@
-//! Reading and writing of an [`Order`]: today's form, and those of before some of its fields.
+//! What the coordinator asks of a worker, as a file: today's form is written, and those of before some
+//! of its fields are read too.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::Order;
+use super::{Facts, ScoreRequest, schedule};
+use crate::device::Device;
+
+/// `order.<attempt>.json`: what the coordinator asks of one attempt.
+///
+/// The worker trains unless `adapter.safetensors` is there, then makes each score that no earlier
+/// attempt has journalled. Orders of before [`schedule::Terms`] are read too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+pub struct Order {
+    pub version: u32,
+    pub attempt: u32,
+    pub device: Device,
+    /// CPU threads of the worker.
+    pub threads: u32,
+    #[serde(deserialize_with = "schedule::read_terms")]
+    pub terms: schedule::Terms,
+    pub facts: Facts,
+    pub scores: Vec<ScoreRequest>,
+}
 
 impl Serialize for Order {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -21,7 +41,7 @@ impl<'de> Deserialize<'de> for Order {
     }
 }
 
-/// Brings the fields of an order to today's form: orders of before [`super::schedule::Terms`] have
+/// Brings the fields of an order to today's form: orders of before [`schedule::Terms`] have
 /// its values beside the others.
 fn gather_terms(order: &mut Map<String, Value>) {
     if order.contains_key("terms") {

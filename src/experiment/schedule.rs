@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Map;
 
 use super::keys;
-
 use crate::device::Request;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::cityscapes::{self, with_masks};
-use super::kind::{Keys, Kind, Layout, Listing, Opened, Place, train_name};
+use super::kind::{Kind, Layout, Listing, Opened, Place, train_name};
 use super::place::Usual;
 use super::template::{Template, is_name};
 use crate::data::Error;
@@ -26,8 +26,6 @@ pub struct AcdcConfig {
     #[serde(default = "train_name")]
     pub train: String,
 }
-
-pub(super) const KEYS: Keys = Keys { root: true, train: true };
 
 const CONDITIONS: [&str; 4] = ["fog", "night", "rain", "snow"];
 const SPLITS: [&str; 3] = ["train", "val", "test"];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Keys, Kind, Layout, Listing, Lists, Opened, Place};
+use super::kind::{Kind, Layout, Listing, Lists, Opened, Place};
 use super::place::Usual;
 use super::template::{Found, Template, is_name};
 use crate::data::Error;
@@ -22,8 +22,6 @@ pub struct Ade20kConfig {
     #[serde(default)]
     pub root: Option<PathBuf>,
 }
-
-pub(super) const KEYS: Keys = Keys { root: true, train: false };
 
 /// The first name of each of the 150 classes, as in the `objectInfo150.txt` of the dataset.
 const NAMES: &str = "\

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Keys, Kind, Layout, Listing, Lists, Opened, Place, train_name};
+use super::kind::{Kind, Layout, Listing, Lists, Opened, Place, train_name};
 use super::place::Usual;
 use super::template::{Template, is_name};
 use crate::data::labels::{LabelMap, Labels, Raw};
@@ -28,8 +28,6 @@ pub struct CityscapesConfig {
     #[serde(default = "train_name")]
     pub train: String,
 }
-
-pub(super) const KEYS: Keys = Keys { root: true, train: true };
 
 /// (class, its id in `labelIds` files), by train id.
 pub(super) const CLASSES: [(&str, u16); 19] = [

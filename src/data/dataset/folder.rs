@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{self, Keys, Kind, Listing, Lists, Opened, Place, train_name};
+use super::kind::{self, Kind, Listing, Lists, Opened, Place, train_name};
 use super::lists;
 use super::place::{candidates, first_folder};
 use super::template::{Found, Template, is_name};
@@ -51,8 +51,6 @@ pub struct FolderConfig {
     #[serde(default = "train_name")]
     pub train: String,
 }
-
-pub(super) const KEYS: Keys = Keys { root: true, train: true };
 
 /// Class names, by index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,15 +15,6 @@ use crate::data::split::{Item, Labels};
 /// The split to train on, unless another one is named.
 const TRAIN: &str = "train";
 
-/// Which of the keys that kinds share this kind has.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Keys {
-    /// `data.root`
-    pub(super) root: bool,
-    /// `data.train`
-    pub(super) train: bool,
-}
-
 /// The keys of one dataset, as a spec gives them.
 pub(super) trait Kind: Debug {
     /// The folder that the keys name, if any.

@@ -2,8 +2,8 @@
 //!
 //! A spec's key `data` is a [`Config`]; [`open`] finds its folder and gives a [`Dataset`], whose
 //! splits are lists of images with their masks. Each kind of dataset is a file here and a line of
-//! `kinds!`, from which all other lists of kinds are made: their names, the keys they share, what
-//! `doctor` looks for.
+//! `kinds!`, from which all other lists of kinds are made: their names, what `doctor` looks for. The
+//! keys of a kind are the fields of its config.
 
 mod kind;
 mod place;
@@ -37,7 +37,7 @@ pub use shapes::ShapesConfig;
 pub use voc::VocConfig;
 
 macro_rules! kinds {
-    ($($name:literal => $variant:ident($config:ty) of $file:ident),* $(,)?) => {
+    ($($name:literal => $variant:ident($config:ty)),* $(,)?) => {
         /// Key `data` of a spec.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "kind", deny_unknown_fields)]
@@ -47,8 +47,6 @@ macro_rules! kinds {
 
         /// Kinds of datasets, as specs name them.
         pub const KINDS: &[&str] = &[$($name),*];
-        const HAS_ROOT: [bool; KINDS.len()] = [$($file::KEYS.root),*];
-        const HAS_TRAIN: [bool; KINDS.len()] = [$($file::KEYS.train),*];
 
         impl Config {
             /// One of [`KINDS`].
@@ -64,18 +62,13 @@ macro_rules! kinds {
 }
 
 kinds! {
-    "voc" => Voc(VocConfig) of voc,
-    "ade20k" => Ade20k(Ade20kConfig) of ade20k,
-    "cityscapes" => Cityscapes(CityscapesConfig) of cityscapes,
-    "acdc" => Acdc(AcdcConfig) of acdc,
-    "folder" => Folder(Box<FolderConfig>) of folder,
-    "shapes" => Shapes(ShapesConfig) of shapes,
+    "voc" => Voc(VocConfig),
+    "ade20k" => Ade20k(Ade20kConfig),
+    "cityscapes" => Cityscapes(CityscapesConfig),
+    "acdc" => Acdc(AcdcConfig),
+    "folder" => Folder(Box<FolderConfig>),
+    "shapes" => Shapes(ShapesConfig),
 }
-
-/// Kinds that have the key `data.root`.
-pub const KINDS_WITH_ROOT: &[&str] = &names_of::<{ count(&HAS_ROOT) }>(&HAS_ROOT);
-/// Kinds that have the key `data.train`.
-pub const KINDS_WITH_TRAIN: &[&str] = &names_of::<{ count(&HAS_TRAIN) }>(&HAS_TRAIN);
 
 impl Config {
     /// Name of the split to train on.
@@ -175,29 +168,6 @@ impl Dataset {
     pub fn splits(&self) -> Result<Vec<String>, Error> {
         self.layout.splits(&self.root)
     }
-}
-
-const fn count(has: &[bool]) -> usize {
-    let (mut n, mut i) = (0, 0);
-    while i < has.len() {
-        n += has[i] as usize;
-        i += 1;
-    }
-    n
-}
-
-/// The kinds at whose place `has` is true.
-const fn names_of<const N: usize>(has: &[bool]) -> [&'static str; N] {
-    let mut names = [""; N];
-    let (mut n, mut i) = (0, 0);
-    while i < has.len() {
-        if has[i] {
-            names[n] = KINDS[i];
-            n += 1;
-        }
-        i += 1;
-    }
-    names
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::scene::{CLASSES, render};
-use super::kind::{Keys, Kind, Opened};
+use super::kind::{Kind, Opened};
 use super::voc;
 use crate::data::image_io::{voc_palette, write_png_mask_stored, write_png_rgb_stored};
 use crate::data::{Error, Mask, Rgb};
@@ -33,8 +33,6 @@ pub struct ShapesConfig {
     /// Seed of the generator, independent of the run's seed.
     pub seed: u64,
 }
-
-pub(super) const KEYS: Keys = Keys { root: false, train: false };
 
 impl Default for ShapesConfig {
     fn default() -> Self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Keys, Kind, Layout, Listing, Lists, Opened, Place, train_name};
+use super::kind::{Kind, Layout, Listing, Lists, Opened, Place, train_name};
 use super::place::Usual;
 use super::template::Template;
 use super::{folder, lists};
@@ -25,8 +25,6 @@ pub struct VocConfig {
     #[serde(default = "train_name")]
     pub train: String,
 }
-
-pub(super) const KEYS: Keys = Keys { root: true, train: true };
 
 /// Names of the 21 classes of PASCAL VOC 2012, in the order of its palette.
 pub const CLASSES: [&str; 21] = [

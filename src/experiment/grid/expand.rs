@@ -299,7 +299,7 @@ impl<'a> Build<'a> {
             let message = format!(
                 "has no effect: no cell with it has {} = {}",
                 of.key,
-                of.kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(" or ")
+                keys::one_of(&assign.key.kinds())
             );
             if why == Some(Unused::NeverApplied) && self.set.is_empty() {
                 self.problems.push(assign.at.problem(name, message));

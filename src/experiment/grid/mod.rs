@@ -3,5 +3,5 @@
 
 pub(super) mod assign;
 pub(super) mod draft;
-pub(super) mod expand;
 pub(super) mod settings;
+pub(super) mod expand;

@@ -1,5 +1,6 @@
-//! The names that a choice can have, taken from the type that holds it: an enum of another room is
-//! the only list of its variants.
+//! The names that a choice can have and the keys that each `kind` brings, for the entries: taken
+//! from the type that holds the value, as an enum of another room is the only list of its variants
+//! and of their fields.
 
 use std::fmt;
 
@@ -16,16 +17,21 @@ pub(super) fn kinds<T: for<'de> Deserialize<'de>>() -> Vec<&'static str> {
     expected(T::deserialize(MapDeserializer::new([("kind", "")].into_iter())))
 }
 
-/// What a failed attempt to read a variant that does not exist says of those that do.
-fn expected<T>(result: Result<T, Variants>) -> Vec<&'static str> {
-    result.err().map_or_else(Vec::new, |Variants(names)| names.to_vec())
+/// The fields beside `kind` that a tagged enum has under one of its values.
+pub(super) fn fields<T: for<'de> Deserialize<'de>>(kind: &str) -> Vec<&'static str> {
+    expected(T::deserialize(MapDeserializer::new([("kind", kind), ("", "")].into_iter())))
+}
+
+/// What a failed attempt to read a variant or a field that does not exist says of those that do.
+fn expected<T>(result: Result<T, Expected>) -> Vec<&'static str> {
+    result.err().map_or_else(Vec::new, |Expected(names)| names.to_vec())
 }
 
 /// An error that keeps the names that were allowed.
 #[derive(Debug)]
-struct Variants(&'static [&'static str]);
+struct Expected(&'static [&'static str]);
 
-impl de::Error for Variants {
+impl de::Error for Expected {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self(&[])
     }
@@ -33,19 +39,25 @@ impl de::Error for Variants {
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
         Self(expected)
     }
+
+    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
+        Self(expected)
+    }
 }
 
-impl fmt::Display for Variants {
+impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "allowed: {}", self.0.join(", "))
     }
 }
 
-impl std::error::Error for Variants {}
+impl std::error::Error for Expected {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::dataset;
+    use crate::eval::Mode;
     use crate::model::{Size, TuneConfig};
 
     #[test]
@@ -53,5 +65,13 @@ mod tests {
         assert_eq!(names::<Size>()[..3], ["tiny", "small", "small_plus"]);
         assert_eq!(names::<Size>().last(), Some(&"custom"));
         assert_eq!(kinds::<TuneConfig>(), ["frozen", "lora", "full"]);
+    }
+
+    #[test]
+    fn fields_are_those_of_the_kind() {
+        assert_eq!(fields::<Mode>("whole"), [""; 0]);
+        assert_eq!(fields::<Mode>("slide"), ["crop", "stride", "short_side"]);
+        assert_eq!(fields::<dataset::Config>("ade20k"), ["root"]);
+        assert_eq!(fields::<dataset::Config>("folder")[..3], ["root", "images", "masks"]);
     }
 }

@@ -2,17 +2,12 @@
 
 use super::choices::kinds;
 use super::forms;
-use super::key::{Group, Key, Of, PLAIN};
+use super::key::{Group, Key, Kinds, PLAIN};
 use super::seed::SEED;
 use super::value::{Type, choice};
 use crate::data::dataset;
 
-const FOLDER: Of = Of { key: "data.kind", kinds: &["folder"] };
-const SHAPES: Of = Of { key: "data.kind", kinds: &["shapes"] };
-/// Datasets that lie in a folder of the user's.
-const ROOTED: Of = Of { key: "data.kind", kinds: dataset::KINDS_WITH_ROOT };
-/// Datasets with more than one split to train on.
-const SPLIT: Of = Of { key: "data.kind", kinds: dataset::KINDS_WITH_TRAIN };
+static KINDS: Kinds = Kinds::of::<dataset::Config>("data.kind");
 
 /// How the images that are trained on stand in a run's id, and those that are scored in a score's.
 const BY_FINGERPRINT: &str = "part of the ids by the fingerprints of the images and masks";
@@ -45,35 +40,35 @@ pub(super) static GROUP: Group = Group {
     keys: &[
         KIND,
         Key::new("data.root", Type::Path, "Folder of the dataset; relative to the current folder.")
-            .of(ROOTED)
+            .of(&KINDS)
             .unset("its usual name in `machine.data_dirs`; `folder` has none")
             .content(BY_FINGERPRINT)
             .examples(["/a", "/b"]),
         Key::new("data.train", Type::Name, "Split to train on.")
-            .of(SPLIT)
+            .of(&KINDS)
             .default("train")
             .content(BY_FINGERPRINT)
             .examples(["train", "trainval"]),
         Key::new("data.images", Type::Form(&forms::TEMPLATE), "Where images lie, below the root.")
-            .of(FOLDER)
+            .of(&KINDS)
             .required()
             .content(BY_FINGERPRINT)
             .examples(["a/{split}/{stem}.png", "b/{split}/{stem}.*"])
             .with(WITH_FOLDER),
         Key::new("data.masks", Type::Form(&forms::TEMPLATE), "Where masks lie, below the root.")
-            .of(FOLDER)
+            .of(&KINDS)
             .required()
             .content(BY_FINGERPRINT)
             .examples(["a/{split}/{stem}.png", "b/{split}/{stem}.png"])
             .with(WITH_FOLDER),
         Key::new("data.classes", Type::Form(&forms::CLASSES), "Class names, or a file of them.")
-            .of(FOLDER)
+            .of(&KINDS)
             .required()
             .content(BY_FINGERPRINT)
             .examples(["['a', 'b']", "classes.txt"])
             .with(WITH_FOLDER),
         Key::new("data.splits", Type::Form(&forms::FILES), "A file of stems for each split.")
-            .of(FOLDER)
+            .of(&KINDS)
             .excludes("data.fractions")
             .unset("what `{split}` in the paths says")
             .content(BY_FINGERPRINT)
@@ -84,25 +79,25 @@ pub(super) static GROUP: Group = Group {
             Type::Form(&forms::FRACTIONS),
             "A part of all images for each split.",
         )
-        .of(FOLDER)
+        .of(&KINDS)
         .unset("what `{split}` in the paths says")
         .content(BY_FINGERPRINT)
         .examples(["{ train = 0.5 }", "{ train = 0.8, val = 0.2 }"])
         .with(WITH_FRACTIONS),
         Key::new("data.split_seed", SEED, "Seed of `fractions`.")
-            .of(FOLDER)
+            .of(&KINDS)
             .default("0")
             .content(BY_FINGERPRINT)
             .examples(["0", "1"])
             .with(WITH_FRACTIONS),
         Key::new("data.void", Type::Form(&forms::RAW), "Value of void pixels in masks.")
-            .of(FOLDER)
+            .of(&KINDS)
             .unset("255 in masks of ids, unless it is a class")
             .content(BY_FINGERPRINT)
             .examples(["0", "254"])
             .with(WITH_FOLDER),
         Key::new("data.label_map", Type::Form(&forms::LABEL_MAP), "Class of each value in masks.")
-            .of(FOLDER)
+            .of(&KINDS)
             .unset("values are classes")
             .content(BY_FINGERPRINT)
             .examples(["{ 7 = 0 }", "{ '128,64,0' = 1 }"])
@@ -112,31 +107,31 @@ pub(super) static GROUP: Group = Group {
             Type::Bool,
             "0 in masks is void, and classes count from 1.",
         )
-        .of(FOLDER)
+        .of(&KINDS)
         .default("false")
         .content(BY_FINGERPRINT)
         .examples(["false", "true"])
         .with(WITH_FOLDER),
         Key::new("data.n_train", N_IMAGES, "Training images.")
-            .of(SHAPES)
+            .of(&KINDS)
             .default("256")
             .content(BY_FINGERPRINT)
             .examples(["3", "4"])
             .with(WITH_SHAPES),
         Key::new("data.n_val", N_IMAGES, "Validation images.")
-            .of(SHAPES)
+            .of(&KINDS)
             .default("64")
             .content(BY_FINGERPRINT)
             .examples(["3", "4"])
             .with(WITH_SHAPES),
         Key::new("data.side_px", Type::Int { min: 32, max: 1024 }, "Side of the square images.")
-            .of(SHAPES)
+            .of(&KINDS)
             .default("128")
             .content(BY_FINGERPRINT)
             .examples(["64", "96"])
             .with(WITH_SHAPES),
         Key::new("data.seed", SEED, "Seed of the image generator.")
-            .of(SHAPES)
+            .of(&KINDS)
             .default("0")
             .content(BY_FINGERPRINT)
             .examples(["0", "1"])

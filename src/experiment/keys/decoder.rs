@@ -1,12 +1,11 @@
 //! Keys of `decoder`: the head on the patch tokens.
 
 use super::choices::kinds;
-use super::key::{Group, Key, Of, PLAIN};
+use super::key::{Group, Key, Kinds, PLAIN};
 use super::value::{Type, choice};
 use crate::model::DecoderConfig;
 
-const LINEAR_BN: Of = Of { key: "decoder.kind", kinds: &["linear_bn"] };
-const PYRAMIDS: Of = Of { key: "decoder.kind", kinds: &["fpn", "fpn_reference"] };
+static KINDS: Kinds = Kinds::of::<DecoderConfig>("decoder.kind");
 
 pub(super) static GROUP: Group = Group {
     name: "decoder",
@@ -23,7 +22,7 @@ pub(super) static GROUP: Group = Group {
             Type::Int { min: 1, max: 4 },
             "Last layers that the head reads.",
         )
-        .of(LINEAR_BN)
+        .of(&KINDS)
         .default("1")
         .run(PLAIN)
         .examples(["1", "4"])
@@ -33,7 +32,7 @@ pub(super) static GROUP: Group = Group {
             Type::Float { min: 0.0, max: 0.9 },
             "Probability that a channel is dropped in training.",
         )
-        .of(LINEAR_BN)
+        .of(&KINDS)
         .default("0.1")
         .run(PLAIN)
         .examples(["0.1", "0.5"])
@@ -43,7 +42,7 @@ pub(super) static GROUP: Group = Group {
             Type::Int { min: 8, max: 4096 },
             "Channels of the first FPN stage.",
         )
-        .of(PYRAMIDS)
+        .of(&KINDS)
         .default("128")
         .run(PLAIN)
         .examples(["128", "64"])

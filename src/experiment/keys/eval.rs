@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::choices::{kinds, names};
-use super::key::{Group, Key, Of, PLAIN, Resolved, resolved};
+use super::key::{Group, Key, Kinds, PLAIN, Resolved, resolved};
 use super::sets;
 use super::value::{Type, choice};
 use crate::corrupt::suite::SUITES;
@@ -12,7 +12,7 @@ use crate::eval::{Mode, Select, Tta};
 /// Asks for clean scores only.
 pub(in crate::experiment) const NO_SUITE: &str = "none";
 
-const SLIDE: Of = Of { key: "eval.mode.kind", kinds: &["slide"] };
+static MODES: Kinds = Kinds::of::<Mode>("eval.mode.kind");
 const WITH_SLIDE: &str = "eval.mode.kind = 'slide'\neval.mode.crop = 512\neval.mode.stride = 341";
 
 const SET: Type = Type::Form(&sets::SET);
@@ -46,19 +46,19 @@ pub(super) static GROUP: Group = Group {
         .score(PLAIN.at("mode.kind"))
         .examples(["whole", "{ kind = 'slide', crop = 512, stride = 341 }"]),
         Key::new("eval.mode.crop", SIDE, "Side of the windows, pixels.")
-            .of(SLIDE)
+            .of(&MODES)
             .required()
             .score(PLAIN.at("mode.crop"))
             .examples(["512", "448"])
             .with(WITH_SLIDE),
         Key::new("eval.mode.stride", Type::Int { min: 1, max: 8192 }, "Pixels between windows.")
-            .of(SLIDE)
+            .of(&MODES)
             .required()
             .score(PLAIN.at("mode.stride"))
             .examples(["341", "256"])
             .with(WITH_SLIDE),
         Key::new("eval.mode.short_side", SIDE, "Short side that an image is resized to before.")
-            .of(SLIDE)
+            .of(&MODES)
             .unset("`crop`")
             .score(resolved(short_side).at("mode.short_side"))
             .examples(["512", "640"])

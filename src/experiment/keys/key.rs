@@ -1,7 +1,11 @@
 //! What an entry says of its key; the entries themselves are in the files of the groups.
 
+use std::sync::LazyLock;
+
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::choices;
 use super::value::{Accepted, Refusal, Type};
 use crate::experiment::RunSpec;
 use crate::experiment::text::table;
@@ -17,8 +21,8 @@ pub struct Key {
     pub ty: Type,
     /// Short names.
     pub aliases: &'static [&'static str],
-    /// The `kind` under which this key means something; `None`: it always does.
-    pub of: Option<Of>,
+    /// The `kind` that this key depends on; `None`: it always means something.
+    pub of: Option<&'static Kinds>,
     /// Whether it must be given where it means something.
     pub required: bool,
     pub unset: Unset,
@@ -32,11 +36,14 @@ pub struct Key {
     field: Option<&'static str>,
 }
 
-/// A `kind` key, and its values that have a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Of {
+/// A `kind` key, and the fields that the config has under each of its values: a key means something
+/// under the values that have its field.
+#[derive(Debug)]
+pub struct Kinds {
+    /// Dotted name of the `kind` key.
     pub key: &'static str,
-    pub kinds: &'static [&'static str],
+    /// (value, its fields).
+    fields: LazyLock<Vec<(&'static str, Vec<&'static str>)>>,
 }
 
 /// What holds where nobody sets a key, no recipe either.
@@ -176,6 +183,26 @@ impl Part {
     }
 }
 
+impl Kinds {
+    /// Of the tagged enum that holds the keys.
+    pub(super) const fn of<T: for<'de> Deserialize<'de>>(key: &'static str) -> Self {
+        Self { key, fields: LazyLock::new(fields_by_kind::<T>) }
+    }
+
+    /// Each value of the `kind` key, and the fields that the config has under it.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[&'static str])> {
+        self.fields.iter().map(|(kind, fields)| (*kind, fields.as_slice()))
+    }
+
+    fn has(&self, kind: &str, field: &str) -> bool {
+        self.fields().any(|(name, fields)| name == kind && fields.contains(&field))
+    }
+}
+
+fn fields_by_kind<T: for<'de> Deserialize<'de>>() -> Vec<(&'static str, Vec<&'static str>)> {
+    choices::kinds::<T>().into_iter().map(|kind| (kind, choices::fields::<T>(kind))).collect()
+}
+
 impl<'a> Resolved<'a> {
     pub(in crate::experiment) fn of(spec: &'a RunSpec, input_px: [u32; 2]) -> Self {
         let json = serde_json::to_value(spec).expect("a spec is plain data");
@@ -206,8 +233,9 @@ impl Key {
         self
     }
 
-    pub(super) const fn of(mut self, of: Of) -> Self {
-        self.of = Some(of);
+    /// Makes it a key of those kinds alone that have a field for it.
+    pub(super) const fn of(mut self, kinds: &'static Kinds) -> Self {
+        self.of = Some(kinds);
         self
     }
 
@@ -301,7 +329,19 @@ impl Key {
 
     /// Whether the key means something where its `kind` key has this value.
     pub(in crate::experiment) fn applies(&self, kind: Option<&str>) -> bool {
-        self.of.is_none_or(|of| kind.is_some_and(|kind| of.kinds.contains(&kind)))
+        self.of.is_none_or(|of| kind.is_some_and(|kind| of.has(kind, self.field_name())))
+    }
+
+    /// The values of its `kind` key under which the key means something; none where it always does.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let Some(of) = self.of else { return Vec::new() };
+        let names = of.fields().map(|(kind, _)| kind);
+        names.filter(|kind| of.has(kind, self.field_name())).collect()
+    }
+
+    fn field_name(&self) -> &'static str {
+        let field = self.field();
+        field.rsplit_once('.').map_or(field, |(_, last)| last)
     }
 
     /// A value given as text, as after `--set key=`: where the key takes text it need not be

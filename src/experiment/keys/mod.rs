@@ -6,19 +6,19 @@
 //! that a new key is a new entry, a field of the config that holds it, and the code that uses its
 //! value.
 
-mod choices;
-mod forms;
-mod key;
-mod sets;
 mod value;
+mod choices;
+mod key;
 
 mod seed;
 mod model;
 mod weights;
 mod tune;
 mod decoder;
+mod forms;
 mod data;
 mod train;
+mod sets;
 mod eval;
 mod schedule;
 mod machine;
@@ -28,9 +28,10 @@ mod reference;
 
 pub(super) use eval::NO_SUITE;
 pub(super) use key::Resolved;
-pub use key::{Compound, Effect, Examples, Group, Key, Of, Owner, Part, Unset, ValueOf, Values};
+pub use key::{Compound, Effect, Examples, Group, Key, Kinds, Owner, Part, Unset, ValueOf, Values};
 pub use lookup::{aliases, all, compounds, find, groups};
 pub(super) use lookup::{below, defaults, excluded_by, full_name, is_table};
+pub(super) use reference::one_of;
 pub use reference::{
     Given, RecipeRow, Recipes, Row, named, nearest_name, recipes, reference, rows,
 };

@@ -132,7 +132,7 @@ fn row(key: &Key) -> Row {
         aliases: key.aliases.to_vec(),
         doc: key.doc,
         takes: key.ty.allowed(),
-        with: key.of.map(|of| format!("`{}` is {}", of.key, one_of(of.kinds))),
+        with: key.of.map(|of| format!("`{}` is {}", of.key, one_of(&key.kinds()))),
         required: key.required,
         default: key.default_value().as_ref().map(toml),
         unset: match key.unset {
@@ -200,7 +200,8 @@ impl Row {
     }
 }
 
-fn one_of(kinds: &[&str]) -> String {
+/// `` `a` or `b` ``
+pub(in crate::experiment) fn one_of(kinds: &[&str]) -> String {
     let kinds: Vec<_> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
     kinds.join(" or ")
 }

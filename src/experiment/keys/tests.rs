@@ -116,8 +116,9 @@ fn every_name_means_one_thing_and_every_entry_is_whole() {
         assert!(key.excludes.is_none_or(|other| find(other).is_some()), "{}", key.name);
         if let Some(of) = key.of {
             let Type::Choice(kinds) = find(of.key).unwrap().ty else { panic!("{}", of.key) };
-            let known = (kinds.names)();
-            assert!(of.kinds.iter().all(|kind| known.contains(kind)), "{}", key.name);
+            let known: Vec<_> = of.fields().map(|(kind, _)| kind).collect();
+            assert_eq!((kinds.names)(), known, "{}", of.key);
+            assert!(!key.kinds().is_empty(), "no kind has a field for `{}`", key.name);
         } else {
             assert!(!key.required, "{}", key.name);
         }
@@ -248,10 +249,9 @@ fn the_entries_are_the_fields_of_a_run_a_schedule_and_a_machine() {
             leaves(&json, "", &mut of_spec);
             for field in &of_spec {
                 let key = all().find(|key| key.field() == field);
-                let of = key.unwrap_or_else(|| panic!("no key for `{field}`")).of;
-                let kind = of.and_then(|of| table::field(&json, of.key)).and_then(Value::as_str);
-                let is_meant = of.is_none_or(|of| kind.is_some_and(|k| of.kinds.contains(&k)));
-                assert!(is_meant, "`{field}` is a field under {kind:?}, but its key is not");
+                let key = key.unwrap_or_else(|| panic!("no key for `{field}`"));
+                let kind = key.of.and_then(|of| table::field(&json, of.key));
+                assert!(key.applies(kind.and_then(Value::as_str)), "`{field}` under {kind:?}");
             }
             fields.extend(of_spec);
         }
@@ -260,6 +260,20 @@ fn the_entries_are_the_fields_of_a_run_a_schedule_and_a_machine() {
     leaves(&serde_json::to_value(schedule::Config::default()).unwrap(), "schedule", &mut fields);
     let names: BTreeSet<_> = all().map(|key| key.field().to_owned()).collect();
     assert_eq!(fields, names);
+}
+
+#[test]
+fn every_field_of_every_kind_has_an_entry() {
+    for of in all().filter_map(|key| key.of) {
+        let table = of.key.strip_suffix("kind").unwrap();
+        for (kind, fields) in of.fields() {
+            for name in fields.iter().map(|field| format!("{table}{field}")) {
+                let key = all().find(|key| key.field() == name);
+                let key = key.unwrap_or_else(|| panic!("no key for `{name}` of `{kind}`"));
+                assert!(key.applies(Some(kind)), "`{name}` of `{kind}`");
+            }
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@
 use serde_json::{Value, json};
 
 use super::choices::{kinds, names};
-use super::key::{Group, Key, Of, PLAIN, Part, Resolved, resolved};
+use super::key::{Group, Key, Kinds, PLAIN, Part, Resolved, resolved};
 use super::seed::SEED;
 use super::value::{Type, choice};
 use crate::data::transform;
@@ -17,8 +17,8 @@ use crate::model::TuneConfig;
 use crate::train::Recipe::{Modern, Reference};
 use crate::train::{Normalise, Precision, Recipe, Schedule, VoidLabel};
 
-const COSINE: Of = Of { key: "train.schedule.kind", kinds: &["cosine"] };
-const CROP: Of = Of { key: "train.transform.kind", kinds: &["crop"] };
+static SCHEDULES: Kinds = Kinds::of::<Schedule>("train.schedule.kind");
+static TRANSFORMS: Kinds = Kinds::of::<transform::Config>("train.transform.kind");
 const WITH_CROP: &str = "train.transform.kind = 'crop'";
 const WITH_DEV: &str = "train.dev.fraction = 0.25";
 
@@ -96,7 +96,7 @@ pub(super) static GROUP: Group = Group {
             Type::Int { min: 0, max: 100 },
             "Part of the steps with a rising rate.",
         )
-        .of(COSINE)
+        .of(&SCHEDULES)
         .required()
         .recipes(&[(Modern, "4")])
         .run(PLAIN)
@@ -114,7 +114,7 @@ pub(super) static GROUP: Group = Group {
             Type::Int { min: 14, max: 8192 },
             "Short side that an image is resized to, pixels.",
         )
-        .of(CROP)
+        .of(&TRANSFORMS)
         .unset("the input's shorter side")
         .run(resolved(short_side))
         .examples(["448", "512"])
@@ -124,7 +124,7 @@ pub(super) static GROUP: Group = Group {
             Type::Interval { min: 0.1, max: 10.0 },
             "Bounds of a random factor on the short side.",
         )
-        .of(CROP)
+        .of(&TRANSFORMS)
         .default("[0.5, 2.0]")
         .run(PLAIN)
         .examples(["[0.5, 2]", "[1, 1.5]"])
@@ -134,7 +134,7 @@ pub(super) static GROUP: Group = Group {
             Type::Positive { max: 1.0 },
             "Part of a crop that one class must stay below, in 10 more tries; 1: no rule.",
         )
-        .of(CROP)
+        .of(&TRANSFORMS)
         .default("0.75")
         .run(PLAIN)
         .examples(["0.75", "0.5"])

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::choices::{kinds, names};
-use super::key::{Compound, Group, Key, Of, PLAIN, Resolved, resolved};
+use super::key::{Compound, Group, Key, Kinds, PLAIN, Resolved, resolved};
 use super::value::{Refusal, Type, choice};
 use crate::model::vit::Arch;
 use crate::model::{self, LoraConfig, LoraTarget, TuneConfig, backbone};
 
-const LORA: Of = Of { key: "tune.kind", kinds: &["lora"] };
+static KINDS: Kinds = Kinds::of::<TuneConfig>("tune.kind");
 /// Gives the keys of LoRA a meaning.
 const WITH_LORA: &str = "tune.kind = 'lora'\ntune.rank = 4";
 
@@ -31,7 +31,7 @@ pub(super) static GROUP: Group = Group {
         .run(PLAIN)
         .examples(["frozen", "full"]),
         Key::new("tune.rank", Type::Int { min: 1, max: 1024 }, "Rank of the LoRA update.")
-            .of(LORA)
+            .of(&KINDS)
             .required()
             .run(PLAIN)
             .examples(["4", "9"])
@@ -42,14 +42,14 @@ pub(super) static GROUP: Group = Group {
             "Numerator of the scale of the update; see `tune.scaling`.",
         )
         .alias(&["lora_alpha"])
-        .of(LORA)
+        .of(&KINDS)
         .unset("the rank")
         .run(resolved(alpha))
         .examples(["2", "8"])
         .with(WITH_LORA),
         Key::new("tune.targets", Type::List(&TARGET), "Linear layers that get an update.")
             .alias(&["lora_targets"])
-            .of(LORA)
+            .of(&KINDS)
             .default("['q', 'v']")
             .run(resolved(targets))
             .examples(["['q', 'v']", "['all']"])
@@ -60,7 +60,7 @@ pub(super) static GROUP: Group = Group {
             "Scale of the update: `standard` is alpha / rank, `rslora` is alpha / √rank.",
         )
         .alias(&["lora_scaling"])
-        .of(LORA)
+        .of(&KINDS)
         .default("standard")
         .run(PLAIN.since("standard"))
         .examples(["standard", "rslora"])
@@ -71,7 +71,7 @@ pub(super) static GROUP: Group = Group {
             "Probability with which an input of the update is dropped in training.",
         )
         .alias(&["lora_dropout"])
-        .of(LORA)
+        .of(&KINDS)
         .default("0")
         .run(PLAIN.since("0"))
         .examples(["0", "0.1"])
@@ -82,7 +82,7 @@ pub(super) static GROUP: Group = Group {
             "First and last block that get an update, from 0.",
         )
         .alias(&["lora_blocks"])
-        .of(LORA)
+        .of(&KINDS)
         .unset("all")
         .run(resolved(blocks))
         .examples(["[0, 11]", "[6, 11]"])

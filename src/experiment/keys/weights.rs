@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::choices::kinds;
-use super::key::{Group, Key, Of, Resolved, resolved};
+use super::key::{Group, Key, Kinds, Resolved, resolved};
 use super::value::{Type, choice};
 use crate::model::WeightsConfig;
 
-const FILE: Of = Of { key: "weights.kind", kinds: &["file"] };
+static KINDS: Kinds = Kinds::of::<WeightsConfig>("weights.kind");
 
 pub(super) static GROUP: Group = Group {
     name: "weights",
@@ -29,7 +29,7 @@ pub(super) static GROUP: Group = Group {
             Type::Path,
             "Weight file or folder; relative to the current folder.",
         )
-        .of(FILE)
+        .of(&KINDS)
         .required()
         .content("part of the run's id by the sha256 of the file")
         .examples(["a.pth", "b.pth"])
