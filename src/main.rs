@@ -6,7 +6,7 @@ use dino_sweep::cli;
 use mimalloc::MiMalloc;
 
 /// The allocator: a training step allocates and frees hundreds of tensors of the same few sizes,
-/// which MiMalloc does faster than the system's. The system's allocator hands them back to the
+/// which `MiMalloc` does faster than the system's. The system's allocator hands them back to the
 /// kernel each time, and page faults take a tenth of the step.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
