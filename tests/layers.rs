@@ -209,7 +209,7 @@ fn circles(tree: &Tree<'_>) -> BTreeMap<String, String> {
         let reached: BTreeMap<_, _> =
             file.children.iter().map(|name| (*name, reach(*name))).collect();
         let in_circle = |used: &&Use<'_>| reached[used.to].contains(used.from);
-        let circle: Vec<_> = uses.iter().filter(in_circle).map(|used| used.to_string()).collect();
+        let circle: Vec<_> = uses.iter().filter(in_circle).map(ToString::to_string).collect();
         if !circle.is_empty() {
             found.insert(folder.join("/"), circle.join("\n"));
         }

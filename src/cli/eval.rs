@@ -71,7 +71,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         experiment.schedule.jobs = jobs.get();
     }
     let _coordinator = run::coordinate(&results, &experiment.name)?;
-    let cells = super::fetch::complete(resolve::cells(&experiment, &machine, &results))?;
+    let resolution = resolve::cells(&experiment, &machine, &results);
+    let cells = resolution.all().map_err(|missing| super::fetch::lacking(&missing))?;
     if let Some(other) = cells.iter().find(|resolved| resolved.run != run) {
         let changed = changes(&file.identity, &other.identity);
         return Err(fault(

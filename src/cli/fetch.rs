@@ -13,7 +13,7 @@ use crate::fetch::download::{Downloader, Settings};
 use crate::fetch::thing::{How, licences_to_accept};
 use crate::fetch::weights::Address;
 use crate::fetch::{self, News, Order, Places, Setting, State, Thing, things};
-use crate::resolve::{Missing, Resolution, Resolved};
+use crate::resolve::Missing;
 use crate::weights::locate::caches;
 use show::Show;
 
@@ -121,14 +121,12 @@ pub(super) fn get_missing(
     }
 }
 
-/// The cells of an experiment, or an error with all that they lack; its last line is the command
-/// that gets it, where there is one.
-pub(super) fn complete(resolution: Resolution) -> anyhow::Result<Vec<Resolved>> {
-    resolution.all().map_err(|missing| {
-        let order = fetch::missing_command(&missing.fetchable());
-        let line = order.map_or_else(String::new, |order| format!("\n{}", order_line(&order)));
-        fault(Exit::Environment, format_args!("{missing}{line}"))
-    })
+/// An error with all that cells lack; its last line is the command that gets it, where there is
+/// one.
+pub(super) fn lacking(missing: &Missing) -> anyhow::Error {
+    let order = fetch::missing_command(&missing.fetchable());
+    let line = order.map_or_else(String::new, |order| format!("\n{}", order_line(&order)));
+    fault(Exit::Environment, format_args!("{missing}{line}"))
 }
 
 /// `to get it: sweep fetch voc dinov2_vits14_reg (1.9 GiB; licences: …)`.

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::fault::{Exit, OrExit};
+use super::fault::Exit;
 use super::grid::grid;
 use super::{Context, fetch, index, printer, words};
+use crate::experiment::{Cell, Experiment};
 use crate::fs::ResultsDir;
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun};
-use crate::resolve::{self, Resolved};
+use crate::resolve::{self, Lack, Lacking, Missing, Resolved};
 use crate::store::RunState;
 use crate::train::TRAIN_NUMERICS;
 
 /// Older runs that a note names; the others are counted.
 const OLDER_NAMED: usize = 3;
+/// Stands for the run and the scores of a cell that lacks something: they are not known.
+const NOTHING: &str = "–";
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -32,7 +35,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         printer::aside(&format_args!("note: {warning}"));
     }
     let results = ResultsDir::new(&machine.results);
-    let cells = fetch::complete(resolve::cells(&experiment, &machine, &results))?;
+    let (cells, mut lacking) = resolve::cells(&experiment, &machine, &results).parts();
     for note in resolve::weight_notes(&cells) {
         printer::aside(&format_args!("note: {note}"));
     }
@@ -40,14 +43,17 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         printer::aside(&format_args!("warning: {note}"));
     }
     let states = index::ask(&results, async |store| Ok(store.run_status().await?))?;
-    let planned = plan::plan(&resolve::wanted(&cells), &states);
-    resolve::check_weights(&cells, &plan::with_work(&planned)).or_exit(Exit::Environment)?;
+    let mut planned = plan::plan(&resolve::wanted(&cells), &states);
     if let Some(note) = older_note(&cells, &planned, &states) {
         printer::aside(&format_args!("note: {note}"));
     }
-    printer::data(&format!("{}\n", table(&experiment.axes, &cells, &planned)));
-    printer::data(&format!("{}\n", counts(&planned)));
-    Ok(Exit::Done)
+    let misfits = resolve::misfits(&cells, &plan::with_work(&planned));
+    planned.retain(|run| misfits.iter().all(|lacking| lacking.cell.index != run.cell));
+    lacking.extend(misfits);
+    let rows = rows(&experiment, &cells, &planned, &lacking);
+    printer::data(&format!("{}\n", table(&experiment.axes, rows)));
+    printer::data(&format!("{}\n", counts(&planned, lacking.len())));
+    Missing::of(&lacking).map_or(Ok(Exit::Done), |missing| Err(fetch::lacking(&missing)))
 }
 
 /// What is said of finished runs that cells which start would have been in an older version of
@@ -78,20 +84,22 @@ fn older_words(runs: &BTreeSet<RunId>) -> Option<String> {
     })
 }
 
-/// `8 cells: 5 to start, 1 to resume, 2 done`.
-pub fn counts(planned: &[PlannedRun]) -> String {
+/// `8 cells: 5 to start, 1 to resume, 1 done, 1 lacks something`.
+pub fn counts(planned: &[PlannedRun], n_lacking: usize) -> String {
     let mut counts = [0_usize; 4];
     for run in planned {
         counts[rank(run.action)] += 1;
     }
     let words = ["to start", "to resume", "to score", "done"];
-    let parts: Vec<_> = counts
-        .iter()
-        .zip(words)
-        .filter(|(n, _)| **n > 0)
+    let known = counts.into_iter().zip(words);
+    let lack = if n_lacking == 1 { "lacks something" } else { "lack something" };
+    let parts: Vec<_> = known
+        .chain([(n_lacking, lack)])
+        .filter(|(n, _)| *n > 0)
         .map(|(n, word)| format!("{n} {word}"))
         .collect();
-    format!("{}: {}", words::count(planned.len(), "cell"), parts.join(", "))
+    let cells = words::count(planned.len() + n_lacking, "cell");
+    format!("{cells}: {}", parts.join(", "))
 }
 
 fn rank(action: Action) -> usize {
@@ -112,22 +120,58 @@ fn verb(action: Action) -> &'static str {
     }
 }
 
-fn table(axes: &[String], cells: &[Resolved], planned: &[PlannedRun]) -> String {
+/// One cell of the grid: what is known of its run, or what it lacks.
+struct Row<'a> {
+    cell: &'a Cell,
+    /// Run, scores, action, reason.
+    texts: [String; 4],
+}
+
+/// A row for each cell, in the order of the grid.
+fn rows<'a>(
+    experiment: &'a Experiment,
+    cells: &[Resolved],
+    planned: &[PlannedRun],
+    lacking: &[Lacking],
+) -> impl Iterator<Item = Row<'a>> {
+    let mut texts = BTreeMap::new();
+    for (index, lacking) in lacking.iter().map(|lacking| (lacking.cell.index, lacking)) {
+        texts.insert(index, [NOTHING, NOTHING, "none", &lacks(lacking)].map(str::to_owned));
+    }
+    let resolved: BTreeMap<_, _> = cells.iter().map(|one| (one.cell.index, one)).collect();
+    for run in planned {
+        let scores = resolved[&run.cell].requests.len().to_string();
+        let action = verb(run.action).to_owned();
+        texts.insert(run.cell, [run.run.to_string(), scores, action, run.reason.clone()]);
+    }
+    let row = move |cell: &'a Cell| Row {
+        cell,
+        texts: texts.remove(&cell.index).expect("each cell is planned or lacks something"),
+    };
+    experiment.cells.iter().map(row)
+}
+
+/// What a cell lacks: as `sweep fetch` calls it, or in words.
+fn lacks(lacking: &Lacking) -> String {
+    let one = |lack: &Lack| match lack.names.as_slice() {
+        [] => lack.message.clone(),
+        names => names.join(", "),
+    };
+    let all: Vec<_> = lacking.lacks.iter().map(one).collect();
+    format!("missing: {}", all.join("; "))
+}
+
+fn table<'a>(axes: &[String], rows: impl Iterator<Item = Row<'a>>) -> String {
     let head = ["cell"].into_iter().chain(axes.iter().map(String::as_str));
     let head: Vec<_> =
         head.chain(["run", "scores", "action", "reason"]).map(str::to_owned).collect();
-    let rows = cells.iter().zip(planned).map(|(resolved, planned)| {
-        let mut row = vec![resolved.cell.index.to_string()];
+    let rows = rows.map(|Row { cell, texts }| {
+        let mut row = vec![cell.index.to_string()];
         row.extend(axes.iter().map(|axis| {
-            let label = resolved.cell.labels.iter().find(|(name, _)| name == axis);
+            let label = cell.labels.iter().find(|(name, _)| name == axis);
             label.map_or_else(String::new, |(_, value)| value.clone())
         }));
-        row.extend([
-            resolved.run.to_string(),
-            resolved.requests.len().to_string(),
-            verb(planned.action).to_owned(),
-            planned.reason.clone(),
-        ]);
+        row.extend(texts);
         row
     });
     grid(&head, rows)
@@ -153,7 +197,9 @@ mod tests {
             |action| PlannedRun { run: run.clone(), cell: 0, action, reason: String::new() };
         let actions = [Action::Start, Action::Reuse, Action::Start, Action::Resume { step: 3 }];
         let planned: Vec<_> = actions.into_iter().map(planned).collect();
-        assert_eq!(counts(&planned), "4 cells: 2 to start, 1 to resume, 1 done");
-        assert_eq!(counts(&planned[1..2]), "1 cell: 1 done");
+        assert_eq!(counts(&planned, 0), "4 cells: 2 to start, 1 to resume, 1 done");
+        assert_eq!(counts(&planned[1..2], 0), "1 cell: 1 done");
+        assert_eq!(counts(&planned[1..2], 1), "2 cells: 1 done, 1 lacks something");
+        assert_eq!(counts(&[], 2), "2 cells: 2 lack something");
     }
 }

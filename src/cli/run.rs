@@ -23,7 +23,7 @@ use crate::host;
 use crate::id::RunId;
 use crate::plan::{self, PlannedRun};
 use crate::report::{self, Columns, Format, Table};
-use crate::resolve::{self, Job, Resolved};
+use crate::resolve::{self, Job, Missing, Resolved};
 use crate::schedule::Slot;
 use crate::schedule::coordinator::{self, Coordinator};
 use crate::schedule::devices::{self, Host};
@@ -73,12 +73,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let results = ResultsDir::new(&machine.results);
     let _coordinator = coordinate(&results, &experiment.name)?;
-    let mut resolution = resolve::cells(&experiment, &machine, &results);
-    if let Some(missing) = resolution.missing().filter(|_| args.fetch) {
-        fetch::get_missing(&missing, &args.terms, (&machine, context))?;
-        resolution = resolve::cells(&experiment, &machine, &results);
+    let mut resolution = resolve::cells(&experiment, &machine, &results).all();
+    if let (Err(missing), true) = (&resolution, args.fetch) {
+        fetch::get_missing(missing, &args.terms, (&machine, context))?;
+        resolution = resolve::cells(&experiment, &machine, &results).all();
     }
-    let cells = fetch::complete(resolution)?;
+    let cells = resolution.map_err(|missing| fetch::lacking(&missing))?;
     carry_out(&Invocation { context, experiment, results, cells, output: Output::Files })
 }
 
@@ -127,7 +127,8 @@ impl Invocation<'_> {
         let planned = plan::plan(&resolve::wanted(&self.cells), &states);
         self.announce(&planned, &states);
         let with_work = plan::with_work(&planned);
-        resolve::check_weights(&self.cells, &with_work).or_exit(Exit::Environment)?;
+        let misfits = Missing::of(&resolve::misfits(&self.cells, &with_work));
+        misfits.map_or(Ok(()), Err).or_exit(Exit::Environment)?;
         let jobs = resolve::jobs(&self.cells, &with_work);
         // Chosen first: a plan that cannot be worked on does not replace the one before.
         let slots = if jobs.is_empty() { Vec::new() } else { self.slots(&jobs).await? };
@@ -198,7 +199,7 @@ impl Invocation<'_> {
         for note in resolve::data_notes(&self.cells, &self.results) {
             printer::aside(&format_args!("warning: {note}"));
         }
-        let counts = plan_verb::counts(planned);
+        let counts = plan_verb::counts(planned, 0);
         printer::aside(&format_args!("{}: {counts}", self.experiment.name));
     }
 

@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Lack, Lacking, Missing, Resolved};
+use super::{Lack, Lacking, Resolved};
 use crate::error::with_sources;
 use crate::id::RunId;
 use crate::model::Size;
 use crate::model::backbone::{self, Backbone};
-
 use crate::weights;
 
-/// Holds the headers of the weight files against the models of `runs`, each pair once. Of other
-/// runs nothing is read.
-pub fn check_weights(cells: &[Resolved], runs: &[RunId]) -> Result<(), Missing> {
+/// The cells among those of `runs` whose weight file does not hold what their model takes. Headers
+/// are read, each pair of file and model once; of other runs nothing is read.
+pub fn misfits(cells: &[Resolved], runs: &[RunId]) -> Vec<Lacking> {
     let runs: BTreeSet<&RunId> = runs.iter().collect();
     let mut known = BTreeMap::new();
     let mut lacking = Vec::new();
@@ -26,7 +25,7 @@ pub fn check_weights(cells: &[Resolved], runs: &[RunId]) -> Result<(), Missing> 
             lacking.push(Lacking { cell: Box::new(resolved.cell.clone()), lacks });
         }
     }
-    Missing::of(&lacking).map_or(Ok(()), Err)
+    lacking
 }
 
 fn check(resolved: &Resolved) -> Result<(), String> {

@@ -25,7 +25,7 @@ use crate::experiment::{Cell, Facts, RunFile, ScoreRequest};
 use crate::id::{RunId, ScoreId};
 
 pub use cells::cells;
-pub use fit::check_weights;
+pub use fit::misfits;
 pub use jobs::{jobs, planned, wanted};
 pub use missing::{Lack, Missing};
 pub use notes::{data_notes, weight_notes};
@@ -76,15 +76,20 @@ pub struct Job {
 impl Resolution {
     /// All cells, or everything that is missing.
     pub fn all(self) -> Result<Vec<Resolved>, Missing> {
-        match self.missing() {
-            Some(missing) => Err(missing),
-            None => Ok(self.cells.into_iter().filter_map(Result::ok).collect()),
-        }
+        let (resolved, lacking) = self.parts();
+        Missing::of(&lacking).map_or(Ok(resolved), Err)
     }
 
-    /// Everything that is missing; `None` where that is nothing.
-    pub fn missing(&self) -> Option<Missing> {
-        Missing::of(self.cells.iter().filter_map(|cell| cell.as_ref().err()))
+    /// The cells that can be worked on, and those that cannot.
+    pub fn parts(self) -> (Vec<Resolved>, Vec<Lacking>) {
+        let (mut resolved, mut lacking) = (Vec::new(), Vec::new());
+        for cell in self.cells {
+            match cell {
+                Ok(cell) => resolved.push(cell),
+                Err(cell) => lacking.push(cell),
+            }
+        }
+        (resolved, lacking)
     }
 }
 

@@ -1,0 +1,110 @@
+//! What verbs print and how they end, by the program as users start it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use dino_sweep::fs::write_atomic;
+
+/// Runs of a second, on data that is made.
+const SHORT: &str = r#"
+[model]
+dino_type = "dinov2"
+size = "tiny"
+[weights]
+kind = "random"
+[decoder]
+kind = "linear"
+[data]
+kind = "shapes"
+n_train = 2
+n_val = 2
+side_px = 48
+[train]
+epochs = 1
+batch_size = 2
+input = { tokens = 3 }
+validate_every = 1000
+[eval]
+corruption = { suite = "none" }
+[schedule]
+devices = "cpu"
+jobs = 1
+"#;
+
+/// A folder to work in.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes an experiment: `head` and [`SHORT`].
+    fn write(&self, name: &str, head: &str) {
+        write_atomic(&self.path(name), format!("{head}{SHORT}").as_bytes()).unwrap();
+    }
+
+    fn sweep(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SWEEP_")) {
+            command.env_remove(name);
+        }
+        let output = command
+            .current_dir(self.folder.path())
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .env("HOME", self.path("home"))
+            .args(arguments)
+            .output();
+        Ended::of(&output.unwrap())
+    }
+}
+
+/// What a verb said, and its exit code.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        Self { code: output.status.code(), stdout, stderr }
+    }
+}
+
+#[test]
+fn a_plan_shows_its_cells_though_data_and_weights_are_missing() {
+    let bench = Bench::new();
+    let grid = r#"
+[grid]
+seed = [0, 1, 2]
+[[override]]
+when = { seed = 1 }
+set = { data = { kind = "voc", train = "train" } }
+[[override]]
+when = { seed = 2 }
+set = { size = "small", weights = { kind = "pretrained" } }
+"#;
+    bench.write("e.toml", grid);
+    let ended = bench.sweep(&["plan", "e.toml"]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let rows: Vec<Vec<_>> = ended.stdout.lines().map(|l| l.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["cell", "seed", "run", "scores", "action", "reason"]);
+    assert_eq!((&rows[2][..2], &rows[2][3..]), (&["0", "0"][..], &["1", "start", "new"][..]));
+    assert_eq!(rows[3], ["1", "1", "–", "–", "none", "missing:", "voc"]);
+    assert_eq!(rows[4], ["2", "2", "–", "–", "none", "missing:", "dinov2_vits14_reg"]);
+    assert!(ended.stdout.contains("3 cells: 1 to start, 2 lack something"), "{ended:?}");
+    let words = ["needed by cell 1 (seed=1)", "needed by cell 2 (seed=2)", "looked in"];
+    assert!(words.iter().all(|words| ended.stderr.contains(words)), "{ended:?}");
+}
