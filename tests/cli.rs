@@ -108,3 +108,43 @@ set = { size = "small", weights = { kind = "pretrained" } }
     let words = ["needed by cell 1 (seed=1)", "needed by cell 2 (seed=2)", "looked in"];
     assert!(words.iter().all(|words| ended.stderr.contains(words)), "{ended:?}");
 }
+
+#[test]
+fn an_experiment_is_asked_for_by_its_file_as_by_its_name() {
+    let bench = Bench::new();
+    bench.write("e.toml", "name = \"grid\"\n");
+    let ran = bench.sweep(&["run", "e.toml"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for verb in ["table", "status"] {
+        let [by_name, by_file] = ["grid", "e.toml"].map(|text| bench.sweep(&[verb, text]));
+        assert_eq!((by_name.code, by_file.code), (Some(0), Some(0)), "{by_file:?}");
+        assert_eq!(by_name.stdout, by_file.stdout);
+        let unknown = bench.sweep(&[verb, "f"]);
+        assert_eq!(unknown.code, Some(2), "{unknown:?}");
+        assert!(unknown.stderr.contains("no experiment `f`"), "{unknown:?}");
+    }
+    let text = "<!-- sweep:table e.toml -->\n<!-- sweep:end -->\n";
+    write_atomic(&bench.path("README.md"), text.as_bytes()).unwrap();
+    let codes = [&["--check"][..], &[], &["--check"]].map(|flags| {
+        let arguments = [&["readme", "README.md"], flags].concat();
+        bench.sweep(&arguments).code
+    });
+    assert_eq!(codes, [Some(1), Some(0), Some(0)]);
+}
+
+#[test]
+fn replacing_the_table_of_another_experiment_is_said_before_it_is_done() {
+    let bench = Bench::new();
+    let said = |file: &str, head: &str| {
+        bench.write(file, head);
+        let ended = bench.sweep(&["run", file]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stderr.contains("of other runs will be replaced")
+    };
+    assert!(!said("a.toml", "name = \"grid\"\n"));
+    // The same, and the same with more.
+    assert!(!said("a.toml", "name = \"grid\"\n"));
+    assert!(!said("a.toml", "name = \"grid\"\n[grid]\nseed = [1, 0]\n"));
+    assert!(said("b.toml", "name = \"grid\"\nseed = 7\n"));
+    assert!(!said("b.toml", "name = \"other\"\nseed = 7\n"));
+}

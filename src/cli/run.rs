@@ -113,6 +113,7 @@ impl Invocation<'_> {
         let states = store.run_status().await?;
         let planned = plan::plan(&resolve::wanted(&self.cells), &states);
         self.announce(&planned, &states);
+        self.warn_of_another_table()?;
         let with_work = plan::with_work(&planned);
         let misfits = Missing::of(&resolve::misfits(&self.cells, &with_work));
         misfits.map_or(Ok(()), Err).or_exit(Exit::Environment)?;
@@ -188,6 +189,27 @@ impl Invocation<'_> {
         }
         let counts = plan_verb::counts(planned, 0);
         printer::aside(&format_args!("{}: {counts}", self.experiment.name));
+    }
+
+    /// Says it before anything is done, so that there is time to give another name.
+    fn warn_of_another_table(&self) -> anyhow::Result<()> {
+        if self.output == Output::Terminal {
+            return Ok(());
+        }
+        let name = &self.experiment.name;
+        let runs: Vec<_> = self.cells.iter().map(|resolved| &resolved.run).collect();
+        let others = report::files_of_others(&self.results, name, &runs)
+            .context("cannot read the table that is there")?;
+        if !others.is_empty() {
+            let paths: Vec<_> = others.iter().map(|path| format!("`{}`", path.display())).collect();
+            printer::note(&format_args!(
+                "warning: {} of other runs will be replaced, as this experiment is called \
+                 `{name}` too and has none of them; another `name` in its file, or another \
+                 `--results`, keeps both",
+                paths.join(" and ")
+            ));
+        }
+        Ok(())
     }
 
     fn titles(&self, jobs: &[Job], states: &BTreeMap<RunId, RunState>) -> Vec<RunTitle> {
