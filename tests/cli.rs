@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use dino_sweep::fs::write_atomic;
+use serde_json::Value;
 
 /// Runs of a second, on data that is made.
 const SHORT: &str = r#"
@@ -107,4 +108,78 @@ set = { size = "small", weights = { kind = "pretrained" } }
     assert!(ended.stdout.contains("3 cells: 1 to start, 2 lack something"), "{ended:?}");
     let words = ["needed by cell 1 (seed=1)", "needed by cell 2 (seed=2)", "looked in"];
     assert!(words.iter().all(|words| ended.stderr.contains(words)), "{ended:?}");
+}
+
+#[test]
+fn an_experiment_is_asked_for_by_its_file_as_by_its_name() {
+    let bench = Bench::new();
+    bench.write("e.toml", "name = \"grid\"\n");
+    let ran = bench.sweep(&["run", "e.toml"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for verb in ["table", "status"] {
+        let [by_name, by_file] = ["grid", "e.toml"].map(|text| bench.sweep(&[verb, text]));
+        assert_eq!((by_name.code, by_file.code), (Some(0), Some(0)), "{by_file:?}");
+        assert_eq!(by_name.stdout, by_file.stdout);
+        let unknown = bench.sweep(&[verb, "f"]);
+        assert_eq!(unknown.code, Some(2), "{unknown:?}");
+        assert!(unknown.stderr.contains("no experiment `f`"), "{unknown:?}");
+    }
+    let text = "<!-- sweep:table e.toml -->\n<!-- sweep:end -->\n";
+    write_atomic(&bench.path("README.md"), text.as_bytes()).unwrap();
+    let codes = [&["--check"][..], &[], &["--check"]].map(|flags| {
+        let arguments = [&["readme", "README.md"], flags].concat();
+        bench.sweep(&arguments).code
+    });
+    assert_eq!(codes, [Some(1), Some(0), Some(0)]);
+}
+
+#[test]
+fn replacing_the_table_of_another_experiment_is_said_before_it_is_done() {
+    let bench = Bench::new();
+    let said = |file: &str, head: &str| {
+        bench.write(file, head);
+        let ended = bench.sweep(&["run", file]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stderr.contains("of other runs will be replaced")
+    };
+    assert!(!said("a.toml", "name = \"grid\"\n"));
+    // The same, and the same with more.
+    assert!(!said("a.toml", "name = \"grid\"\n"));
+    assert!(!said("a.toml", "name = \"grid\"\n[grid]\nseed = [1, 0]\n"));
+    assert!(said("b.toml", "name = \"grid\"\nseed = 7\n"));
+    assert!(!said("b.toml", "name = \"other\"\nseed = 7\n"));
+}
+
+#[test]
+fn the_adapter_of_a_run_scores_as_the_run_does() {
+    let bench = Bench::new();
+    bench.write("e.toml", "");
+    let spec = fs_err::read_to_string(bench.path("e.toml")).unwrap();
+    let spec = spec.replace(r#"size = "tiny""#, r#"size = "custom""#);
+    let spec = spec.replace(r#"kind = "random""#, "kind = \"file\"\npath = \"weights\"");
+    write_atomic(&bench.path("e.toml"), spec.as_bytes()).unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/models/v2_reg");
+    let bytes = fs_err::read(Path::new(model).join("backbone.safetensors")).unwrap();
+    write_atomic(&bench.path("weights/model.safetensors"), &bytes).unwrap();
+    let config = br#"{ "model_type": "dinov2_with_registers", "num_attention_heads": 3 }"#;
+    write_atomic(&bench.path("weights/config.json"), config).unwrap();
+    let ran = bench.sweep(&["run", "e.toml"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let run = fs_err::read_dir(bench.path("results/runs")).unwrap().next().unwrap().unwrap();
+    let file = run.path().join("adapter.safetensors");
+    let words = "eval --device cpu --weights weights --set data.kind=shapes --set data.n_train=2 \
+                 --set data.n_val=2 --set data.side_px=48 --suite none --json --adapter";
+    let mut arguments: Vec<_> = words.split_whitespace().collect();
+    arguments.push(file.to_str().unwrap());
+    let scored = bench.sweep(&arguments);
+    assert_eq!(scored.code, Some(0), "{scored:?}");
+    let of_file: Value = serde_json::from_str(&scored.stdout).unwrap();
+    let shown = bench.sweep(&["show", "latest", "--json"]);
+    let of_run: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let of_run = &of_run["details"]["scores"][0]["metrics"];
+    let of_file = &of_file["scores"][0]["metrics"];
+    assert!(of_run["miou"].is_f64(), "{shown:?}");
+    assert_eq!(of_file["miou"], of_run["miou"]);
+    assert_eq!(of_file["per_class_iou"], of_run["per_class_iou"]);
+    assert_eq!(of_file["reference_metric"], of_run["reference_metric"]);
 }

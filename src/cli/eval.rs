@@ -1,15 +1,13 @@
 //! `sweep eval RUN`: more scores of a trained run.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use anyhow::Context as _;
-use serde_json::Value;
 
 use super::fault::{Exit, fault};
 use super::{Context, eval_adapter, index, run, runs};
 use crate::device;
-use crate::experiment::{RunFile, RunSpec};
+use crate::experiment::{self, RunFile, RunSpec};
 use crate::fs::{ResultsDir, write_atomic};
 use crate::id::RunId;
 use crate::resolve;
@@ -74,7 +72,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let resolution = resolve::cells(&experiment, &machine, &results);
     let cells = resolution.all().map_err(|missing| super::fetch::lacking(&missing))?;
     if let Some(other) = cells.iter().find(|resolved| resolved.run != run) {
-        let changed = changes(&file.identity, &other.identity);
+        let changed = experiment::changed(&file.identity, &other.identity);
+        let changed: Vec<_> = changed.iter().map(|key| format!("`{key}`")).collect();
+        let changed = changed.join(", ");
         return Err(fault(
             Exit::SomeFailed,
             format_args!("run {run} cannot be scored as it is: changed since: {changed}"),
@@ -135,25 +135,9 @@ fn experiment_text(spec: &RunSpec) -> anyhow::Result<String> {
     Ok(format!("# Written by `sweep eval`.\nname = \"{NAME}\"\n{spec}"))
 }
 
-/// The top-level parts of a run's identity that differ.
-fn changes(before: &Value, now: &Value) -> String {
-    let parts = |value: &Value| -> BTreeMap<String, Value> {
-        value.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
-    };
-    let (before, now) = (parts(before), parts(now));
-    let names: Vec<_> = before
-        .keys()
-        .chain(now.keys().filter(|key| !before.contains_key(*key)))
-        .filter(|key| before.get(*key) != now.get(*key))
-        .map(|key| format!("`{key}`"))
-        .collect();
-    names.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment;
     use crate::store::fake::seeded;
 
     fn args() -> Args {
@@ -202,12 +186,5 @@ mod tests {
         let (experiment, _) = experiment::load_experiment(&layers).unwrap();
         assert_eq!(experiment.cells.len(), 1);
         assert_eq!(experiment.cells[0].spec, spec);
-    }
-
-    #[test]
-    fn what_changed_is_named() {
-        let before = serde_json::json!({ "data": 1, "seed": 2 });
-        let now = serde_json::json!({ "data": 2, "seed": 2, "weights": 3 });
-        assert_eq!(changes(&before, &now), "`data`, `weights`");
     }
 }

@@ -2,37 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::adapter::with_exit;
-use super::fault::{Exit, OrExit, fault};
+use super::fault::{Exit, OrExit};
 use super::words::percent;
 use super::{Context, device, printer};
-use crate::adapter::{AdapterFile, Kind, Normalise};
-use crate::corrupt::frost::{self, Source};
-use crate::corrupt::{self, Corruption, Corruptor, Severity};
-use crate::data::dataset::{self, EvalSet};
-use crate::data::split::Split;
+use crate::adapter::AdapterFile;
 use crate::device::Request as Devices;
 use crate::eval::infer::Request;
 use crate::eval::score::pass::{self, Protocol};
-use crate::eval::score::reference_metric::VoidIs;
 use crate::eval::score::robustness::{self, Scores};
 use crate::event::{Condition, Metrics};
-use crate::experiment::RunSpec;
 use crate::fs::write_atomic;
-use crate::host;
 use crate::model::Network;
+use crate::resolve::adapter;
 use crate::weights;
 
-/// What an adapter of the reference project was made with, which its files do not say: the input
-/// of its code's default, and its batch, over which its metric is averaged.
-const REFERENCE_PX: u32 = 490;
-const REFERENCE_BATCH: u32 = 12;
 /// Raised when the meaning of a key of `--json` changes.
 const VERSION: u32 = 1;
 
@@ -73,60 +62,35 @@ pub(super) struct Asked<'a> {
 
 /// Scores the adapter as the flags ask.
 pub(super) fn run(args: &Args, asked: &Asked<'_>, context: &Context) -> anyhow::Result<Exit> {
-    let adapter = asked.adapter;
     let results = context.results()?;
     let path = results.experiments().join("eval").join("adapter.toml");
     write_atomic(&path, b"# Written by `sweep eval --adapter`.\nname = \"eval\"\n")
         .with_context(|| format!("cannot write `{}`", path.display()))?;
     let (experiment, machine) = context.experiment(&path, asked.sets)?;
     let spec = &experiment.cells[0].spec;
-    let file = AdapterFile::open(adapter).map_err(with_exit)?;
-    let Some(n_classes) = file.about.n_classes.filter(|_| file.decoder().is_some()) else {
-        return Err(fault(
-            Exit::Usage,
-            format_args!("`{}` has no decoder: nothing can be scored", adapter.display()),
-        ));
-    };
-    let dataset = dataset::open(&spec.data, &machine.data_dirs).or_exit(Exit::Environment)?;
-    if dataset.n_classes() as usize != n_classes {
-        return Err(fault(
-            Exit::Usage,
-            format_args!(
-                "`{}` tells {n_classes} classes apart, and `{}` has {}: choose the dataset with \
-                 --set data.kind=… and --set data.root=…",
-                adapter.display(),
-                dataset.root.display(),
-                dataset.n_classes()
-            ),
-        ));
-    }
+    let file = AdapterFile::open(asked.adapter).map_err(with_exit)?;
     let weights = args.weights.as_deref().expect("clap requires it with `--adapter`");
-    let encoder_of = weights::identify(weights).or_exit(Exit::Environment)?;
-    let protocol = protocol(args, &file, spec, &encoder_of);
+    let data_dirs = &machine.data_dirs;
+    let wanted = adapter::Asked { adapter: &file, weights, px: args.px, spec, data_dirs };
+    let scoring = adapter::scoring(wanted).or_else(|error| {
+        let is_usage = error.is_of_the_request();
+        Err(error).or_exit(if is_usage { Exit::Usage } else { Exit::Environment })
+    })?;
     let device = device::open(asked.device.unwrap_or(&experiment.schedule.devices))?;
-    let encoder = weights::load(weights, (&encoder_of.name, encoder_of.arch), &device)
-        .or_exit(Exit::Environment)?;
+    let encoder = (scoring.encoder.name.as_str(), scoring.encoder.arch);
+    let encoder = weights::load(weights, encoder, &device).or_exit(Exit::Environment)?;
     let mut network = file.build(encoder).map_err(with_exit)?.merged();
-    let conditions = conditions(spec, &machine.data_dirs)?;
     let mut rows = Vec::new();
-    for wanted in &spec.eval.sets {
-        let (data, dataset) = match wanted {
-            EvalSet::Own(_) => (&spec.data, dataset.clone()),
-            EvalSet::Other { data, .. } => {
-                (data, dataset::open(data, &machine.data_dirs).or_exit(Exit::Environment)?)
-            }
-        };
-        let split = Arc::new(dataset.split(wanted.split()).or_exit(Exit::Environment)?);
-        let set = format!("{}/{}", dataset::name(data, &dataset.root), wanted.split());
-        for condition in &conditions {
-            let row = score(&mut network, (&set, &split), condition, &protocol)?;
+    for set in &scoring.sets {
+        for sight in &scoring.conditions {
+            let row = score(&mut network, set, sight, &scoring.protocol)?;
             if !args.json {
                 printer::aside(&line(&row));
             }
             rows.push(row);
         }
     }
-    let line = words_of(&protocol.request, &encoder_of.name);
+    let line = words_of(&scoring.protocol.request, &scoring.encoder.name);
     printer::data(&if args.json {
         let scores: Vec<_> = rows.iter().map(as_json).collect();
         let value = json!({ "version": VERSION, "protocol": line, "scores": scores });
@@ -139,75 +103,17 @@ pub(super) fn run(args: &Args, asked: &Asked<'_>, context: &Context) -> anyhow::
 
 fn score(
     network: &mut Network,
-    (set, split): (&str, &Arc<Split>),
-    wanted: &Wanted,
+    set: &adapter::Set,
+    sight: &adapter::Sight,
     protocol: &Protocol,
 ) -> anyhow::Result<Row> {
     let never = AtomicBool::new(false);
     let silent = &mut |_, _| Ok(());
-    let scored = pass::score(network, (split, wanted.corruptor.as_ref()), protocol, silent, &never)
-        .or_exit(Exit::SomeFailed)?;
+    let images = (&set.split, sight.corruptor.as_ref());
+    let scored =
+        pass::score(network, images, protocol, silent, &never).or_exit(Exit::SomeFailed)?;
     let metrics = scored.expect("nothing asks it to stop").metrics;
-    Ok(Row { set: set.to_owned(), condition: wanted.condition.clone(), metrics })
-}
-
-/// A condition to score under, with what makes it of clean images.
-struct Wanted {
-    condition: Condition,
-    corruptor: Option<Corruptor>,
-}
-
-/// Clean, then each corruption of the suite at each level.
-fn conditions(spec: &RunSpec, data_dirs: &[PathBuf]) -> anyhow::Result<Vec<Wanted>> {
-    let mut all = vec![Wanted { condition: Condition::Clean, corruptor: None }];
-    let Some(suite) = corrupt::suite::suite(&spec.eval.corruption.suite) else { return Ok(all) };
-    let frost = if suite.contains(Corruption::Frost) {
-        frost::find(data_dirs).or_exit(Exit::Environment)?
-    } else {
-        None
-    };
-    let source = if frost.is_some() { Source::Originals } else { Source::Procedural };
-    for effect in suite.effects(source) {
-        for level in spec.eval.corruption.severities.iter().filter_map(|l| Severity::new(*l)) {
-            let corruptor = Corruptor::new(effect, level, frost.as_deref());
-            let corruptor = corruptor.or_exit(Exit::Environment)?;
-            let condition = Condition::Corrupted { effect: effect.name(), severity: level.get() };
-            all.push(Wanted { condition, corruptor: Some(corruptor) });
-        }
-    }
-    Ok(all)
-}
-
-fn protocol(
-    args: &Args,
-    file: &AdapterFile,
-    spec: &RunSpec,
-    encoder: &weights::Identified,
-) -> Protocol {
-    let patch = encoder.arch.patch as u32;
-    let is_reference = file.kind == Kind::Reference;
-    let trained = file.about.input_px.map(|px| px.map(|side| side as u32));
-    let default = if is_reference { REFERENCE_PX } else { 37 * patch };
-    let px = args.px.or(trained).unwrap_or([default; 2]);
-    let (mean, std) = match file.normalise() {
-        Normalise::Unknown {} => (encoder.mean, encoder.std),
-        Normalise::None {} => ([0.0; 3], [1.0; 3]),
-        Normalise::MeanStd { mean, std } => (mean, std),
-    };
-    let is_voc = matches!(spec.data, dataset::Config::Voc(_));
-    Protocol {
-        request: Request {
-            mode: spec.eval.mode,
-            tta: spec.eval.tta.clone(),
-            input_px: px.map(|side| (side / patch).max(1) * patch),
-            patch_px: patch,
-            mean,
-            std,
-        },
-        reference_batch: if is_reference { REFERENCE_BATCH } else { spec.train.batch_size },
-        reference_void: if is_reference && is_voc { VoidIs::Background } else { VoidIs::LeftOut },
-        threads: host::cores().get() as usize,
-    }
+    Ok(Row { set: set.name.clone(), condition: sight.condition.clone(), metrics })
 }
 
 fn words_of(request: &Request, encoder: &str) -> String {

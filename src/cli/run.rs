@@ -15,26 +15,22 @@ use super::progress::{Detail, Progress};
 use super::{Context, fetch, plan as plan_verb, printer, signals, words};
 use crate::device::nvml::Gpu;
 use crate::device::{self, CudaSupport};
-use crate::event;
 use crate::event::Line;
 use crate::experiment::Experiment;
-use crate::fs::{FileLock, ResultsDir, RunDir};
+use crate::fs::{ResultsDir, RunDir};
 use crate::host;
 use crate::id::RunId;
 use crate::plan::{self, PlannedRun};
 use crate::report::{self, Columns, Format, Table};
 use crate::resolve::{self, Job, Missing, Resolved};
-use crate::schedule::Slot;
 use crate::schedule::coordinator::{self, Coordinator};
 use crate::schedule::devices::{self, Host};
 use crate::schedule::event_loop::{self, Index, Ports, Summary, Sweep};
 use crate::schedule::journal::{ExperimentJournal, Recorded};
 use crate::schedule::local::{LocalProcesses, this_program};
+use crate::schedule::{Slot, orphans};
 use crate::store::{self, RunState, Store};
 
-/// A worker that an earlier, killed coordinator left behind has so long to save and exit before
-/// GPUs are looked at, as it would make its GPU look taken.
-const ORPHANS_MAX: Duration = Duration::from_secs(20);
 /// Another program may keep the index locked for so long: while workers run, when the index is asked
 /// again and nothing else may wait; and when they are done.
 const LOCKED_MAX: Duration = Duration::from_millis(500);
@@ -126,6 +122,7 @@ impl Invocation<'_> {
         let states = store.run_status().await?;
         let planned = plan::plan(&resolve::wanted(&self.cells), &states);
         self.announce(&planned, &states);
+        self.warn_of_another_table()?;
         let with_work = plan::with_work(&planned);
         let misfits = Missing::of(&resolve::misfits(&self.cells, &with_work));
         misfits.map_or(Ok(()), Err).or_exit(Exit::Environment)?;
@@ -203,11 +200,29 @@ impl Invocation<'_> {
         printer::aside(&format_args!("{}: {counts}", self.experiment.name));
     }
 
-    fn titles(&self, jobs: &[Job], states: &BTreeMap<RunId, RunState>) -> Vec<RunTitle> {
-        let mut labels = BTreeMap::new();
-        for resolved in self.cells.iter().rev() {
-            labels.insert(&resolved.run, event::title(&resolved.cell.labels));
+    /// Says it before anything is done, so that there is time to give another name.
+    fn warn_of_another_table(&self) -> anyhow::Result<()> {
+        if self.output == Output::Terminal {
+            return Ok(());
         }
+        let name = &self.experiment.name;
+        let runs: Vec<_> = self.cells.iter().map(|resolved| &resolved.run).collect();
+        let others = report::files_of_others(&self.results, name, &runs)
+            .context("cannot read the table that is there")?;
+        if !others.is_empty() {
+            let paths: Vec<_> = others.iter().map(|path| format!("`{}`", path.display())).collect();
+            printer::note(&format_args!(
+                "warning: {} of other runs will be replaced, as this experiment is called \
+                 `{name}` too and has none of them; another `name` in its file, or another \
+                 `--results`, keeps both",
+                paths.join(" and ")
+            ));
+        }
+        Ok(())
+    }
+
+    fn titles(&self, jobs: &[Job], states: &BTreeMap<RunId, RunState>) -> Vec<RunTitle> {
+        let titles = resolve::titles(&self.cells);
         let none = RunState::default();
         jobs.iter()
             .map(|job| {
@@ -216,7 +231,7 @@ impl Invocation<'_> {
                 let made = job.scores.iter().filter(|s| state.scores.contains(&s.score)).count();
                 RunTitle {
                     run: run.clone(),
-                    title: labels.get(run).cloned().unwrap_or_else(|| run.to_string()),
+                    title: titles.get(run).cloned().unwrap_or_else(|| run.to_string()),
                     trained: state.trained,
                     scores_wanted: job.scores.len() as u32,
                     scores_made: made as u32,
@@ -254,8 +269,12 @@ impl Invocation<'_> {
         let schedule = &self.experiment.schedule;
         let request = &schedule.devices;
         let mut gpus = super::device::gpus(request);
-        if gpus.visible.iter().any(Gpu::is_in_use) && wait_for_orphans(&self.results, jobs).await? {
-            gpus = super::device::gpus(request);
+        if gpus.visible.iter().any(Gpu::is_in_use) {
+            let tell = || printer::aside("waiting for an earlier worker to save and exit");
+            let waited = orphans::wait(&self.results, jobs, tell).await;
+            if waited.context("cannot look for earlier workers")? {
+                gpus = super::device::gpus(request);
+            }
         }
         let cores = host::cores();
         let host = Host { cores, cuda: CudaSupport::here(), gpus: &gpus };
@@ -268,11 +287,7 @@ impl Invocation<'_> {
     }
 
     fn conclude(&self, summary: &Summary, elapsed: Duration) {
-        let titles: BTreeMap<_, _> = self
-            .cells
-            .iter()
-            .map(|resolved| (&resolved.run, event::title(&resolved.cell.labels)))
-            .collect();
+        let titles = resolve::titles(&self.cells);
         for failure in &summary.failures {
             let title = titles.get(&failure.run).map_or("", String::as_str);
             printer::note(&format_args!(
@@ -325,26 +340,6 @@ fn totals(summary: &Summary, elapsed: Duration) -> String {
     }
     parts.push(format!("in {}", words::duration(elapsed)));
     parts.join(", ")
-}
-
-/// Waits until no worker holds one of the jobs' runs; whether there was one.
-async fn wait_for_orphans(results: &ResultsDir, jobs: &[Job]) -> anyhow::Result<bool> {
-    let deadline = Instant::now() + ORPHANS_MAX;
-    let mut found = false;
-    for job in jobs {
-        let dir = results.run(&job.file.run);
-        while dir.root().is_dir() && FileLock::try_acquire(&dir.lock())?.is_none() {
-            if !found {
-                printer::aside("waiting for an earlier worker to save and exit");
-            }
-            found = true;
-            if Instant::now() > deadline {
-                return Ok(found);
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-    Ok(found)
 }
 
 struct StoreIndex<'a>(&'a Store);

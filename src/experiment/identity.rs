@@ -7,6 +7,8 @@
 //! first given is left out while it has the value that it had before it existed. The golden ids in
 //! the tests hold this.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::check::input_px;
@@ -46,6 +48,13 @@ pub fn with_numerics(identity: &Value, numerics: u32) -> Value {
     let mut identity = identity.clone();
     identity[NUMERICS] = json!(numerics);
     identity
+}
+
+/// The keys, at the top, in which two identities differ.
+pub fn changed<'a>(before: &'a Value, now: &'a Value) -> BTreeSet<&'a str> {
+    let keys = |value: &'a Value| value.as_object().into_iter().flat_map(|parts| parts.keys());
+    let differs = |key: &&String| before.get(key.as_str()) != now.get(key.as_str());
+    keys(before).chain(keys(now)).filter(differs).map(String::as_str).collect()
 }
 
 /// What a spec alone says of a run's results: cells with equal values come out the same.

@@ -25,7 +25,7 @@ use crate::{data::dataset, eval, model, train};
 
 pub use check::input_px;
 pub use grid::expand::CELLS_MAX;
-pub use identity::{protocol, run_id, run_identity, score_requests, with_numerics};
+pub use identity::{changed, protocol, run_id, run_identity, score_requests, with_numerics};
 pub use load::{Layers, load as load_experiment, load_data, load_machine, machine_file, name_in};
 pub use machine::Machine;
 pub use order::Order;

@@ -432,3 +432,18 @@ fn files_are_written_once_and_the_same_each_time() {
     assert_eq!(fs_err::read_to_string(&paths[0]).unwrap(), markdown(&mixed(), Columns::Usual));
     assert!(paths[1].ends_with("grid.csv"));
 }
+
+#[test]
+fn files_that_show_none_of_the_runs_are_those_of_another_experiment() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = ResultsDir::new(folder.path());
+    let rows = experiment(&["seed"], seeds(&json!({ "kind": "frozen" }), &[&[0.5], &[0.6]]));
+    let runs: Vec<_> = rows.cells.iter().map(|cell| &cell.run).collect();
+    let other = RunId::of(&json!("other"));
+    let others = |runs: &[&RunId]| files_of_others(&results, "grid", runs).unwrap();
+    assert_eq!(others(&[&other]), Vec::<PathBuf>::new(), "there is no table yet");
+    let paths = write_files(&results, &Table::new(&rows)).unwrap();
+    assert_eq!(others(&[&other]), paths);
+    // The second is in the row of the first, by which markdown alone would not know it.
+    assert_eq!(others(&[&other, runs[1]]), Vec::<PathBuf>::new());
+}

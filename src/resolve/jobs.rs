@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::cells::suite;
 use super::{Job, Resolved, Wanted};
-use crate::event::{Planned, PlannedCell, PlannedScore, Protocol};
+use crate::event::{self, Planned, PlannedCell, PlannedScore, Protocol};
 use crate::experiment::{self, Experiment, RunFile, ScoreRequest};
 use crate::id::RunId;
 
@@ -19,6 +19,15 @@ pub fn wanted(cells: &[Resolved]) -> Vec<Wanted> {
             scores: resolved.requests.iter().map(|request| request.score.clone()).collect(),
         })
         .collect()
+}
+
+/// What each run is called: the title of the first of its cells.
+pub fn titles(cells: &[Resolved]) -> BTreeMap<&RunId, String> {
+    let mut titles = BTreeMap::new();
+    for Resolved { cell, run, .. } in cells {
+        titles.entry(run).or_insert_with(|| event::title(&cell.labels));
+    }
+    titles
 }
 
 /// What the experiment's journal says of this plan.

@@ -4,7 +4,8 @@
 //! Verbs call [`cells`] with an experiment, the machine's keys and the results folder. Out come the
 //! cells with their facts, ids and score requests ([`Resolved`]), or what each lacks
 //! ([`Lacking`]); from those [`wanted`] for the plan, [`jobs`] for the scheduler and [`planned`]
-//! for the experiment's journal. Nothing is printed and no run's folder is touched.
+//! for the experiment's journal. [`adapter`] does the same for a file that no run here made. Nothing is
+//! printed and no run's folder is touched.
 
 mod missing;
 mod notes;
@@ -14,6 +15,7 @@ mod world;
 mod cells;
 mod fit;
 mod jobs;
+pub mod adapter;
 #[cfg(test)]
 pub(crate) mod fake;
 
@@ -26,7 +28,7 @@ use crate::id::{RunId, ScoreId};
 
 pub use cells::cells;
 pub use fit::misfits;
-pub use jobs::{jobs, planned, wanted};
+pub use jobs::{jobs, planned, titles, wanted};
 pub use missing::{Lack, Missing};
 pub use notes::{data_notes, weight_notes};
 

@@ -13,6 +13,7 @@ pub mod executor;
 pub(crate) mod fake;
 pub mod journal;
 pub mod local;
+pub mod orphans;
 pub mod queue;
 pub mod remains;
 pub mod retry;

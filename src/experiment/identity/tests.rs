@@ -338,3 +338,10 @@ fn the_short_side_of_a_slide_is_its_crop_unless_given() {
     assert_ne!(base.score, other.score);
     insta::assert_snapshot!(other.protocol, @"slide 512/341 at short side 640, label size, last, ref-metric batch 16");
 }
+
+#[test]
+fn what_changed_is_named_by_its_key() {
+    let before = json!({ "data": 1, "seed": 2, "tune": 3 });
+    let now = json!({ "data": 2, "seed": 2, "weights": 3 });
+    assert_eq!(Vec::from_iter(changed(&before, &now)), ["data", "tune", "weights"]);
+}

@@ -1,0 +1,173 @@
+//! What an adapter that no run here made is scored with: its encoder, the sets, the conditions and
+//! the protocol.
+//!
+//! `sweep eval --adapter` calls [`scoring`] with the opened file and what it was asked for; data and
+//! weights are found and held against the file before anything is computed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::sets::refuse_other_classes;
+use crate::adapter::{AdapterFile, Kind, Normalise};
+use crate::corrupt::frost::{self, Source};
+use crate::corrupt::{self, Corruption, Corruptor, Severity};
+use crate::data;
+use crate::data::dataset::{self, Dataset, EvalSet};
+use crate::data::split::Split;
+use crate::eval::infer::Request;
+use crate::eval::score::pass::Protocol;
+use crate::eval::score::reference_metric::VoidIs;
+use crate::event::Condition;
+use crate::experiment::RunSpec;
+use crate::host;
+use crate::weights::{self, Identified};
+
+/// What an adapter of the reference project was made with, which its files do not say: the input
+/// of its code's default, and its batch, over which its metric is averaged.
+const REFERENCE_PX: u32 = 490;
+const REFERENCE_BATCH: u32 = 12;
+/// Side of the input, in patches, where neither the file nor the user says it.
+const INPUT_TOKENS: u32 = 37;
+
+/// What to score, and on what.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub adapter: &'a AdapterFile,
+    /// Weights of its encoder: a file or a folder.
+    pub weights: &'a Path,
+    /// Height and width of the input, where it is not the adapter's own.
+    pub px: Option<[u32; 2]>,
+    /// Its keys `data` and `eval` say on what and how.
+    pub spec: &'a RunSpec,
+    pub data_dirs: &'a [PathBuf],
+}
+
+/// All that the scores are made of.
+#[derive(Debug)]
+pub struct Scoring {
+    pub encoder: Identified,
+    pub protocol: Protocol,
+    pub sets: Vec<Set>,
+    /// Clean, then each corruption of the suite at each level.
+    pub conditions: Vec<Sight>,
+}
+
+/// A set to score.
+#[derive(Debug)]
+pub struct Set {
+    /// `voc/val`.
+    pub name: String,
+    pub split: Arc<Split>,
+}
+
+/// A condition to score under, with what makes it of clean images.
+#[derive(Debug)]
+pub struct Sight {
+    pub condition: Condition,
+    pub corruptor: Option<Corruptor>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("`{}` has no decoder: nothing can be scored", path.display())]
+    NoDecoder { path: PathBuf },
+    #[error(
+        "`{}` tells {n_adapter} classes apart, and `{}` has {n_dataset}: choose the dataset with \
+         --set data.kind=… and --set data.root=…",
+        path.display(), root.display()
+    )]
+    OtherClasses { path: PathBuf, n_adapter: usize, root: PathBuf, n_dataset: usize },
+    #[error("{0}")]
+    OtherSet(String),
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    #[error(transparent)]
+    Weights(#[from] weights::Error),
+}
+
+impl Error {
+    /// Whether what was asked for is at fault, and not what this machine has.
+    pub fn is_of_the_request(&self) -> bool {
+        match self {
+            Self::NoDecoder { .. } | Self::OtherClasses { .. } | Self::OtherSet(_) => true,
+            Self::Data(_) | Self::Weights(_) => false,
+        }
+    }
+}
+
+/// Finds all that scoring an adapter takes, or says what is missing or does not fit.
+pub fn scoring(asked: Asked<'_>) -> Result<Scoring, Error> {
+    let Asked { adapter, weights, spec, data_dirs, .. } = asked;
+    let path = || adapter.path.clone();
+    let Some(n_adapter) = adapter.about.n_classes.filter(|_| adapter.decoder().is_some()) else {
+        return Err(Error::NoDecoder { path: path() });
+    };
+    let own = dataset::open(&spec.data, data_dirs)?;
+    let n_dataset = own.n_classes() as usize;
+    if n_dataset != n_adapter {
+        return Err(Error::OtherClasses { path: path(), n_adapter, root: own.root, n_dataset });
+    }
+    let encoder = weights::identify(weights)?;
+    let protocol = protocol(asked, &encoder);
+    let sets = spec.eval.sets.iter().map(|set| open(set, &own, data_dirs));
+    let sets = sets.collect::<Result<_, _>>()?;
+    Ok(Scoring { encoder, protocol, sets, conditions: conditions(spec, data_dirs)? })
+}
+
+/// A set to score, of an adapter for `own`.
+fn open(set: &EvalSet, own: &Dataset, data_dirs: &[PathBuf]) -> Result<Set, Error> {
+    let dataset = match set {
+        EvalSet::Own(_) => own.clone(),
+        EvalSet::Other { data, .. } => {
+            let dataset = dataset::open(data, data_dirs)?;
+            refuse_other_classes(own, &dataset).map_err(Error::OtherSet)?;
+            dataset
+        }
+    };
+    let split = Arc::new(dataset.split(set.split())?);
+    Ok(Set { name: format!("{}/{}", dataset.name, set.split()), split })
+}
+
+fn conditions(spec: &RunSpec, data_dirs: &[PathBuf]) -> Result<Vec<Sight>, Error> {
+    let mut all = vec![Sight { condition: Condition::Clean, corruptor: None }];
+    let Some(suite) = corrupt::suite::suite(&spec.eval.corruption.suite) else { return Ok(all) };
+    let has_frost = suite.contains(Corruption::Frost);
+    let frost = if has_frost { frost::find(data_dirs)? } else { None };
+    let source = if frost.is_some() { Source::Originals } else { Source::Procedural };
+    for effect in suite.effects(source) {
+        for level in spec.eval.corruption.severities.iter().filter_map(|l| Severity::new(*l)) {
+            let corruptor = Corruptor::new(effect, level, frost.as_deref())?;
+            let condition = Condition::Corrupted { effect: effect.name(), severity: level.get() };
+            all.push(Sight { condition, corruptor: Some(corruptor) });
+        }
+    }
+    Ok(all)
+}
+
+fn protocol(asked: Asked<'_>, encoder: &Identified) -> Protocol {
+    let Asked { adapter, spec, .. } = asked;
+    let patch = encoder.arch.patch as u32;
+    let is_reference = adapter.kind == Kind::Reference;
+    let trained = adapter.about.input_px.map(|px| px.map(|side| side as u32));
+    let default = if is_reference { REFERENCE_PX } else { INPUT_TOKENS * patch };
+    let px = asked.px.or(trained).unwrap_or([default; 2]);
+    let (mean, std) = match adapter.normalise() {
+        Normalise::Unknown {} => (encoder.mean, encoder.std),
+        Normalise::None {} => ([0.0; 3], [1.0; 3]),
+        Normalise::MeanStd { mean, std } => (mean, std),
+    };
+    let is_voc = matches!(spec.data, dataset::Config::Voc(_));
+    Protocol {
+        request: Request {
+            mode: spec.eval.mode,
+            tta: spec.eval.tta.clone(),
+            input_px: px.map(|side| (side / patch).max(1) * patch),
+            patch_px: patch,
+            mean,
+            std,
+        },
+        reference_batch: if is_reference { REFERENCE_BATCH } else { spec.train.batch_size },
+        reference_void: if is_reference && is_voc { VoidIs::Background } else { VoidIs::LeftOut },
+        threads: host::cores().get() as usize,
+    }
+}
