@@ -10,8 +10,9 @@ check:
     cargo clippy --locked --all-targets -- -D warnings
     RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib
 
+# The tests, on the build that users run; `cargo test` alone compiles our own code faster.
 test *ARGS:
-    cargo test {{ARGS}}
+    cargo test --release {{ARGS}}
 
 # Every check that must hold before a change is merged.
 ci:

@@ -85,7 +85,7 @@ fn devices(gpus: &Gpus, cuda: CudaSupport) -> Vec<Finding> {
     findings.extend(gpus.problem.as_ref().map(|problem| match problem {
         Problem::NoDriver(_) => found(Level::Note, problem.to_string()),
         Problem::Silent(_) | Problem::NamesNone { .. } => {
-            found(Level::Bad, format!("{problem}: mend that, or use `--device cpu`"))
+            found(Level::Bad, format!("{problem}: fix that, or use `--device cpu`"))
         }
     }));
     let gpus = gpus.visible.iter().enumerate();
@@ -107,7 +107,7 @@ fn gpu_finding(device: Device, gpu: &Gpu) -> Finding {
             }
         }
         Gpu::Silent { problem, .. } => {
-            found(Level::Note, format!("{device} cannot be asked ({problem}): `auto` skips it"))
+            found(Level::Note, format!("{device} does not answer ({problem}): `auto` skips it"))
         }
     }
 }
@@ -258,12 +258,12 @@ mod tests {
         let silent = Gpu::Silent { uuid: None, problem: "it is lost".to_owned() };
         let gpus = Gpus { visible: vec![silent], ..Gpus::default() };
         let findings = devices(&gpus, CudaSupport::BuiltIn);
-        let expect = "note  device    cuda:0 cannot be asked (it is lost): `auto` skips it";
+        let expect = "note  device    cuda:0 does not answer (it is lost): `auto` skips it";
         assert_eq!(line(&findings[1]), expect);
         let problem = Some(Problem::Silent("version mismatch".to_owned()));
         let findings = devices(&Gpus { problem, ..Gpus::default() }, CudaSupport::BuiltIn);
         let expect = "BAD   device    a GPU seems to be there, but the NVIDIA driver does not \
-                      answer (version mismatch): mend that, or use `--device cpu`";
+                      answer (version mismatch): fix that, or use `--device cpu`";
         assert_eq!(line(&findings[1]), expect);
     }
 
