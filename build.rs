@@ -1,4 +1,5 @@
-//! Passes the commit this binary is built from to the code, as `BUILT_FROM_COMMIT`.
+//! Passes the commit this binary is built from to the code, as `BUILT_FROM_COMMIT`, and strips
+//! symbols from released binaries.
 //!
 //! `cargo run` hands such a variable on to the program, which refuses unknown `SWEEP_…` ones: hence
 //! its name.
@@ -20,6 +21,14 @@ fn main() {
     }
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=BUILT_FROM_COMMIT={commit}");
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
+        // The key `strip` of the profile is lost on a package with an `opt-level` of its own.
+        println!("cargo::rustc-link-arg-bins=-Wl,--strip-all");
+    }
+}
+
+fn is(variable: &str, value: &str) -> bool {
+    std::env::var(variable).is_ok_and(|found| found == value)
 }
 
 /// What git prints; `None` where this is no repository, or there is no git.
