@@ -1,5 +1,5 @@
 //! `sweep fetch`: datasets and weights from the web. Only this verb and `run --fetch`, which calls
-//! [`get_all`], use the network.
+//! `get_all`, use the network.
 
 mod show;
 
