@@ -42,7 +42,8 @@ retries = 0
 impl Bench {
     fn new() -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap() };
-        let config = ShapesConfig { n_train: 4, n_val: 2, side_px: 48, seed: 0 };
+        let config =
+            ShapesConfig { n_train: 4, n_val: 2, side_px: 48, seed: 0, ..ShapesConfig::default() };
         for (split, n) in [("train", config.n_train), ("val", config.n_val)] {
             let mut stems = String::new();
             for i in 0..n {

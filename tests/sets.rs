@@ -28,7 +28,8 @@ fn experiment(sets: &str) -> String {
 #[test]
 fn a_run_is_scored_on_another_dataset_with_the_same_classes() {
     let temp = tempfile::tempdir().unwrap();
-    let shapes = ShapesConfig { n_train: 4, n_val: 3, side_px: 32, seed: 0 };
+    let shapes =
+        ShapesConfig { n_train: 4, n_val: 3, side_px: 32, seed: 0, ..ShapesConfig::default() };
     let own = dataset::open(&Config::Shapes(shapes), &[temp.path().join("data")]).unwrap();
     // The same files, as a folder of a layout of its own: the same scores.
     let classes: Vec<_> = own.classes.iter().map(|name| format!("'{name}'")).collect();

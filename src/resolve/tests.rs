@@ -8,7 +8,8 @@ use crate::model::{Size, WeightsConfig};
 
 fn spec() -> RunSpec {
     let mut spec = fake::job(1).file.spec;
-    let shapes = ShapesConfig { n_train: 4, n_val: 2, side_px: 32, seed: 0 };
+    let shapes =
+        ShapesConfig { n_train: 4, n_val: 2, side_px: 32, seed: 0, ..ShapesConfig::default() };
     spec.data = dataset::Config::Shapes(shapes);
     spec
 }
@@ -136,7 +137,13 @@ fn a_missing_split_is_an_error_of_the_cells_that_score_it() {
 }
 
 fn shapes(seed: u64, n_val: u32) -> dataset::Config {
-    dataset::Config::Shapes(ShapesConfig { n_train: 4, n_val, side_px: 32, seed })
+    dataset::Config::Shapes(ShapesConfig {
+        n_train: 4,
+        n_val,
+        side_px: 32,
+        seed,
+        ..ShapesConfig::default()
+    })
 }
 
 #[test]
@@ -164,7 +171,8 @@ fn a_set_of_another_dataset_gets_its_root_and_fingerprint() {
 fn other_classes_are_listed() {
     let dataset = |name: &str, classes: &[&str]| {
         let temp = tempfile::tempdir().unwrap();
-        let shapes = ShapesConfig { n_train: 1, n_val: 1, side_px: 32, seed: 0 };
+        let shapes =
+            ShapesConfig { n_train: 1, n_val: 1, side_px: 32, seed: 0, ..ShapesConfig::default() };
         let dirs = [temp.path().to_owned()];
         let mut dataset = dataset::open(&dataset::Config::Shapes(shapes), &dirs).unwrap();
         dataset.name = name.to_owned();

@@ -1,8 +1,9 @@
 //! The procedural dataset: textured objects of six classes on textured grounds, with occlusion,
 //! distractors and void borders. Written once in VOC layout, then read like any other folder.
 //!
-//! Colours are drawn at random, so they tell nothing. Texture alone tells two classes, and leaves
-//! two pairs that only their outline tells apart.
+//! Colours are drawn at random, so that they tell nothing, unless `colour_hint_pct` moves them
+//! towards one of each class. Texture alone tells two classes, and leaves two pairs that only their
+//! outline tells apart.
 
 mod scene;
 
@@ -32,11 +33,20 @@ pub struct ShapesConfig {
     pub side_px: u32,
     /// Seed of the generator, independent of the run's seed.
     pub seed: u64,
+    /// Share of its class's colour in an object's colours, in percent. Left out where it is 0, as
+    /// the folders that were written before it existed are named without it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub colour_hint_pct: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Default for ShapesConfig {
     fn default() -> Self {
-        Self { n_train: 256, n_val: 64, side_px: 128, seed: 0 }
+        Self { n_train: 256, n_val: 64, side_px: 128, seed: 0, colour_hint_pct: 0 }
     }
 }
 
@@ -106,7 +116,7 @@ fn parent(data_dirs: &[PathBuf]) -> Result<PathBuf, Error> {
 pub fn generate(config: &ShapesConfig, split: &str, index: u32) -> (Rgb, Mask) {
     let purpose = format!("shapes/{split}");
     let mut rng = rng::keyed(config.seed, &purpose, &[u64::from(index)]);
-    render(&mut rng, config.side_px)
+    render(&mut rng, config.side_px, f64::from(config.colour_hint_pct) / 100.0)
 }
 
 fn check(config: &ShapesConfig) -> Result<(), Error> {
@@ -120,6 +130,9 @@ fn check(config: &ShapesConfig) -> Result<(), Error> {
     }
     if !SIDE_PX.contains(&config.side_px) {
         return bad("data.side_px", config.side_px, "32 to 1024");
+    }
+    if config.colour_hint_pct > 100 {
+        return bad("data.colour_hint_pct", config.colour_hint_pct, "0 to 100");
     }
     Ok(())
 }
@@ -137,7 +150,7 @@ fn write(config: &ShapesConfig, root: &Path) -> Result<(), Error> {
     }
     for (split, n) in [("train", config.n_train), ("val", config.n_val)] {
         (0..n).into_par_iter().try_for_each(|index| write_one(config, root, split, index))?;
-        let stems: Vec<String> = (0..n).map(|index| stem(split, index) + "\n").collect();
+        let stems: Vec<String> = (0..n).map(|index| stem(config, split, index) + "\n").collect();
         write_atomic(
             &root.join(voc::SPLITS).join(format!("{split}.txt")),
             stems.concat().as_bytes(),
@@ -154,7 +167,7 @@ fn write(config: &ShapesConfig, root: &Path) -> Result<(), Error> {
 
 fn write_one(config: &ShapesConfig, root: &Path, split: &str, index: u32) -> Result<(), Error> {
     let (image, mask) = generate(config, split, index);
-    let file = format!("{}.png", stem(split, index));
+    let file = format!("{}.png", stem(config, split, index));
     // Plain writes: the folder as a whole appears by its rename.
     fs_err::write(root.join(voc::IMAGES).join(&file), write_png_rgb_stored(&image))?;
     let mask = write_png_mask_stored(&mask, &voc_palette());
@@ -162,8 +175,13 @@ fn write_one(config: &ShapesConfig, root: &Path, split: &str, index: u32) -> Res
     Ok(())
 }
 
-fn stem(split: &str, index: u32) -> String {
-    format!("{split}_{index:06}")
+/// The name of an image without its ending. It names the hint, as a split's fingerprint knows its
+/// images by name and length, and these have the same length whatever their colours.
+fn stem(config: &ShapesConfig, split: &str, index: u32) -> String {
+    match config.colour_hint_pct {
+        0 => format!("{split}_{index:06}"),
+        hint => format!("{split}_hint{hint}_{index:06}"),
+    }
 }
 
 /// One call for the whole file system: a sync of each file takes longer than drawing it.

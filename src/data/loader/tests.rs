@@ -5,7 +5,8 @@ use super::*;
 use crate::data::dataset::{self, Config, ShapesConfig};
 
 fn shapes(dir: &std::path::Path) -> Arc<Split> {
-    let shapes = ShapesConfig { n_train: 11, n_val: 1, side_px: 32, seed: 0 };
+    let shapes =
+        ShapesConfig { n_train: 11, n_val: 1, side_px: 32, seed: 0, ..ShapesConfig::default() };
     let dataset = dataset::open(&Config::Shapes(shapes), &[dir.to_owned()]).unwrap();
     Arc::new(dataset.train_split().unwrap())
 }

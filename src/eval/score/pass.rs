@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn an_image_without_finite_logits_is_named_and_nothing_is_scored() {
         let dir = tempfile::tempdir().unwrap();
-        let shapes = ShapesConfig { n_train: 1, n_val: 2, side_px: 32, seed: 0 };
+        let shapes =
+            ShapesConfig { n_train: 1, n_val: 2, side_px: 32, seed: 0, ..ShapesConfig::default() };
         let dataset = dataset::open(&Config::Shapes(shapes), &[dir.path().to_owned()]).unwrap();
         let split = Arc::new(dataset.split("val").unwrap());
         let row = backbone::variants().find(|row| row.name == "dinov2_tiny14").unwrap();
@@ -247,7 +248,8 @@ mod tests {
     #[test]
     fn corrupted_pictures_depend_on_neither_threads_nor_start() {
         let dir = tempfile::tempdir().unwrap();
-        let shapes = ShapesConfig { n_train: 1, n_val: 6, side_px: 32, seed: 0 };
+        let shapes =
+            ShapesConfig { n_train: 1, n_val: 6, side_px: 32, seed: 0, ..ShapesConfig::default() };
         let dataset = dataset::open(&Config::Shapes(shapes), &[dir.path().to_owned()]).unwrap();
         let split = Arc::new(dataset.split("val").unwrap());
         let all = TABLE.iter().map(|row| Effect::Corruption(row.corruption));

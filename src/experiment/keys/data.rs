@@ -136,5 +136,16 @@ pub(super) static GROUP: Group = Group {
             .content(BY_FINGERPRINT)
             .examples(["0", "1"])
             .with(WITH_SHAPES),
+        Key::new(
+            "data.colour_hint_pct",
+            Type::Int { min: 0, max: 100 },
+            "Share of its class's colour in an object's colours, in percent; at 0 colours tell \
+             nothing.",
+        )
+        .of(&KINDS)
+        .default("0")
+        .content(BY_FINGERPRINT)
+        .examples(["0", "50"])
+        .with(WITH_SHAPES),
     ],
 };

@@ -361,7 +361,7 @@ fn the_experiments_load_and_have_as_many_cells_as_they_say() {
         }
         experiment
     };
-    check("quickstart", 8);
+    check("quickstart", 12);
     check("voc_grid", 90);
     check("ade20k_grid", 24);
     check("ccp8", 8);

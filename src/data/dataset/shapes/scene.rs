@@ -20,6 +20,16 @@ const KINDS: [(Outline, Texture); 6] = [
     (Outline::Star, Texture::Speckle),
 ];
 
+/// Colours that the classes' objects are moved towards by a hint, in the order of [`KINDS`].
+const HINTS: [Colour; 6] = [
+    [230.0, 40.0, 40.0],
+    [40.0, 200.0, 60.0],
+    [50.0, 80.0, 230.0],
+    [230.0, 210.0, 40.0],
+    [200.0, 50.0, 210.0],
+    [40.0, 210.0, 210.0],
+];
+
 /// Subsamples a pixel and axis, against jagged edges.
 const SUBSAMPLES: u32 = 2;
 /// Cells of the ground's pattern a side.
@@ -90,9 +100,14 @@ struct Scene {
     objects: Vec<Object>,
 }
 
-/// Draws a scene and paints it: `side_px` square.
-pub(super) fn render(rng: &mut ChaCha8Rng, side_px: u32) -> (Rgb, Mask) {
-    let scene = Scene::draw(rng, side_px);
+/// Draws a scene and paints it: `side_px` square. `hint` is the share of its class's colour in an
+/// object's colours, 0 to 1.
+pub(super) fn render(rng: &mut ChaCha8Rng, side_px: u32, hint: f64) -> (Rgb, Mask) {
+    let mut scene = Scene::draw(rng, side_px);
+    for object in scene.objects.iter_mut().filter(|object| object.class != 0) {
+        let own = HINTS[usize::from(object.class) - 1];
+        object.colours = object.colours.map(|colour| blend([colour, own], hint));
+    }
     let mut pixels = Vec::with_capacity(3 * (side_px * side_px) as usize);
     for y in 0..side_px {
         for x in 0..side_px {

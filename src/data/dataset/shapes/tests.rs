@@ -5,7 +5,7 @@ use crate::data::VOID;
 use crate::data::dataset::{Config, open, open_at};
 
 fn config() -> ShapesConfig {
-    ShapesConfig { n_train: 6, n_val: 3, side_px: 48, seed: 1 }
+    ShapesConfig { n_train: 6, n_val: 3, side_px: 48, seed: 1, ..ShapesConfig::default() }
 }
 
 fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -104,8 +104,45 @@ fn settings_have_their_own_folder_and_limits() {
     assert_eq!(error.to_string(), "`data.side_px` is 8; allowed: 32 to 1024");
     let error = materialise(&ShapesConfig { n_val: 0, ..config() }, &data_dirs).unwrap_err();
     assert_eq!(error.to_string(), "`data.n_val` is 0; allowed: 1 to 1000000");
+    let error =
+        materialise(&ShapesConfig { colour_hint_pct: 101, ..config() }, &data_dirs).unwrap_err();
+    assert_eq!(error.to_string(), "`data.colour_hint_pct` is 101; allowed: 0 to 100");
     let error = materialise(&config(), &[]).unwrap_err();
     assert!(matches!(error, Error::NoDataDir), "{error}");
+}
+
+#[test]
+fn a_hint_moves_the_colours_of_objects_alone() {
+    let plain = generate(&config(), "val", 0);
+    let mean_change = |colour_hint_pct| {
+        let hinted = generate(&ShapesConfig { colour_hint_pct, ..config() }, "val", 0);
+        assert_eq!(hinted.1, plain.1);
+        let mut changes = [(0_u64, 0_u64); 256];
+        let pixels = plain.0.pixels.chunks(3).zip(hinted.0.pixels.chunks(3));
+        for ((before, after), class) in pixels.zip(&plain.1.classes) {
+            let change = before.iter().zip(after).map(|(a, b)| u64::from(a.abs_diff(*b)));
+            let (sum, n) = &mut changes[usize::from(*class)];
+            (*sum, *n) = (*sum + change.sum::<u64>(), *n + 1);
+        }
+        let mean = |(sum, n): &(u64, u64)| *sum as f64 / *n as f64;
+        // But for corners of objects that reach into a pixel of the ground.
+        assert!(mean(&changes[0]) < 1.0, "the ground {}", mean(&changes[0]));
+        changes[1..CLASSES.len()].iter().filter(|(_, n)| *n > 0).map(mean).fold(f64::MAX, f64::min)
+    };
+    let (half, all) = (mean_change(50), mean_change(100));
+    assert!(half > 20.0 && all > 1.5 * half, "{half} {all}");
+}
+
+#[test]
+fn another_hint_is_another_dataset() {
+    let dir = tempfile::tempdir().unwrap();
+    let fingerprint = |colour_hint_pct| {
+        let config = Config::Shapes(ShapesConfig { colour_hint_pct, ..config() });
+        let dataset = open(&config, &[dir.path().to_owned()]).unwrap();
+        dataset.split("val").unwrap().fingerprint(None).unwrap()
+    };
+    let all: std::collections::BTreeSet<_> = [0, 40, 60].into_iter().map(fingerprint).collect();
+    assert_eq!(all.len(), 3);
 }
 
 #[test]
