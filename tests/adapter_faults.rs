@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use safetensors::serialize;
 use safetensors::tensor::{Dtype, TensorView};
@@ -60,13 +61,8 @@ fn every_verb(dir: &Path, adapter: &str) -> Vec<(&'static str, Option<i32>, Stri
         ("convert", "adapter convert --to sweep --output out.safetensors"),
     ];
     let run = |words: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_sweep"))
-            .current_dir(dir)
-            .env("XDG_CONFIG_HOME", dir)
-            .args(words.split_whitespace())
-            .arg(adapter)
-            .output()
-            .unwrap();
+        let output =
+            program::sweep(dir).args(words.split_whitespace()).arg(adapter).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     verbs
@@ -107,8 +103,7 @@ fn an_adapter_that_lacks_a_matrix_is_refused_by_every_verb() {
     write_inputs(dir);
     let file = fs_err::read(model("v2_reg").join("adapter_linear.pt")).unwrap();
     fs_err::write(dir.join("whole.pt"), &file).unwrap();
-    let convert = Command::new(env!("CARGO_BIN_EXE_sweep"))
-        .current_dir(dir)
+    let convert = program::sweep(dir)
         .args(["adapter", "convert", "whole.pt", "--to", "sweep", "--output", "a.safetensors"])
         .output()
         .unwrap();

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use dino_sweep::fs::write_atomic;
 use serde_json::Value;
@@ -54,17 +56,7 @@ impl Bench {
     }
 
     fn sweep(&self, arguments: &[&str]) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SWEEP_")) {
-            command.env_remove(name);
-        }
-        let output = command
-            .current_dir(self.folder.path())
-            .env("XDG_CONFIG_HOME", self.path("config"))
-            .env("HOME", self.path("home"))
-            .args(arguments)
-            .output();
-        Ended::of(&output.unwrap())
+        Ended::of(&program::sweep(self.folder.path()).args(arguments).output().unwrap())
     }
 }
 

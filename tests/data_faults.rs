@@ -9,6 +9,7 @@ mod archives;
 mod certain;
 #[path = "data_faults/mutate.rs"]
 mod mutate;
+mod program;
 #[path = "data_faults/tally.rs"]
 mod tally;
 
@@ -348,9 +349,8 @@ fn the_seeds_are_sound() {
 }
 
 fn sweep_check(root: &Path, args: &[&str]) -> (Option<i32>, Vec<u8>, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sweep"));
-    command.args(["data", "check"]).args(args).current_dir(root);
-    command.env("SWEEP_DATA_DIRS", root.join("none")).env("XDG_CONFIG_HOME", root);
+    let mut command = program::sweep(root);
+    command.args(["data", "check"]).args(args).env("SWEEP_DATA_DIRS", root.join("none"));
     let output = command.output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code(), output.stdout, words)
@@ -417,10 +417,9 @@ fn quiet_is_quiet() {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("a.png"), &mutate::images()[0]).unwrap();
     let words = |quiet: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sweep"));
+        let mut command = program::sweep(dir.path());
         command.args(["corrupt", "a.png", "--corruption", "frost", "--severity", "5"]);
-        command.args(["--output", "b.png"]).args(quiet).current_dir(dir.path());
-        command.env("SWEEP_DATA_DIRS", dir.path()).env("XDG_CONFIG_HOME", dir.path());
+        command.args(["--output", "b.png"]).args(quiet).env("SWEEP_DATA_DIRS", dir.path());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stderr).into_owned()

@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use dino_sweep::data::dataset::{ShapesConfig, shapes};
 use dino_sweep::data::image_io::{voc_palette, write_png_mask, write_png_rgb};
@@ -76,13 +78,7 @@ impl Bench {
 
     /// `sweep ARGUMENTS` in the folder, on the CPU, with no settings of this machine's user.
     fn sweep(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SWEEP_")) {
-            command.env_remove(name);
-        }
-        command
-            .current_dir(self.folder.path())
-            .env("XDG_CONFIG_HOME", self.path("config"))
+        program::sweep(self.folder.path())
             .env("SWEEP_SCHEDULE_DEVICES", "cpu")
             .args(arguments)
             .output()

@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use dino_sweep::data::Rgb;
 use dino_sweep::data::image_io::write_png_rgb;
@@ -76,8 +78,7 @@ fn write_tensor(path: &Path, (name, dtype): (&str, Dtype), shape: &[usize], byte
 
 /// `words` are split at blanks; paths of the folder have none.
 fn sweep(dir: &Path, words: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sweep"))
-        .current_dir(dir)
+    program::sweep(dir)
         .args(["features", "--device", "cpu", "--output", "out.safetensors"])
         .args(words.split_whitespace())
         .output()

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 #[path = "../src/fetch/download/server.rs"]
 #[expect(dead_code, reason = "not every fault is met here")]
 mod server;
+mod program;
 
 use server::{Fault, Plan, Server};
 
@@ -29,35 +30,17 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// `sweep ARGUMENTS` with no settings and no proxy of this machine's user.
+    /// `sweep fetch ARGUMENTS`.
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
-        for (name, _) in std::env::vars() {
-            if name.starts_with("SWEEP_") || name.to_lowercase().ends_with("_proxy") {
-                command.env_remove(name);
-            }
-        }
-        for name in ["HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TORCH_HOME", "HF_HOME"] {
-            command.env(name, self.path("home"));
-        }
-        command.env_remove("HF_HUB_CACHE").env_remove("SSL_CERT_FILE");
-        command.current_dir(self.folder.path()).arg("fetch").args(arguments);
+        let mut command = program::sweep(self.folder.path());
+        command.arg("fetch").args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    /// Any other verb, in the same surroundings.
+    /// Any other verb.
     fn sweep(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
-        let of_fetch = self.command(&[]);
-        for (name, value) in of_fetch.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command.current_dir(self.folder.path()).args(arguments).stdin(Stdio::null());
-        command.output().unwrap()
+        program::sweep(self.folder.path()).args(arguments).stdin(Stdio::null()).output().unwrap()
     }
 
     fn fetch(&self, arguments: &[&str]) -> Output {

@@ -3,9 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod program;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use dino_sweep::fs::hash::sha256_file;
@@ -354,7 +355,7 @@ fn inspection_says_what_is_stored_and_what_is_not() {
 }
 
 fn inspect(path: &Path) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_sweep"))
+    let output = program::sweep(Path::new(env!("CARGO_MANIFEST_DIR")))
         .args(["weights", "inspect", "--load", "--json"])
         .arg(path)
         .output()

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stderr, reason = "what a sweep said explains why its test failed")]
 
+mod program;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -70,14 +72,8 @@ impl Bench {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SWEEP_")) {
-            command.env_remove(name);
-        }
-        command
-            .current_dir(self.folder.path())
-            .env("XDG_CONFIG_HOME", self.path("config"))
-            .args(arguments);
+        let mut command = program::sweep(self.folder.path());
+        command.args(arguments);
         command
     }
 

@@ -2,17 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use dino_sweep::data::dataset::{self, Config, ShapesConfig};
 use serde_json::Value;
 
 fn sweep(folder: &Path, args: &[&str]) -> Output {
     let results = folder.join("results");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
-    command.args(args).arg("--results").arg(results).current_dir(folder);
-    command.env("SWEEP_DATA_DIRS", folder.join("data")).env("XDG_CONFIG_HOME", folder);
+    let mut command = program::sweep(folder);
+    command.args(args).arg("--results").arg(results);
+    command.env("SWEEP_DATA_DIRS", folder.join("data"));
     command.output().unwrap()
 }
 

@@ -3,9 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod program;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use burn::tensor::Device;
 use dino_sweep::model::params::Params;
@@ -89,7 +90,7 @@ fn encoder(path: &Path, arch: Arch) -> Result<BTreeMap<String, Vec<f32>>, String
 
 /// `sweep weights inspect`: exit code and JSON.
 fn inspect(path: &Path, more: &[&str]) -> (Option<i32>, serde_json::Value) {
-    let output = Command::new(env!("CARGO_BIN_EXE_sweep"))
+    let output = program::sweep(Path::new(env!("CARGO_MANIFEST_DIR")))
         .args(["weights", "inspect", "--json"])
         .args(more)
         .arg(path)

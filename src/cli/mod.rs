@@ -43,7 +43,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use context::{Context, Globals};
 pub use fault::{Exit, report};
@@ -164,16 +166,16 @@ fn start_tracing(globals: &Globals) {
         (false, 1) => "warn,dino_sweep=info",
         (false, _) => "warn,dino_sweep=debug",
     };
-    let filter = EnvFilter::try_from_env("SWEEP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let asked = std::env::var("SWEEP_LOG").ok().and_then(|levels| levels.parse().ok());
+    let levels: Targets = asked.unwrap_or_else(|| level.parse().expect("written as levels are"));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(printer::has_colours())
         .without_time()
         .with_target(false)
         // It would panic where stderr is a terminal that was closed.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    tracing_subscriber::registry().with(lines).with(levels).init();
 }
 
 #[cfg(test)]

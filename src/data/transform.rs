@@ -5,8 +5,9 @@ pub mod photometric;
 pub mod train;
 mod window;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 pub use self::train::{Config, DrawKey, Training};
 use self::window::Window;
@@ -18,14 +19,21 @@ pub fn squash(image: &Rgb, height_px: u32, width_px: u32) -> Rgb {
     if (image.height, image.width) == (height_px, width_px) {
         return image.clone();
     }
-    let source = ImageRef::new(image.width, image.height, &image.pixels, PixelType::U8x3)
-        .expect("an `Rgb` holds width x height x 3 bytes");
-    let mut target = Image::new(width_px, height_px, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    bilinear(image, [height_px, width_px], &ResizeOptions::new())
+}
+
+/// `image`, or the box of it that `options` name, at `[height, width]`: bilinear.
+fn bilinear(image: &Rgb, [height, width]: [u32; 2], options: &ResizeOptions) -> Rgb {
+    let options = options.resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let mut resized = Rgb { width, height, pixels: vec![0; width as usize * height as usize * 3] };
+    let expect = "an `Rgb` holds width x height x 3 bytes";
+    // Typed, so that the program does not hold the code of all other pixel types.
+    let source = TypedImageRef::<U8x3>::from_buffer(image.width, image.height, &image.pixels);
+    let target = TypedImage::<U8x3>::from_buffer(width, height, &mut resized.pixels);
     Resizer::new()
-        .resize(&source, &mut target, &options)
-        .expect("both images have the same pixel type, and the whole source is used");
-    Rgb { width: width_px, height: height_px, pixels: target.into_vec() }
+        .resize_typed(&source.expect(expect), &mut target.expect(expect), &options)
+        .expect("the box lies inside the image");
+    resized
 }
 
 /// `mask` at another size: the class at `floor((i + 0.5) * source / target)`, as Pillow's

@@ -1,7 +1,6 @@
 //! A part of an image as it would be at another size; the rest is never made.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::ResizeOptions;
 
 use crate::data::{Mask, Rgb};
 
@@ -60,16 +59,8 @@ impl Window {
         // Rounding may not push the box over the edge.
         let width = (f64::from(self.width) * scale_x).min(f64::from(image.width) - left);
         let height = (f64::from(self.height) * scale_y).min(f64::from(image.height) - top);
-        let source = ImageRef::new(image.width, image.height, &image.pixels, PixelType::U8x3)
-            .expect("an `Rgb` holds width x height x 3 bytes");
-        let mut target = Image::new(self.width, self.height, PixelType::U8x3);
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-            .crop(left, top, width, height);
-        Resizer::new()
-            .resize(&source, &mut target, &options)
-            .expect("both images have the same pixel type, and the box is inside");
-        Rgb { width: self.width, height: self.height, pixels: target.into_vec() }
+        let options = ResizeOptions::new().crop(left, top, width, height);
+        super::bilinear(image, [self.height, self.width], &options)
     }
 
     /// Source rows and columns of the window's rows and columns.

@@ -83,9 +83,7 @@ impl Head for FpnReference {
     }
 
     fn parameters_min(config: &Config, sizes: Sizes) -> u64 {
-        // The first stage's 3x3 convolution, and the classifier's on one channel at least.
-        let first = (sizes.dim as u64).saturating_mul(9).saturating_mul(u64::from(config.channels));
-        first.saturating_add((sizes.n_classes as u64).saturating_mul(9))
+        sizes.pyramid_parameters_min(config.channels)
     }
 
     fn grid_min(_: &Config) -> Option<GridMin> {

@@ -70,6 +70,15 @@ pub struct Sizes {
     pub n_classes: usize,
 }
 
+impl Sizes {
+    /// A lower bound of the parameters of a pyramid: the 3x3 convolution of its first stage, to
+    /// `channels` channels, and the classifier's, of one channel at least.
+    pub(super) fn pyramid_parameters_min(self, channels: u32) -> u64 {
+        let first = (self.dim as u64).saturating_mul(9).saturating_mul(u64::from(channels));
+        first.saturating_add((self.n_classes as u64).saturating_mul(9))
+    }
+}
+
 /// The smallest patch grid that a decoder works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GridMin {
