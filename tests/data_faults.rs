@@ -334,7 +334,7 @@ fn a_file_at_which_a_decoder_panics_never_reaches_it() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/faults/decoder_panics.jpg");
     let error = read_rgb(&path).unwrap_err().to_string();
     assert!(
-        error.contains("decoder_panics.jpg` cannot be read: its channels lie in scans"),
+        error.contains("decoder_panics.jpg` cannot be read: its channels are in separate scans"),
         "{error}"
     );
 }
@@ -401,8 +401,8 @@ fn a_root_that_is_no_folder_and_names_that_are_no_text_are_named() {
         let words = words + &String::from_utf8_lossy(&out);
         assert!(found == Some(code) && words.contains(expect), "{args:?}: {found:?} {words}");
     };
-    check(&["voc", "--root", "file"], 3, "`file` is no folder, which a VOC dataset is");
-    check(&["ade20k", "--root", "."], 3, "is no ADE20K dataset: it has no `images`");
+    check(&["voc", "--root", "file"], 3, "`file` is not a folder, as the VOC dataset must be");
+    check(&["ade20k", "--root", "."], 3, "is not the ADE20K dataset: it has no `images`");
     fs_err::create_dir_all(dir.path().join("img")).unwrap();
     let odd = dir.path().join(OsStr::from_bytes(b"img/\xff.png"));
     fs_err::write(odd, &mutate::images()[0]).unwrap();

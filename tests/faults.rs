@@ -148,7 +148,7 @@ fn a_last_batch_that_cannot_be_normalised_fails_its_run_before_it_trains() {
         .replace(r#"decoder = ["linear", "fpn"]"#, r#"decoder = ["linear_bn"]"#)
         .replace("batch_size = 2", "batch_size = 3")
         .replace("tokens = 3", "tokens = 1");
-    bench.fails_with(&spec, 1, &["batch normalisation needs more than one value a channel"]);
+    bench.fails_with(&spec, 1, &["batch normalisation needs more than one value per channel"]);
 }
 
 #[test]

@@ -240,7 +240,7 @@ fn bad_input_is_one_clear_error_and_nothing_is_written() {
     check("good.safetensors --adapter fpn.pt", 2, "it needs 7x7, 98 pixels");
     check("good.safetensors --adapter none.pt", 3, "none.pt");
     check("good.safetensors --adapter narrow.pt", 2, "adapter `narrow.pt`");
-    check("good.safetensors --adapter photo.jpg", 2, "`photo.jpg` is no adapter file");
+    check("good.safetensors --adapter photo.jpg", 2, "`photo.jpg` is not an adapter file");
     check("photo.jpg", 3, "photo.jpg");
     check("photo.jpg --px 13", 2, "less than one patch of 14 pixels");
     check("photo.jpg --px 0", 2, "--px");

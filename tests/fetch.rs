@@ -146,10 +146,10 @@ fn exit_codes_tell_what_is_wrong() {
     // Not there, not reached, not writable.
     check(&fetch("ade20k"), 3, &["404", "by hand", "ADEChallengeData2016.zip"]);
     let offline = ["voc", "--mirror", "http://127.0.0.1:1"];
-    let expect = ["cannot reach", "by hand: get https://", "put it into `data`"];
+    let expect = ["cannot reach", "by hand: download https://", "put it into `data`"];
     check(&bench.fetch(&offline), 3, &expect);
     let offline = [NAME, "--mirror", "http://127.0.0.1:1"];
-    check(&bench.fetch(&offline), 3, &["cannot reach", "by hand: get ", FILE]);
+    check(&bench.fetch(&offline), 3, &["cannot reach", "by hand: download ", FILE]);
     fs_err::write(bench.path("file"), "").unwrap();
     check(&bench.fetch(&[&[NAME, "--dir", "file/x"], &mirror[..]].concat()), 3, &["file/x"]);
 }
@@ -174,7 +174,7 @@ fn gated_weights_say_how_and_take_a_link() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
     let server = Server::start(Plan { then: Fault::Status(403), ..Plan::of("x", b"", vec![]) });
     let url = format!("{}/x?Signature=secret", server.base);
-    check(&bench.fetch(&["dinov3_vits16", "--url", &url]), 3, &["403", "run out"]);
+    check(&bench.fetch(&["dinov3_vits16", "--url", &url]), 3, &["403", "expired"]);
 }
 
 /// timm's repository of DINOv3-S with the biases.

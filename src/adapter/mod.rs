@@ -106,7 +106,7 @@ pub enum Error {
     Absent { path: PathBuf, reason: String },
     #[error("cannot write adapter `{path}`")]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("`{path}` is no adapter file: {reason}")]
+    #[error("`{path}` is not an adapter file: {reason}")]
     Format { path: PathBuf, reason: String },
     #[error(
         "adapter `{path}` is damaged, or was saved by a training that diverged: {}",

@@ -70,7 +70,9 @@ fn take_lora(file: &mut Tensors, tensors: &mut Tensors) -> Result<Option<Sizes>,
             let stored = file.remove(&name).ok_or_else(|| format!("{name} is missing"))?;
             let found = match (letter, stored.shape.as_slice()) {
                 ("a", [rank, dim]) | (_, [dim, rank]) => (*rank, *dim),
-                (_, shape) => return Err(format!("{name} has shape {shape:?} and is no matrix")),
+                (_, shape) => {
+                    return Err(format!("{name} has shape {shape:?} and is not a matrix"));
+                }
             };
             if *sizes.get_or_insert(found) != found {
                 return Err(format!("{name} has another rank or dim than w_a_000"));

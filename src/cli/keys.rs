@@ -102,7 +102,7 @@ mod tests {
         ");
         insta::assert_snapshot!(explained("transform.max_class"), @"
         `train.transform.max_class`
-          Part of a crop that one class must stay below, in 10 more tries; 1: no rule.
+          Part of a crop that one class must stay below, else up to 10 redraws; 1: no rule.
           takes: a number above 0, up to 1
           default: `0.75`
           only where: `train.transform.kind` is `crop`
@@ -113,7 +113,7 @@ mod tests {
           0: the encoder stays frozen; else LoRA of this rank.
           takes: a whole number from 0 to 1024 (0: frozen encoder)
           sets: tune.kind, tune.rank
-          ids: that of the keys it sets
+          ids: as of the keys it sets
         ");
     }
 

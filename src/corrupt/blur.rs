@@ -1,4 +1,4 @@
-//! Blurs with a kernel.
+//! Defocus blur: convolution with a soft-edged disk.
 
 use super::Severity;
 use crate::data::Rgb;
@@ -18,7 +18,7 @@ pub(super) fn defocus(image: &Rgb, severity: Severity) -> Rgb {
     defocus_by(image, severity.of(&DEFOCUS), 0.0)
 }
 
-/// With a disk of (radius, sigma); `bias` is added before a level is cut to a whole one.
+/// Convolves with a disk of (radius, sigma); `bias` is added before a level is cut to a whole one.
 pub(super) fn defocus_by(image: &Rgb, (radius, sigma): (isize, f64), bias: f32) -> Rgb {
     Disk::new(radius, sigma).convolve(image, bias)
 }
@@ -178,9 +178,9 @@ impl Disk {
 
 /// Running sums of an image continued past its borders, `reach` pixels on every side.
 struct Sums {
-    /// At (y, x): the sum of column x above row y.
+    /// The sum of column x above row y, at (y, x).
     columns: Plane,
-    /// At (y, x): the sum of row y left of column x.
+    /// The sum of row y left of column x, at (y, x).
     rows: Plane,
 }
 

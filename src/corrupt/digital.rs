@@ -1,15 +1,15 @@
-//! Contrast, pixelate and saturate.
+//! The corruptions contrast, pixelate and saturate.
 
 use std::ops::Range;
 
 use super::Severity;
 use crate::data::Rgb;
 
-/// What is left of the distance to the mean.
+/// The remaining share of the distance to the mean, by level.
 const CONTRAST: [f64; 5] = [0.4, 0.3, 0.2, 0.1, 0.05];
-/// Share of the side that is kept.
+/// The share of the side that is kept, by level.
 const PIXELATE: [f64; 5] = [0.6, 0.5, 0.4, 0.3, 0.25];
-/// Factor of S of HSV, and what is added to it.
+/// The factor on S of HSV, and the amount added to it, by level.
 const SATURATE: [(f64, f64); 5] = [(0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2)];
 
 const CHANNELS: usize = 3;
@@ -77,7 +77,7 @@ pub(super) fn saturate(image: &Rgb, severity: Severity) -> Rgb {
     Rgb { pixels, ..*image }
 }
 
-/// By way of HSV as scikit-image goes, every step rounded as there.
+/// Converts to HSV and back as scikit-image does, every step rounded as there.
 fn saturated(pixel: [u8; CHANNELS], (factor, added): (f64, f64)) -> [u8; CHANNELS] {
     let [red, green, blue] = pixel.map(|channel| f64::from(channel) / 255.0);
     let value = red.max(green).max(blue);

@@ -1,4 +1,4 @@
-//! Random numbers by the picture: taken from the generator in bulk, in the order of its stream.
+//! Draws the random numbers of a whole picture in bulk, in the order of the generator's stream.
 
 use std::f64::consts::TAU;
 

@@ -1,4 +1,4 @@
-//! Outlines and distances from them, as `OpenCV`'s `Canny` and `distanceTransform` find them.
+//! Finds outlines and distances from them, as `OpenCV`'s `Canny` and `distanceTransform` do.
 
 /// One channel, rows from the top.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ const TAN_BITS: u32 = 15;
 /// Lengths of a step, of a diagonal one, and of a knight's move, in 65536ths.
 const STEPS: [u32; 3] = [65_536, 91_750, 143_976];
 const STEP_UNIT: f32 = 65_536.0;
-/// Further than any outline.
+/// A distance above that of any pixel to an outline.
 const FAR: u32 = u32::MAX >> 2;
 
 /// Slope of a pixel to the right and down, and the sum of their sizes.
@@ -33,7 +33,8 @@ struct Slope {
     size: i32,
 }
 
-/// 3x3 Sobel slopes with the L1 norm, thinned, from `low` on where linked with more than `high`.
+/// Outlines: 3x3 Sobel slopes with the L1 norm, thinned, from `low` on where linked with more than
+/// `high`.
 pub(super) fn canny(grey: &Grey, (low, high): (i32, i32)) -> Outline {
     let (width, height) = (grey.width, grey.height);
     let slopes = slopes(grey);
@@ -111,7 +112,7 @@ fn is_ridge(slopes: &[Slope], at: usize, stride: usize) -> bool {
     size > slopes[above].size && size > slopes[below].size
 }
 
-/// Pixels from each pixel to the outline, by the 5x5 chamfer of Borgefors (1986).
+/// The distance from each pixel to the outline, in pixels, by the 5x5 chamfer of Borgefors (1986).
 pub(super) fn distances(outline: &Outline) -> Vec<f32> {
     let (width, height) = (outline.width, outline.height);
     let mut map = Chamfer { stride: width + 4, distances: vec![FAR; (width + 4) * (height + 4)] };
@@ -148,7 +149,7 @@ impl Chamfer {
         (y + 2) * self.stride + x + 2
     }
 
-    /// Takes the shorter way over the pixels that were visited before: above and to the left with
+    /// Updates distances by way of the pixels visited before: above and to the left with
     /// `sign` -1, below and to the right with 1.
     fn relax(&mut self, x: usize, y: usize, sign: isize) {
         let at = self.at(x, y);

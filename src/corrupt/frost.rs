@@ -1,8 +1,8 @@
-//! Frost: a texture of ice over the picture.
+//! The corruption frost: a texture of ice over the picture.
 //!
 //! ImageNet-C's textures are five photographs (a sixth lies beside them and is never drawn) that
-//! may not be copied here. Where a user has them they are used; else ice is drawn (`ice`), and
-//! what it gives has a name of its own ([`Source::name`]).
+//! may not be copied here. Where a user has them they are used; else ice is drawn (`ice`), whose
+//! results have a name of their own ([`Source::name`]).
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -13,9 +13,9 @@ use crate::data::{Error, Rgb, image_io};
 use crate::fs::hash;
 use crate::rng::{ChaCha8Rng, below};
 
-/// Weights of the picture and of the texture.
+/// The weights of the picture and of the texture, by level.
 const FROST: [(f64, f64); 5] = [(1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)];
-/// Folder of the originals, in a data folder.
+/// The folder of the originals, in a data folder.
 pub const FOLDER: &str = "frost";
 /// The originals, and the sha256 of those in `imagecorruptions` 1.1.2.
 pub const ORIGINALS: [(&str, &str); N_TEXTURES] = [
@@ -32,7 +32,7 @@ const CUBIC: f64 = -0.75;
 
 const CHANNELS: usize = 3;
 
-/// Where textures come from.
+/// The source of the textures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     Originals,
@@ -46,12 +46,12 @@ pub struct Textures(Images);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Images {
     Originals(Box<[Rgb; N_TEXTURES]>),
-    /// Drawn when first used.
+    /// Ice that is drawn when first used.
     Procedural,
 }
 
 impl Source {
-    /// What a frost from this source is called, in ids and in tables.
+    /// The name of a frost from this source, in ids and in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Originals => "frost",
@@ -59,7 +59,7 @@ impl Source {
         }
     }
 
-    /// What a score's identity says of it.
+    /// The source in a score's identity.
     pub fn texture(self) -> String {
         match self {
             Self::Originals => {
@@ -73,8 +73,8 @@ impl Source {
 
 /// The folder with the original textures in the first of `data_dirs` that has any of them.
 ///
-/// One that lacks some, or has others by their names, is an error: frost that changes with what
-/// happens to be there would not be a benchmark.
+/// A folder that lacks some, or has others under their names, is an error: frost that depends on
+/// what happens to be there would not be a benchmark.
 pub fn find(data_dirs: &[PathBuf]) -> Result<Option<PathBuf>, Error> {
     let has_any = |dir: &PathBuf| ORIGINALS.iter().any(|(file, _)| dir.join(file).exists());
     let Some(dir) = data_dirs.iter().map(|dir| dir.join(FOLDER)).find(has_any) else {
@@ -102,7 +102,7 @@ impl Textures {
         Ok(Self(Images::Originals(Box::new([a?, b?, c?, d?, e?]))))
     }
 
-    /// Ice that is drawn, once a process, when it is first used.
+    /// The procedural ice, drawn once per process when it is first used.
     pub fn procedural() -> Self {
         Self(Images::Procedural)
     }
@@ -139,10 +139,10 @@ pub(super) fn frost(
 struct Crop {
     width: usize,
     height: usize,
-    /// In the magnified texture.
+    /// Position in the magnified texture.
     left: usize,
     top: usize,
-    /// Pixels of the texture to one of the magnified one, along and down.
+    /// Pixels of the texture per pixel of the magnified one, along and down.
     step: [f64; 2],
 }
 
@@ -164,7 +164,7 @@ impl Crop {
         }
     }
 
-    /// By cubic interpolation as `OpenCV`'s.
+    /// Magnifies by cubic interpolation as `OpenCV` does.
     fn cut(&self, texture: &Rgb) -> Vec<u8> {
         let (width, height) = (texture.width as usize, texture.height as usize);
         let along = taps(self.left, self.width, self.step[0], width);
@@ -193,7 +193,7 @@ impl Crop {
 
 type Taps = ([usize; 4], [f32; 4]);
 
-/// Four pixels of the texture, and their weights, for each of `n` magnified ones.
+/// The four pixels of the texture, and their weights, for each of `n` magnified ones.
 fn taps(first: usize, n: usize, step: f64, side: usize) -> Vec<Taps> {
     let last = side.cast_signed() - 1;
     (first..first + n)

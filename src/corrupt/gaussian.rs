@@ -8,7 +8,7 @@
 use super::Severity;
 use crate::data::Rgb;
 
-/// Standard deviation in pixels.
+/// Standard deviation in pixels, by level.
 const SIGMA: [f64; 5] = [1.0, 2.0, 3.0, 4.0, 6.0];
 /// Standard deviations after which the kernel is cut, unless the caller says otherwise.
 pub(super) const TRUNCATE: f64 = 4.0;
@@ -17,19 +17,19 @@ const CHANNELS: usize = 3;
 /// Values that are summed side by side, a multiple of every vector width.
 const LANES: usize = 16;
 
-/// `gaussian_blur`.
+/// The corruption `gaussian_blur`.
 pub(super) fn gaussian_blur(image: &Rgb, severity: Severity) -> Rgb {
     blur_rgb(image, severity.of(&SIGMA))
 }
 
-/// `image` blurred and cut to 8 bits, border pixels repeated.
+/// Blurs `image` and cuts it to 8 bits, border pixels repeated.
 pub(super) fn blur_rgb(image: &Rgb, sigma: f64) -> Rgb {
     let kernel = Kernel::new(sigma, TRUNCATE);
     let units: [f64; 256] = std::array::from_fn(|level| level as f64 / 255.0);
     filter_rgb(image, &kernel, (Edge::Nearest, &units), |value| (value.min(1.0) * 255.0) as u8)
 }
 
-/// `image` filtered along both axes: its levels through `units`, the sums through `finish`.
+/// Filters `image` along both axes: its levels through `units`, the sums through `finish`.
 pub(super) fn filter_rgb(
     image: &Rgb,
     kernel: &Kernel,
@@ -49,7 +49,7 @@ pub(super) fn filter_rgb(
     Rgb { pixels, ..*image }
 }
 
-/// How a field goes on beyond its border.
+/// The continuation of a field beyond its border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Edge {
     /// `a a a | a b c | c c c`
@@ -64,7 +64,7 @@ pub(super) enum Edge {
 #[derive(Debug, Clone)]
 pub(super) struct Kernel {
     middle: f64,
-    /// At distance 1, 2, …
+    /// The weights at distance 1, 2, …
     sides: Vec<f64>,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Field {
 }
 
 impl Edge {
-    /// The index inside `0..side` that stands for `at`.
+    /// The index inside `0..side` that `at` maps to.
     pub(super) fn inside(self, at: isize, side: usize) -> usize {
         let last = side.cast_signed() - 1;
         match self {
@@ -94,7 +94,7 @@ impl Edge {
         }
     }
 
-    /// [`Self::inside`], quick where nothing is to be done.
+    /// [`Self::inside`], with a fast path for indices that are inside.
     pub(super) fn near(self, at: isize, side: usize) -> usize {
         if at.cast_unsigned() < side { at.cast_unsigned() } else { self.inside(at, side) }
     }
@@ -116,7 +116,7 @@ impl Kernel {
         }
     }
 
-    /// Of the weights at distance 0, 1, …, which need not sum to one yet.
+    /// The kernel of these weights at distance 0, 1, …, which need not sum to one yet.
     pub(super) fn of(weights: &[f64]) -> Self {
         let total = weights[0] + 2.0 * weights[1..].iter().sum::<f64>();
         let sides = weights[1..].iter().map(|weight| weight / total).collect();
@@ -128,7 +128,7 @@ impl Kernel {
     }
 }
 
-/// Up to 128 values in numpy's order: eight sums side by side, then the rest.
+/// The sum of up to 128 values in numpy's order: eight sums side by side, then the rest.
 pub(super) fn sum_as_numpy(values: &[f64]) -> f64 {
     if values.len() < 8 {
         return values.iter().fold(-0.0, |sum, value| sum + value);
@@ -196,7 +196,7 @@ impl Field {
     }
 }
 
-/// `out = middle * kernel.middle + sum over pairs, from the last to the first`.
+/// Computes `out = middle * kernel.middle + sum over pairs, from the last to the first`.
 fn weigh(kernel: &Kernel, middle: &[f64], pairs: &[(&[f64], &[f64])], out: &mut [f64]) {
     pulp::Arch::new().dispatch(
         #[inline(always)]

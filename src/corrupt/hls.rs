@@ -2,7 +2,7 @@
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Hls {
-    /// Degrees, 0 to 360.
+    /// Hue in degrees, 0 to 360.
     pub(super) hue: f32,
     /// 0 to 1.
     pub(super) lightness: f32,

@@ -1,4 +1,4 @@
-//! Ice that is drawn where the photographs of it are not at hand: ferns of crystals on a cloudy
+//! Draws ice for frost where the photographs are not available: ferns of crystals on a cloudy
 //! pane, as bright, as contrasty and as blue as the photographs are on average.
 
 use super::weather;
@@ -10,17 +10,17 @@ pub(super) const VERSION: u32 = 1;
 
 const WIDTH: usize = 720;
 const HEIGHT: usize = 540;
-/// Side of the fractal behind the crystals.
+/// Side of the fractal behind the crystals, in pixels.
 const CLOUD_SIDE: usize = 1024;
 const N_FERNS: usize = 260;
-/// Times that a branch branches.
+/// Depth to which branches branch.
 const GENERATIONS: u32 = 2;
 
 struct Look {
     /// Of red, green and blue.
     mean: [f32; 3],
     std: [f32; 3],
-    /// How much the cloud fades from scale to scale.
+    /// The factor by which the cloud fades from scale to scale.
     decay: f32,
     /// Length of the longest branches in pixels.
     length: f64,
@@ -66,7 +66,7 @@ pub(super) fn texture(index: usize) -> Rgb {
     coloured(&mixed, look)
 }
 
-/// `light` moved and stretched to the look's mean and spread.
+/// Shifts and scales `light` to the look's mean and spread.
 fn coloured(light: &[f32], look: &Look) -> Rgb {
     let n = light.len() as f32;
     let mean = light.iter().sum::<f32>() / n;
@@ -78,7 +78,7 @@ fn coloured(light: &[f32], look: &Look) -> Rgb {
     Rgb { width: WIDTH as u32, height: HEIGHT as u32, pixels: pixels.collect() }
 }
 
-/// Light that crystals throw back.
+/// The light that crystals reflect.
 struct Pane {
     light: Vec<f32>,
 }

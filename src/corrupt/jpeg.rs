@@ -1,4 +1,5 @@
-//! JPEG at libjpeg's qualities, 4:2:0, bit for bit as libjpeg-turbo writes and reads it.
+//! JPEG compression at libjpeg's qualities, 4:2:0, bit for bit as libjpeg-turbo writes and reads
+//! it.
 //!
 //! Entropy coding loses nothing, so only the lossy steps are here: colour conversion, chroma
 //! averaging, the discrete cosine transform, quantisation, and the way back with smoothed
@@ -8,7 +9,7 @@
 use super::Severity;
 use crate::data::Rgb;
 
-/// libjpeg's quality.
+/// libjpeg's quality, by level.
 const QUALITY: [i32; 5] = [25, 18, 15, 10, 7];
 
 /// Quantisation steps at quality 50 (ITU-T T.81, annex K), rows of increasing vertical frequency.
@@ -28,7 +29,7 @@ const CHANNELS: usize = 3;
 const BLOCK: usize = 8;
 type Block = [[i32; BLOCK]; BLOCK];
 
-/// Writes and reads a JPEG.
+/// Compresses and decompresses as a JPEG.
 pub(super) fn jpeg(image: &Rgb, severity: Severity) -> Rgb {
     let quality = severity.of(&QUALITY);
     let [mut y, cb, cr] = planes(image);
@@ -288,7 +289,7 @@ fn rotate_odd([a, b, c, d]: [i32; 4]) -> [i32; 4] {
     [C0_298 * a + z1 + z3, C2_053 * b + z2 + z4, C3_072 * c + z2 + z3, C1_501 * d + z1 + z4]
 }
 
-/// Division by 2^bits, rounded.
+/// Divides by 2^bits, rounded.
 fn descale(value: i32, bits: i32) -> i32 {
     (value + (1 << (bits - 1))) >> bits
 }

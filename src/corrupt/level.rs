@@ -1,6 +1,6 @@
-//! Levels of 8 bits from computed values, as the reference project's pipeline makes them.
+//! Converts computed values to 8-bit levels, as the reference project's pipeline does.
 
-/// A level, rounded.
+/// Rounds a value to a level.
 pub(super) fn rounded(value: f64) -> u8 {
     (value + 0.5) as u8
 }

@@ -1,10 +1,10 @@
-//! Corruptions of ImageNet-C, as `imagecorruptions` 1.1.2 defines them, at an image's own size.
+//! The corruptions of ImageNet-C, as `imagecorruptions` 1.1.2 defines them, at an image's own size.
 //!
 //! Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 //! Perturbations" (ICLR 2019); Michaelis et al., "Benchmarking Robustness in Object Detection"
 //! (2019) for the variant that takes images of any size. Only the random numbers are our own, from
-//! the reference's distributions; `tests/corruptions.rs` holds the rest to it. A corruption is a
-//! row of [`TABLE`], a variant of [`Corruption`] and an arm of [`apply`].
+//! the reference's distributions; `tests/corruptions.rs` checks the rest against it. A corruption
+//! is a row of [`TABLE`], a variant of [`Corruption`] and an arm of [`apply`].
 
 mod blur;
 mod digital;
@@ -67,22 +67,22 @@ pub enum Family {
     Digital,
 }
 
-/// What the table says of a corruption.
+/// A row of the table: the facts of a corruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     pub corruption: Corruption,
     pub name: &'static str,
     pub family: Family,
-    /// Whether pixels leave their labels, which stay where they are.
+    /// Whether pixels move while their labels stay where they are.
     pub moves_pixels: bool,
 }
 
-/// What is done to the images of a set.
+/// An effect: what is done to the images of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
     /// Frost with the original textures.
     Corruption(Corruption),
-    /// Frost with ice that is drawn.
+    /// Frost with procedural ice.
     ProceduralFrost,
     /// A draw of the reference project's pipeline, counted from 0.
     ReferenceDraw(u8),
@@ -119,11 +119,11 @@ pub const TABLE: &[Row] = &[
     row(Corruption::Saturate, "saturate", Family::Digital),
 ];
 
-/// Strength of a corruption: 1 (weak) to 5.
+/// The strength of a corruption: 1 (weak) to 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Severity(u8);
 
-/// `image` corrupted; same size.
+/// Corrupts `image`; the size stays.
 ///
 /// Values are cut to 8 bits as numpy's `astype` does, towards zero. Draws from `rng` only where
 /// the corruption is random; take it from [`rng_for`]. `textures` are those of frost.
@@ -160,7 +160,7 @@ pub fn apply(
     }
 }
 
-/// Motion blur along a given angle in degrees: what the random one is compared by.
+/// Motion blur along a given angle in degrees, for comparing the random one with the reference.
 pub fn motion_blur_at(image: &Rgb, severity: Severity, angle: f64) -> Rgb {
     motion::motion_blur_at(image, severity, angle)
 }
@@ -183,7 +183,7 @@ impl Effect {
         }
     }
 
-    /// As scores are known by: `fog`, `frost*` (procedural), `reference_oneof_3`.
+    /// The name in scores: `fog`, `frost*` (procedural), `reference_oneof_3`.
     pub fn name(self) -> String {
         match self {
             Self::Corruption(corruption) => corruption.name().to_owned(),
@@ -203,7 +203,7 @@ impl Effect {
         }
     }
 
-    /// What its pictures depend on beside its name and the level: frost's textures.
+    /// The identity of what its pictures depend on beside its name and the level: frost's textures.
     pub fn texture(self) -> Option<String> {
         match self {
             Self::Corruption(Corruption::Frost) => Some(Source::Originals.texture()),
@@ -232,13 +232,13 @@ impl Corruptor {
         Ok(Self { effect, severity, textures })
     }
 
-    /// The corrupted image; `mask` is changed only where the labels go with the pixels, which is in
-    /// the reference project's pipeline. With seed 0 the picture is the one that is scored.
+    /// The corrupted image; `mask` changes only where labels move with the pixels, which is in the
+    /// reference project's pipeline. With seed 0 the picture is the one that is scored.
     pub fn corrupt(&self, seed: u64, image_id: &str, pair: (&Rgb, &mut Mask)) -> Rgb {
         self.corrupt_as(self.severity, seed, image_id, pair)
     }
 
-    /// [`Self::corrupt`] with the random numbers of another level.
+    /// Corrupts like [`Self::corrupt`], with the random numbers of another level.
     pub(crate) fn corrupt_as(
         &self,
         drawn: Severity,
@@ -269,7 +269,7 @@ impl Corruption {
         self.row().family
     }
 
-    /// Whether pixels leave their labels.
+    /// Whether pixels move while their labels stay.
     pub fn moves_pixels(self) -> bool {
         self.row().moves_pixels
     }
@@ -282,7 +282,7 @@ impl Corruption {
 impl Severity {
     pub const ALL: [Self; 5] = [Self(1), Self(2), Self(3), Self(4), Self(5)];
 
-    /// `None` unless 1 to 5.
+    /// The level of that number; `None` unless 1 to 5.
     pub fn new(level: u8) -> Option<Self> {
         (1..=5).contains(&level).then_some(Self(level))
     }

@@ -1,4 +1,5 @@
-//! Motion blur: the picture shifted along a line and summed under a one-sided half Gaussian.
+//! The corruption motion blur: the picture shifted along a line and summed under a one-sided half
+//! Gaussian.
 
 use super::Severity;
 use super::gaussian::sum_as_numpy;
@@ -12,12 +13,12 @@ const CHANNELS: usize = 3;
 /// Values that are summed side by side, a multiple of every vector width.
 const LANES: usize = 32;
 
-/// Along an angle of -45 to 45 degrees from the horizontal.
+/// Blurs along a random angle of -45 to 45 degrees from the horizontal.
 pub(super) fn motion_blur(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb {
     motion_blur_at(image, severity, uniform(rng) * 90.0 - 45.0)
 }
 
-/// Along `angle`, in degrees: what the random one is compared by.
+/// Blurs along `angle`, in degrees; for comparing the random one with the reference.
 pub(super) fn motion_blur_at(image: &Rgb, severity: Severity, angle: f64) -> Rgb {
     let (radius, sigma) = severity.of(&MOTION);
     let streak = Streak::new(radius, sigma, angle);
@@ -34,10 +35,10 @@ pub(super) fn motion_blur_at(image: &Rgb, severity: Severity, angle: f64) -> Rgb
     Rgb { pixels, ..*image }
 }
 
-/// Steps of a streak: where the picture is looked up, and with what weight.
+/// The steps of a streak: positions at which the picture is looked up, with their weights.
 #[derive(Debug, Clone)]
 pub(super) struct Streak {
-    /// (right, down, weight)
+    /// Steps as (right, down, weight).
     taps: Vec<(isize, isize, f64)>,
 }
 
@@ -107,7 +108,7 @@ impl Layer {
         }
     }
 
-    /// Each row with `reach` border pixels repeated on both sides.
+    /// Extends each row by `reach` repeated border pixels on both sides.
     fn padded(&self, reach: usize) -> Vec<f32> {
         let mut padded = Vec::with_capacity((self.width + 2 * reach) * self.height * self.channels);
         for row in self.values.chunks_exact(self.width * self.channels) {
@@ -120,7 +121,7 @@ impl Layer {
     }
 }
 
-/// The weighted sum of `sources`, in f64 as the reference's, one after the other.
+/// The weighted sum of `sources`, added one by one in f64 as in the reference.
 fn add_up(sources: &[(&[f32], f64)], out: &mut [f64]) {
     pulp::Arch::new().dispatch(
         #[inline(always)]

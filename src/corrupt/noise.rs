@@ -1,4 +1,4 @@
-//! Noise that looks at one value at a time: gaussian, shot, impulse, speckle.
+//! Noise on each value by itself: gaussian, shot, impulse, speckle.
 //!
 //! Input and output both have 256 levels, so such a noise *is* 256 distributions over 256 levels.
 //! Their exact probabilities are computed once per process and sampled by Walker's alias method
@@ -13,14 +13,14 @@ use super::Severity;
 use crate::data::Rgb;
 use crate::rng::ChaCha8Rng;
 
-/// Standard deviation as a share of the range.
+/// Standard deviation as a share of the range, by level.
 const GAUSSIAN_SIGMA: [f64; 5] = [0.08, 0.12, 0.18, 0.26, 0.38];
-/// Photons that make full brightness.
+/// Number of photons that make full brightness, by level.
 const SHOT_PHOTONS: [u32; 5] = [60, 25, 12, 5, 3];
 
-/// Share of values that turn black or white, half of them each.
+/// Share of values that turn black or white, half of them each, by level.
 const IMPULSE_SHARE: [f64; 5] = [0.03, 0.06, 0.09, 0.17, 0.27];
-/// Standard deviation as a share of the value.
+/// Standard deviation as a share of the value, by level.
 const SPECKLE_SIGMA: [f64; 5] = [0.15, 0.2, 0.35, 0.45, 0.6];
 
 const LEVELS: usize = 256;
@@ -30,7 +30,7 @@ const DECISION_ONE: f64 = (1u32 << (32 - COLUMN_BITS)) as f64;
 
 type Probabilities = [f64; LEVELS];
 
-/// `x + N(0, sigma)`, clipped.
+/// Gaussian noise: `x + N(0, sigma)`, clipped.
 pub(super) fn gaussian(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb {
     static TABLES: [OnceLock<LevelNoise>; 5] = [const { OnceLock::new() }; 5];
     TABLES[severity.index()]
@@ -41,7 +41,7 @@ pub(super) fn gaussian(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) ->
         .corrupt(image, rng)
 }
 
-/// `Poisson(x * photons) / photons`, clipped.
+/// Shot noise: `Poisson(x * photons) / photons`, clipped.
 pub(super) fn shot(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb {
     static TABLES: [OnceLock<LevelNoise>; 5] = [const { OnceLock::new() }; 5];
     TABLES[severity.index()]
@@ -49,7 +49,7 @@ pub(super) fn shot(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb
         .corrupt(image, rng)
 }
 
-/// Black or white in place of a value, each channel for itself.
+/// Impulse noise: black or white in place of a value, each channel by itself.
 pub(super) fn impulse(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb {
     static TABLES: [OnceLock<LevelNoise>; 5] = [const { OnceLock::new() }; 5];
     TABLES[severity.index()]
@@ -57,7 +57,7 @@ pub(super) fn impulse(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> 
         .corrupt(image, rng)
 }
 
-/// `x + x * N(0, sigma)`, clipped.
+/// Speckle noise: `x + x * N(0, sigma)`, clipped.
 pub(super) fn speckle(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb {
     static TABLES: [OnceLock<LevelNoise>; 5] = [const { OnceLock::new() }; 5];
     TABLES[severity.index()]
@@ -65,7 +65,7 @@ pub(super) fn speckle(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> 
         .corrupt(image, rng)
 }
 
-/// For each input level an alias table over output levels.
+/// An alias table over output levels for each input level.
 struct LevelNoise {
     /// `[256 inputs, 256 columns]`: 24 bits of threshold above 8 bits of alias.
     entries: Vec<u32>,
@@ -108,7 +108,7 @@ fn alias_table(probabilities: &Probabilities) -> [u32; LEVELS] {
     entries
 }
 
-/// P(noise < n) for n of -255..=256 levels.
+/// The probabilities P(noise < n) for n of -255..=256 levels.
 fn gaussian_cdf(sigma_levels: f64) -> [f64; 2 * LEVELS] {
     std::array::from_fn(|i| normal_cdf((i as f64 - 255.0) / sigma_levels))
 }

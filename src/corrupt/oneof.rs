@@ -1,10 +1,10 @@
-//! The corruption of the reference project (RobvanGastel/dinov2-finetune, `corruption.py`): one
-//! random operation of ten an image, whose parameters look like ImageNet-C's and are not.
+//! The corruption of the reference project (RobvanGastel/dinov2-finetune, `corruption.py`): one of
+//! ten operations at random per image, whose parameters resemble ImageNet-C's but differ.
 //!
 //! The operations are those of albumentations 1.4.7, which its code was written for (newer ones
 //! ignore most of its parameters), with the ranges that a single number means there: a defocus of
-//! radius 10 is one of 1 to 10. Random numbers are our own. `OpenCV`'s fixed-point roundings are not
-//! followed: blurs and warps are within a level or two of it, not equal. Its elastic transform
+//! radius 10 is one of 1 to 10. Random numbers are our own. `OpenCV`'s fixed-point roundings are
+//! not followed: blurs and warps are within a level or two of it, not equal. Its elastic transform
 //! moves the labels too, and so it does here.
 
 use super::Severity;
@@ -19,7 +19,7 @@ use super::zoom::{self, Axis, Picture};
 use crate::data::{Mask, Rgb};
 use crate::rng::{ChaCha8Rng, below, uniform};
 
-/// Names of draws begin with this.
+/// The beginning of the names of draws.
 pub const PREFIX: &str = "reference_oneof_";
 
 /// Range of the noise's variance, in levels squared.
@@ -31,7 +31,7 @@ const ISO_INTENSITY: [(f64, f64); 5] = [(0.0, 0.3), (0.5, 0.7), (0.6, 0.9), (0.6
 const ISO_HUE: (f64, f64) = (0.01, 0.05);
 /// Range of the kernel's side.
 const BLUR_SIDE: [(u64, u64); 5] = [(3, 3), (1, 3), (1, 3), (3, 5), (5, 7)];
-/// Sigma, reach, rounds.
+/// Sigma, reach and rounds of glass blur.
 const GLASS: [(f64, usize, usize); 5] =
     [(0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)];
 /// Largest radius and softness; the least are 1 and 0.
@@ -43,7 +43,7 @@ const ZOOM_END: [f64; 5] = [1.11, 1.16, 1.21, 1.26, 1.31];
 const ZOOM_STEP: (f64, f64) = (0.01, 0.03);
 /// Largest snow point; the least is a tenth.
 const SNOW_POINT: [f64; 5] = [0.1, 0.2, 0.45, 0.45, 0.55];
-/// What lightness below the snow point is multiplied by (albumentations' default).
+/// The factor on lightness below the snow point (albumentations' default).
 const SNOW_BRIGHTNESS: f32 = 2.5;
 /// Kernels of OpenCV for sides 1, 3, 5 and 7 where no sigma is given.
 const SMALL_KERNELS: [&[f64]; 4] =
@@ -61,7 +61,8 @@ const LEVELS: [f64; 256] = {
     levels
 };
 
-/// One of the ten, each as likely; `mask` goes with the pixels where they move smoothly.
+/// Applies one of the ten, each equally likely; `mask` moves with the pixels where they move
+/// smoothly.
 pub(super) fn one_of(
     severity: Severity,
     (image, mask): (&Rgb, &mut Mask),
@@ -151,7 +152,7 @@ fn defocus(image: &Rgb, (radius, softness): (u64, f64), rng: &mut ChaCha8Rng) ->
     blur::defocus_by(image, (radius.cast_signed() as isize, softness), 0.5)
 }
 
-/// The mean along a random line within the kernel.
+/// Motion blur: the mean along a random line within the kernel.
 fn motion_blur(image: &Rgb, side_max: u64, rng: &mut ChaCha8Rng) -> Rgb {
     let side = 3 + 2 * below(rng, (side_max - 3) / 2 + 1);
     let mut below = |n: u64| below(rng, n).cast_signed() as isize;
@@ -182,7 +183,7 @@ fn motion_blur(image: &Rgb, side_max: u64, rng: &mut ChaCha8Rng) -> Rgb {
     Rgb { pixels, ..*image }
 }
 
-/// As ImageNet-C's, cropped in the middle, with a random end and step.
+/// Zoom blur as ImageNet-C's, cropped in the middle, with a random end and step.
 fn zoom_blur(image: &Rgb, end: f64, rng: &mut ChaCha8Rng) -> Rgb {
     let end = within(rng, (1.0, end));
     let factors = zoom::factors((end, within(rng, ZOOM_STEP)));
@@ -203,7 +204,7 @@ fn zoom_blur(image: &Rgb, end: f64, rng: &mut ChaCha8Rng) -> Rgb {
     Rgb { pixels: total.into_iter().map(|sum| (sum / n) as u8).collect(), ..*image }
 }
 
-/// Lightens what is darker than the snow point.
+/// Snow: lightens what is darker than the snow point.
 fn snow(image: &Rgb, point: f64) -> Rgb {
     let point = (point * 127.5 + 85.0) as f32;
     let source = image.pixels.as_chunks::<CHANNELS>().0;
@@ -218,7 +219,7 @@ fn snow(image: &Rgb, point: f64) -> Rgb {
     Rgb { pixels: pixels.collect(), ..*image }
 }
 
-/// ImageNet-C's qualities, but `OpenCV` takes red for blue.
+/// JPEG at ImageNet-C's qualities, but `OpenCV` swaps red and blue.
 fn compression(image: &Rgb, severity: Severity) -> Rgb {
     let swap = |image: &Rgb| {
         let mut pixels = image.pixels.clone();

@@ -18,7 +18,7 @@ const ELASTIC: [(f64, f64, f64); 5] = [
 
 const CHANNELS: usize = 3;
 
-/// Blurs, swaps pixels within a small reach, all of a round at once, blurs again.
+/// Glass blur: blurs, swaps pixels within a small reach, all of a round at once, blurs again.
 pub(super) fn glass_blur(
     image: &Rgb,
     (sigma, reach, rounds): (f64, usize, usize),
@@ -37,7 +37,7 @@ pub(super) fn glass_blur(
     soften(&blurred)
 }
 
-/// Where several write to one pixel the last does, columns from the right, rows from below.
+/// Where several pixels move to one place the last wins, columns from the right, rows from below.
 fn swap(image: &mut Rgb, reach: usize, rng: &mut ChaCha8Rng) {
     let (width, height) = (image.width as usize, image.height as usize);
     let rows = reach + 1..=height.saturating_sub(reach);
@@ -64,7 +64,7 @@ fn swap(image: &mut Rgb, reach: usize, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// A small affine map, then a smooth random displacement; the labels go along.
+/// Elastic transform: a small affine map, then a smooth random displacement; labels move along.
 pub(super) fn elastic(
     severity: Severity,
     (image, mask): (&Rgb, &mut Mask),
@@ -86,7 +86,8 @@ pub(super) fn elastic(
     })
 }
 
-/// Looks every pixel up where `from` says, borders mirrored; labels at the nearest pixel.
+/// Takes every pixel from the place that `from` gives, borders mirrored; labels from the nearest
+/// pixel.
 fn warp((image, mask): (&Rgb, &mut Mask), from: impl Fn(usize, usize) -> (f64, f64)) -> Rgb {
     let (width, height) = (image.width as usize, image.height as usize);
     let source = image.pixels.as_chunks::<CHANNELS>().0;
@@ -118,7 +119,7 @@ fn warp((image, mask): (&Rgb, &mut Mask), from: impl Fn(usize, usize) -> (f64, f
     Rgb { pixels, ..*image }
 }
 
-/// `to = x * along + y * down + start`.
+/// An affine map: `to = x * along + y * down + start`.
 struct Affine {
     along: [f64; 2],
     down: [f64; 2],

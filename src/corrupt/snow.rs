@@ -1,4 +1,4 @@
-//! Snow: a layer of streaked flakes and a whitened picture.
+//! The corruption snow: a layer of streaked flakes and a whitened picture.
 
 use super::Severity;
 use super::draw;
@@ -12,7 +12,7 @@ struct Level {
     mean: f64,
     sigma: f64,
     zoom: f64,
-    /// What is darker falls away.
+    /// Threshold below which the layer is cleared.
     threshold: f32,
     /// Radius and standard deviation of the streaks.
     streak: (u32, f64),

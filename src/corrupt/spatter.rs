@@ -1,7 +1,7 @@
-//! Spatter: drops of water (levels 1 to 3) and mud (4 and 5).
+//! The corruption spatter: drops of water (levels 1 to 3) and mud (4 and 5).
 //!
-//! The reference builds its drops with `OpenCV`; the steps here are those of its 4.8 (Canny with the
-//! L1 norm, the 5x5 chamfer distance, histogram equalisation).
+//! The reference builds its drops with `OpenCV`; the steps here are those of its 4.8 (Canny with
+//! the L1 norm, the 5x5 chamfer distance, histogram equalisation).
 
 use super::Severity;
 use super::draw;
@@ -15,7 +15,7 @@ struct Level {
     mean: f64,
     sigma: f64,
     blur: f64,
-    /// What is thinner runs off.
+    /// Thickness below which the liquid is removed.
     threshold: f64,
     liquid: Liquid,
 }
@@ -40,7 +40,7 @@ const BROWN: [f32; 3] = [63.0 / 255.0, 42.0 / 255.0, 20.0 / 255.0];
 const OUTLINE: (i32, i32) = (50, 150);
 /// Distance from the outline after which a drop looks the same.
 const DEPTH_MAX: f32 = 20.0;
-/// Mud that covers less is not seen.
+/// Coverage below which mud is not visible.
 const COVER_MIN: f64 = 0.8;
 /// Light from the upper left on the water's surface.
 const LIGHT: [[i32; 3]; 3] = [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]];
@@ -80,7 +80,7 @@ pub(super) fn spatter(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> 
     }
 }
 
-/// Each channel (as a share of the range) with what lies on its pixel.
+/// Combines each channel (as a share of the range) with the liquid on its pixel.
 fn paint(image: &Rgb, layer: &[f32], mix: impl Fn(f32, usize, f32) -> f32) -> Rgb {
     let mut pixels = Vec::with_capacity(image.pixels.len());
     for (pixel, &drop) in image.pixels.as_chunks::<3>().0.iter().zip(layer) {
@@ -91,7 +91,7 @@ fn paint(image: &Rgb, layer: &[f32], mix: impl Fn(f32, usize, f32) -> f32) -> Rg
     Rgb { pixels, ..*image }
 }
 
-/// How much light each pixel of the liquid throws back, in no unit.
+/// The light that each pixel of the liquid reflects, without a unit.
 fn thickness(liquid: &Grey) -> Vec<f32> {
     let outline = canny(liquid, OUTLINE);
     let mut depth = distances(&outline);
@@ -127,7 +127,7 @@ fn box_mean<T>(values: &[f32], width: usize, finish: impl Fn(f32) -> T) -> Vec<T
     out
 }
 
-/// `OpenCV`'s: the darkest level becomes 0, the brightest 255.
+/// `OpenCV`'s histogram equalisation: the darkest level becomes 0, the brightest 255.
 fn equalised(grey: &Grey) -> Grey {
     let mut counts = [0u32; 256];
     for &level in &grey.levels {
@@ -149,7 +149,7 @@ fn equalised(grey: &Grey) -> Grey {
     Grey { levels: grey.levels.iter().map(|&level| table[usize::from(level)]).collect(), ..*grey }
 }
 
-/// [`LIGHT`] over each pixel's surroundings.
+/// Applies the kernel [`LIGHT`] around each pixel.
 fn lit(grey: &Grey) -> Grey {
     let (width, height) = (grey.width, grey.height);
     let mut levels = Vec::with_capacity(grey.levels.len());

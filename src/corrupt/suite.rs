@@ -3,7 +3,7 @@
 use super::frost::Source;
 use super::{Corruption, Effect};
 
-/// What is scored at each level; changing it, or what a member does, raises the version.
+/// The effects that are scored at each level; changing the list or a member raises the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suite {
     pub name: &'static str,
@@ -14,7 +14,7 @@ pub struct Suite {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Members {
     Corruptions(&'static [Corruption]),
-    /// So many draws of the reference project's pipeline ([`super::oneof`]).
+    /// This many draws of the reference project's pipeline ([`super::oneof`]).
     ReferenceDraws(u8),
 }
 
@@ -93,12 +93,12 @@ pub fn suite(name: &str) -> Option<&'static Suite> {
 }
 
 impl Suite {
-    /// As printed and stored, e.g. `imagenet-c-15 v1`.
+    /// The name and version as printed and stored, e.g. `imagenet-c-15 v1`.
     pub fn label(&self) -> String {
         format!("{} v{}", self.name, self.version)
     }
 
-    /// In the suite's order; frost from `source`.
+    /// The effects in the suite's order; frost from `source`.
     pub fn effects(&self, source: Source) -> Vec<Effect> {
         match self.members {
             Members::Corruptions(corruptions) => {

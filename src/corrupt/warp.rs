@@ -9,7 +9,7 @@ use crate::rng::ChaCha8Rng;
 /// Standard deviation of the blur before and after, reach of the shuffling, rounds of it.
 const GLASS: [(f64, usize, usize); 5] =
     [(0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)];
-/// What the smoothed displacement is multiplied by.
+/// The factor on the smoothed displacement.
 const ELASTIC_GAIN: [f64; 5] = [12.5, 16.25, 21.25, 25.0, 30.0];
 /// Displacement before smoothing, and its standard deviation, as shares of the sides. The reference
 /// takes the height for both displacements.
@@ -19,7 +19,7 @@ const ELASTIC_TRUNCATE: f64 = 3.0;
 
 const CHANNELS: usize = 3;
 
-/// Blurs, shuffles pixels within a small reach, blurs again.
+/// Glass blur: blurs, shuffles pixels within a small reach, blurs again.
 pub(super) fn glass_blur(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb {
     let (sigma, reach, rounds) = severity.of(&GLASS);
     let mut blurred = blur_rgb(image, sigma);
@@ -29,8 +29,8 @@ pub(super) fn glass_blur(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) 
     blur_rgb(&blurred, sigma)
 }
 
-/// From the lower right on, each pixel becomes one of its neighbours of `[-reach, reach)` down and
-/// right.
+/// Shuffles pixels: from the lower right on, each becomes one of its neighbours of `[-reach,
+/// reach)` down and right.
 ///
 /// The reference means to swap the two, but numpy assigns through views: the neighbour is copied.
 fn shuffle(image: &mut Rgb, reach: usize, rng: &mut ChaCha8Rng) {
@@ -60,7 +60,7 @@ fn shuffle(image: &mut Rgb, reach: usize, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// Moves every pixel by a smooth random displacement.
+/// Elastic transform: moves every pixel by a smooth random displacement.
 pub(super) fn elastic_transform(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb {
     let (width, height) = (image.width as usize, image.height as usize);
     let gain = severity.of(&ELASTIC_GAIN) * height as f64 * ELASTIC_REACH;
@@ -92,7 +92,7 @@ struct Sampler<'a> {
     width: usize,
     height: usize,
     pixels: &'a [[u8; CHANNELS]],
-    /// Level -> share of the range, rounded as the reference rounds it.
+    /// Converts a level to a share of the range, rounded as in the reference.
     units: [f32; 256],
 }
 

@@ -1,4 +1,4 @@
-//! Fog and brightness.
+//! The corruptions fog and brightness.
 
 use rand_core::Rng;
 
@@ -8,12 +8,12 @@ use crate::rng::ChaCha8Rng;
 
 /// Thickness of the fog, and by how much its texture fades from one scale to the next.
 const FOG: [(f32, f32); 5] = [(1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)];
-/// Added to V of HSV.
+/// The amount added to V of HSV, by level.
 const BRIGHTNESS: [f64; 5] = [0.1, 0.2, 0.3, 0.4, 0.5];
 
 const CHANNELS: usize = 3;
 
-/// Adds a plasma fractal to every channel, then scales so that the brightest value stays.
+/// Fog: adds a plasma fractal to every channel, then scales so that the brightest value stays.
 pub(super) fn fog(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb {
     let (thickness, decay) = severity.of(&FOG);
     let (width, height) = (image.width as usize, image.height as usize);
@@ -32,7 +32,8 @@ pub(super) fn fog(image: &Rgb, severity: Severity, rng: &mut ChaCha8Rng) -> Rgb 
     Rgb { pixels, ..*image }
 }
 
-/// Raises V of HSV with H and S kept: all channels grow by the factor by which the largest does.
+/// Brightness: raises V of HSV with H and S kept: all channels grow by the factor by which the
+/// largest does.
 pub(super) fn brightness(image: &Rgb, severity: Severity) -> Rgb {
     let table = brightness_table(severity.of(&BRIGHTNESS));
     let mut pixels = Vec::with_capacity(image.pixels.len());
@@ -91,7 +92,7 @@ struct Torus {
 }
 
 impl Torus {
-    /// Middles of the squares whose corners are `step` apart.
+    /// Fills the middles of the squares whose corners are `step` apart.
     fn fill_squares(&mut self, step: usize, reach: f32, rng: &mut ChaCha8Rng) {
         let half = step / 2;
         for y in (0..self.side).step_by(step) {
@@ -108,7 +109,7 @@ impl Torus {
         }
     }
 
-    /// Middles of the edges of those squares: each between two corners and two middles.
+    /// Fills the middles of the edges of those squares: each between two corners and two middles.
     fn fill_diamonds(&mut self, step: usize, reach: f32, rng: &mut ChaCha8Rng) {
         let half = step / 2;
         for y in (0..self.side).step_by(half) {
@@ -135,7 +136,7 @@ impl Torus {
     }
 }
 
-/// Uniform in [-1, 1).
+/// A value uniform in [-1, 1).
 fn signed_unit(rng: &mut ChaCha8Rng) -> f32 {
     rng.next_u32().cast_signed() as f32 / (1u32 << 31) as f32
 }

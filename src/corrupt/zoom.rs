@@ -1,4 +1,4 @@
-//! Zoom: the middle of a picture magnified, and the blur that is the mean of many of them.
+//! The corruption zoom blur: the mean of many magnifications of the middle of a picture.
 //!
 //! `scipy.ndimage.zoom` of order 1 puts the first and last pixels of both pictures upon each
 //! other. The reference rounds each axis on its own and crops at the top left, so its zoom drifts.
@@ -6,7 +6,7 @@
 use super::Severity;
 use crate::data::Rgb;
 
-/// Where the zoom ends, and its step.
+/// The end of the zoom, and its step, by level.
 const ZOOM: [(f64, f64); 5] =
     [(1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)];
 
@@ -35,7 +35,7 @@ pub(super) fn zoom_blur(image: &Rgb, severity: Severity) -> Rgb {
     Rgb { pixels: pixels.collect(), ..*image }
 }
 
-/// `numpy.arange(1, end, step)`: as many, and rounded as its are.
+/// The values of `numpy.arange(1, end, step)`, as many and rounded the same.
 pub(super) fn factors((end, step): (f64, f64)) -> Vec<f64> {
     let n = ((end - 1.0) / step).ceil() as u32;
     let delta = (1.0 + step) - 1.0;
@@ -54,7 +54,7 @@ pub(super) struct Axis {
     align: Align,
 }
 
-/// What lies upon what.
+/// The alignment of pixels before and after the zoom.
 #[derive(Debug, Clone, Copy)]
 enum Align {
     /// The middles of the first pixels, and of the last: scipy.
@@ -100,7 +100,7 @@ impl Axis {
         Self { first: 0, ..*self }
     }
 
-    /// Where the first `n` zoomed pixels lie in the whole picture.
+    /// The places of the first `n` zoomed pixels in the whole picture.
     fn places(&self, n: usize) -> Vec<Place> {
         let last = (self.n_source - 1) as f64;
         let last_zoomed = (self.n_zoomed.max(2) - 1) as f64;

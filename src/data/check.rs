@@ -1,4 +1,4 @@
-//! Looks at every file of a dataset: what would stop a run, and what its owner should know.
+//! Checks every file of a dataset for what would stop a run, and what its owner should know.
 //!
 //! `data check` makes a [`Check`] of a dataset and some of its splits, runs it, and prints the
 //! [`Report`].
@@ -22,23 +22,23 @@ use pair::{Pair, look};
 
 pub use report::{Finding, Kind, Report, SplitReport};
 
-/// Splits whose labels are kept back by those who made the dataset.
+/// Splits whose labels the makers of the dataset do not publish.
 const UNLABELLED: &str = "test";
 
-/// What is to be looked at: each pair of image and mask once, in whatever splits it is.
+/// The pairs to check: each pair of image and mask once, whatever splits it is in.
 #[derive(Debug)]
 pub struct Check {
     classes: Vec<String>,
     train: String,
     splits: Vec<Split>,
-    /// (split, item) of each pair.
+    /// The (split, item) of each pair.
     pairs: Vec<(usize, usize)>,
-    /// By split, the place in `pairs` of each item.
+    /// For each split, the place in `pairs` of each item.
     places: Vec<Vec<usize>>,
     findings: Vec<Finding>,
 }
 
-/// The splits that are looked at when none is named: all with labels.
+/// The splits that are checked when none is named: all with labels.
 pub fn labelled_splits(dataset: &Dataset) -> Result<Vec<String>, Error> {
     let mut names = dataset.splits()?;
     names.retain(|name| name != UNLABELLED && !name.starts_with("test_"));
@@ -46,7 +46,7 @@ pub fn labelled_splits(dataset: &Dataset) -> Result<Vec<String>, Error> {
 }
 
 impl Check {
-    /// Reads the lists of `splits`. What is wrong with one is a finding, unless there is none.
+    /// Reads the lists of `splits`. A fault in one is a finding, unless the split does not exist.
     pub fn new(dataset: &Dataset, splits: &[String]) -> Result<Self, Error> {
         let mut check = Self {
             classes: dataset.classes.clone(),
@@ -98,7 +98,7 @@ impl Check {
         Ok(check)
     }
 
-    /// Files beside those of the splits.
+    /// Findings about files that no split uses.
     fn left_out(&self, dataset: &Dataset, splits: &[String]) -> Result<Vec<Finding>, Error> {
         let items = || self.splits.iter().flat_map(|split| &split.items);
         let listed: BTreeSet<&PathBuf> =
@@ -123,7 +123,7 @@ impl Check {
         Ok(findings)
     }
 
-    /// Pairs that [`Self::run`] looks at.
+    /// Number of pairs that [`Self::run`] checks.
     pub fn len(&self) -> usize {
         self.pairs.len()
     }
@@ -132,7 +132,7 @@ impl Check {
         self.pairs.is_empty()
     }
 
-    /// Looks at all files, on the threads of the current pool; `tick` is called after each pair.
+    /// Checks all files on the threads of the current pool; `tick` is called after each pair.
     /// The report depends on the files alone.
     pub fn run(self, tick: &(dyn Fn() + Sync)) -> Report {
         let look = |&(split, index): &(usize, usize)| {
@@ -197,7 +197,7 @@ impl Check {
     }
 }
 
-/// Stems that a split lists twice: what comes later would hide what comes first.
+/// Findings about stems that a split lists twice: the later would hide the first.
 fn repeats(split: &Split) -> Vec<Finding> {
     let mut known: HashMap<&str, &PathBuf> = HashMap::new();
     let mut findings = Vec::new();
@@ -215,7 +215,7 @@ fn repeats(split: &Split) -> Vec<Finding> {
     findings
 }
 
-/// Whether a split is not there at all.
+/// Whether a split does not exist at all.
 fn is_absent(error: &Error) -> bool {
     matches!(
         error,
@@ -226,7 +226,7 @@ fn is_absent(error: &Error) -> bool {
     )
 }
 
-/// How many images no list names: those with a mask, and those without.
+/// Findings about images that no list names: those with a mask, and those without.
 fn unlisted(unlisted: Unlisted) -> Vec<Finding> {
     let kinds = [("with", unlisted.with_mask), ("without", unlisted.without_mask)];
     let finding = |(with, paths): (&str, Vec<PathBuf>)| {
@@ -236,7 +236,7 @@ fn unlisted(unlisted: Unlisted) -> Vec<Finding> {
             kind: Kind::UnusedImages,
             split: unlisted.split.clone(),
             item: None,
-            message: format!("{images} {with} a mask in no list of a split (the first: `{first}`)"),
+            message: format!("{images} {with} a mask that no split lists (the first: `{first}`)"),
         })
     };
     kinds.into_iter().filter_map(finding).collect()

@@ -1,4 +1,4 @@
-//! What can be wrong with a dataset, each naming the file and what to do.
+//! The errors of datasets; each names the file and says what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use super::labels::Raw;
 use super::sample::PIXELS_MAX;
 use crate::event::FailureClass;
 
-/// Something about the data that stops us.
+/// A problem of the data that stops a run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no {dataset} dataset: looked in {}; {advice}", listed(looked_in))]
     MissingDataset { dataset: &'static str, looked_in: Vec<PathBuf>, advice: String },
 
-    #[error("`{root}` is no {dataset} dataset: it has no `{missing}`; {advice}")]
+    #[error("`{root}` is not the {dataset} dataset: it has no `{missing}`; {advice}")]
     IncompleteDataset { dataset: &'static str, root: PathBuf, missing: String, advice: String },
 
     #[error("`shapes` has no folder to be written into: set `data_dirs`")]
@@ -37,13 +37,13 @@ pub enum Error {
     #[error("`{path}` has a name that is not UTF-8; rename it")]
     NotUtf8Name { path: PathBuf },
 
-    #[error("`{path}` is no folder, which a {dataset} dataset is; {advice}")]
+    #[error("`{path}` is not a folder, as the {dataset} dataset must be; {advice}")]
     NotAFolder { dataset: &'static str, path: PathBuf, advice: String },
 
-    #[error("split `{path}` names no image")]
+    #[error("split `{path}` lists no images")]
     EmptySplit { path: PathBuf },
 
-    #[error("split `{split}` has no image: `{pattern}` in `{root}` matches none of it")]
+    #[error("split `{split}` has no images: nothing in `{root}` matches `{pattern}`")]
     NoImages { split: String, pattern: String, root: PathBuf },
 
     #[error(
@@ -57,11 +57,11 @@ pub enum Error {
     #[error("two images are called `{stem}`: `{first}` and `{second}`; rename one of them")]
     DuplicateStem { stem: String, first: PathBuf, second: PathBuf },
 
-    #[error("`{path}` lies {depth_max} folders deep; does a link lead back?")]
+    #[error("`{path}` lies {depth_max} folders deep; does a link point back to a folder above it?")]
     TooDeep { path: PathBuf, depth_max: usize },
 
     #[error(
-        "`{path}` line {line}: `{text}` {problem}; expected one file stem a line, without extension"
+        "`{path}` line {line}: `{text}` {problem}; expected one file stem per line, no extension"
     )]
     BadSplitLine { path: PathBuf, line: usize, text: String, problem: String },
 
@@ -87,7 +87,7 @@ pub enum Error {
         n_items: usize,
         n_images: usize,
         n_masks: usize,
-        /// The first few, images before masks.
+        /// The first few missing files, images before masks.
         first: Vec<PathBuf>,
     },
 
@@ -106,7 +106,7 @@ pub enum Error {
     NotAnImage { path: PathBuf, found: &'static str, expected: &'static str, advice: &'static str },
 
     #[error(
-        "`{path}` is a link to `{target}`, which is not there; restore it, or take it out of the \
+        "`{path}` is a link to `{target}`, which does not exist; restore it, or take it out of the \
          split"
     )]
     DeadLink { path: PathBuf, target: PathBuf },
@@ -140,8 +140,8 @@ pub enum Error {
 
     #[error(
         "mask `{mask}` has index {index} (first at x {x}, y {y}; in all {n_pixels} pixels), but its \
-         palette ends after {n_colours} colours, so that it stands for none; write the mask anew, \
-         or, if the indices are what counts, name them instead of colours in `data.label_map`"
+         palette has only {n_colours} colours; save the mask again, or, if its indices are the \
+         classes, map indices instead of colours in `data.label_map`"
     )]
     NoColour { mask: PathBuf, index: u8, n_colours: usize, n_pixels: usize, x: u32, y: u32 },
 
@@ -156,7 +156,7 @@ pub enum Error {
         mask: PathBuf,
         /// Width and height.
         mask_size: [u32; 2],
-        /// What the image's EXIF data asks for, where that is what swaps the sides.
+        /// The EXIF rotation of the image, where that is what swaps the sides.
         turn: Option<&'static str>,
     },
 
@@ -166,7 +166,7 @@ pub enum Error {
     )]
     ClassOutOfRange {
         mask: PathBuf,
-        /// As stored in the file.
+        /// The value as stored in the file.
         class: u16,
         class_max: u8,
         x: u32,
@@ -174,15 +174,15 @@ pub enum Error {
     },
 
     #[error(
-        "mask `{mask}` has the value {raw} (first at x {x}, y {y}), which no class has; correct the \
+        "mask `{mask}` has the value {raw} (first at x {x}, y {y}), which is no class; correct the \
          mask, or, in a `folder` dataset, name the value in `data.label_map` (255: void)"
     )]
     UnknownLabel { mask: PathBuf, raw: Raw, x: u32, y: u32 },
 
     #[error(
         "the frost textures in `{root}` are not those of ImageNet-C: {}; put frost1.png, \
-         frost2.png, frost3.png, frost4.jpg and frost5.jpg of imagecorruptions 1.1.2 there, or take \
-         the folder away for procedural ice",
+         frost2.png, frost3.png, frost4.jpg and frost5.jpg of imagecorruptions 1.1.2 there, or \
+         remove the folder to use procedural ice",
         problems.join(", ")
     )]
     Frost { root: PathBuf, problems: Vec<String> },
@@ -190,13 +190,13 @@ pub enum Error {
     #[error("frost needs its original textures: put them into `frost/` in a data folder")]
     NoFrost,
 
-    /// From `fs_err`, whose messages name the path.
+    /// An I/O error from `fs_err`, whose messages name the path.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Error {
-    /// Whether the data must be mended first, or trying again may help.
+    /// The class of the error: whether the data must be fixed first, or a retry may help.
     pub fn class(&self) -> FailureClass {
         match self {
             // Text that is not UTF-8 is a fault of the file, all else of the machine.

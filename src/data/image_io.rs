@@ -1,7 +1,7 @@
-//! Reading and writing images and masks: JPEG and PNG files, told by their content.
+//! Reads and writes images and masks: JPEG and PNG files, recognised by their content.
 //!
-//! Everything that is read passes through `container`, which sees whether a file is what it should
-//! be, and whole, and says what it is instead; then through a decoder. The callers are splits, the
+//! Everything that is read passes through `container`, which checks that a file is an image and
+//! complete, and says what it is instead; then through a decoder. The callers are splits, the
 //! check of datasets, and verbs that take single images.
 
 mod header;
@@ -29,8 +29,8 @@ pub use self::write::{
     write_png_rgb_stored,
 };
 
-/// Endings of image files that are looked for, in lower case and in this order. What a file holds
-/// is told by its content.
+/// Endings of image files that are looked for, in lower case and in this order. The format of a
+/// file is recognised by its content.
 pub const ENDINGS: [&str; 3] = ["jpg", "png", "jpeg"];
 /// Endings of other files that hold pictures or masks, in lower case: they are looked for only to
 /// say that they are not read.
@@ -39,17 +39,17 @@ pub const OTHER_ENDINGS: [&str; 33] = [
     "heif", "npy", "npz", "ppm", "pgm", "pbm", "pnm", "pfm", "exr", "hdr", "tga", "dds", "ico",
     "svg", "psd", "dng", "cr2", "nef", "arw", "dcm", "nii",
 ];
-/// Of colour profiles and the like in one file.
+/// Largest size in bytes of colour profiles and other metadata in one file.
 const METADATA_BYTES_MAX: u64 = 64 << 20;
 
-/// How a file stores an image.
+/// The way a file stores an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storage {
     pub stored: Stored,
-    /// What is wrong with the picture's data, though it can be decoded: a JPEG decoder goes on with
-    /// grey where it cannot read.
+    /// The damage of the picture's data, though it can be decoded: a JPEG decoder fills in grey
+    /// where it cannot read.
     pub damage: Option<String>,
-    /// What its EXIF data asks for, which is not applied.
+    /// The rotation that its EXIF data asks for, which is not applied.
     pub turn: Option<Turn>,
 }
 
@@ -61,7 +61,7 @@ pub struct Turn {
     pub swaps_sides: bool,
 }
 
-/// Reads a JPEG or PNG file (told by its content, not its name) as 8-bit RGB.
+/// Reads a JPEG or PNG file (recognised by its content, not its name) as 8-bit RGB.
 ///
 /// Grey is repeated over the channels, 16-bit is scaled down, alpha is dropped, CMYK is converted
 /// as by most decoders (without a profile). An EXIF rotation is not applied: masks hold no such
@@ -71,7 +71,7 @@ pub fn read_rgb(path: &Path) -> Result<Rgb, Error> {
     decode_rgb(&bytes, path)
 }
 
-/// [`read_rgb`], and how the file stores what was read.
+/// Reads like [`read_rgb`], and returns how the file stores the image.
 pub fn survey_rgb(path: &Path) -> Result<(Rgb, Storage), Error> {
     let bytes = read(path, || Error::MissingImage { path: path.to_owned() })?;
     let image = decode_rgb(&bytes, path)?;
@@ -88,8 +88,8 @@ pub fn survey_rgb(path: &Path) -> Result<(Rgb, Storage), Error> {
     Ok((image, Storage { stored: header.stored, damage, turn: turn(&bytes, path) }))
 }
 
-/// What the EXIF data of an image file asks for and [`read_rgb`] does not do; `None` where it asks
-/// for nothing, or the file cannot be read.
+/// The rotation that the EXIF data of an image file asks for and [`read_rgb`] does not apply;
+/// `None` where it asks for none, or the file cannot be read.
 pub fn exif_turn(path: &Path) -> Option<Turn> {
     turn(&fs_err::read(path).ok()?, path)
 }
@@ -114,7 +114,7 @@ fn turn(bytes: &[u8], path: &Path) -> Option<Turn> {
     Some(Turn { words, swaps_sides })
 }
 
-/// What is wrong with an image whose pixels are indices of a palette.
+/// The damage of an image whose pixels are indices of a palette.
 fn beyond_palette((indices, n_colours): (Vec<u8>, usize)) -> Option<String> {
     let n_beyond = indices.iter().filter(|index| usize::from(**index) >= n_colours).count();
     let colours = if n_colours == 1 { "1 colour" } else { &format!("{n_colours} colours") };
@@ -178,7 +178,7 @@ fn failed_to_decode(path: &Path, source: image::ImageError) -> Error {
 fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // What was half decoded is dropped.
     panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-        let reason = "the decoder gives it up".to_owned();
+        let reason = "the decoder failed on it".to_owned();
         Err(Error::Damaged { path: path.to_owned(), reason })
     })
 }

@@ -1,4 +1,4 @@
-//! How the values that mask files hold become class indices.
+//! Turns the values in mask files into class indices.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Mask, VOID};
 
-/// Values without a class that are told apart in one mask; the pixels of more are one value's.
+/// Number of values without a class that are told apart in one mask; further ones count as one.
 const UNKNOWN_MAX: usize = 64;
 
-/// What a mask file holds at a pixel. Written `7`, `128,64,0` or `#804000`.
+/// The value of a mask file at a pixel, written `7`, `128,64,0` or `#804000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Raw {
@@ -20,18 +20,18 @@ pub enum Raw {
     Colour([u8; 3]),
 }
 
-/// How a mask file is read.
+/// The form in which a mask file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// Palette indices, or 8-bit grey.
     Indices,
     /// Palette indices, or grey of any depth.
     Ids,
-    /// Colours: true ones, or those of a palette.
+    /// Colours: stored as such, or those of a palette.
     Colours,
 }
 
-/// A mask as its file has it, rows from the top.
+/// A mask with the values of its file, rows from the top.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawMask {
     pub width: u32,
@@ -47,14 +47,14 @@ pub enum RawValues {
     Colours(Vec<u8>),
 }
 
-/// How the values of a mask file become class indices.
+/// The meaning of a mask file's values as class indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Labels {
-    /// They are the indices.
+    /// The values are the indices.
     Plain,
     /// 0 is void, and classes count from 1.
     FromOne,
-    /// As the map says; other values are refused.
+    /// The map gives the class of each value; other values are refused.
     Map(Arc<LabelMap>),
 }
 
@@ -85,7 +85,7 @@ impl LabelMap {
         (!is_mixed).then_some(Self { classes, form })
     }
 
-    /// What is mapped to what, in the order of the values.
+    /// The pairs of the map, in the order of the values.
     pub fn classes(&self) -> impl Iterator<Item = (Raw, u8)> {
         self.classes.iter().map(|(&raw, &class)| (raw, class))
     }
@@ -171,7 +171,7 @@ impl Labels {
         }
     }
 
-    /// Name in fingerprints: the same for the same meaning.
+    /// The name in fingerprints: the same for the same meaning.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Plain => "plain".to_owned(),

@@ -1,4 +1,4 @@
-//! Ordered, bounded parallel loading, and the batches of training.
+//! Loads samples in parallel, in order and a bounded way ahead, and makes the batches of training.
 
 mod cache;
 mod ordered;
@@ -14,10 +14,10 @@ use super::{Error, Mask, Rgb, VOID};
 use crate::rng;
 use cache::Cache;
 
-/// Batches loaded ahead of the training step, at least.
+/// Least number of batches loaded ahead of the training step.
 const DEPTH_MIN: usize = 4;
 
-/// What a [`TrainLoader`] makes batches of, and how.
+/// The settings of a [`TrainLoader`].
 #[derive(Debug, Clone)]
 pub struct TrainLoaderConfig {
     pub split: Arc<Split>,
@@ -32,13 +32,13 @@ pub struct TrainLoaderConfig {
     pub flip: f64,
     pub mean: [f32; 3],
     pub std: [f32; 3],
-    /// Void pixels become class 0, as in the reference project.
+    /// Whether void pixels become class 0, as in the reference project.
     pub void_as_background: bool,
     /// Loading threads; 0: the caller loads when it asks.
     pub threads: usize,
     /// Batches prepared ahead, at least 1.
     pub depth: usize,
-    /// What is kept of samples from one epoch to the next.
+    /// The cache of samples between epochs.
     pub cache: Budget,
 }
 
@@ -102,7 +102,7 @@ impl TrainLoader {
         self.config.split.len().div_ceil(self.config.batch_size)
     }
 
-    /// What went wrong with the cache, once. It changes no batch.
+    /// The first problem of the cache, returned once. It changes no batch.
     pub fn take_warning(&self) -> Option<String> {
         self.cache.take_problem()
     }

@@ -1,4 +1,4 @@
-//! Images and masks: datasets, labels, splits, transforms, the loader.
+//! Images and masks: datasets, labels, splits, transforms, and the loader of training batches.
 
 pub mod check;
 pub mod dataset;

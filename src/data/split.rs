@@ -1,4 +1,4 @@
-//! Splits of a dataset: which images, how they are loaded, and what they are known by.
+//! Splits of a dataset: their images, the loading of these, and their fingerprints.
 
 mod classes;
 mod fingerprint;
@@ -25,7 +25,7 @@ pub struct Split {
     labels: Labels,
 }
 
-/// One image and its mask; both may turn out to be missing.
+/// The paths of one image and its mask; either file may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// File stem below the image folder.
@@ -42,13 +42,13 @@ pub struct Sample {
     pub mask: Mask,
 }
 
-/// A mask, and what its file had in the place of classes.
+/// A mask, and the values in its file that are not classes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Surveyed {
     pub mask: Mask,
-    /// Values that are no class; they are void in the mask.
+    /// Values that are not a class; they are void in the mask.
     pub unknown: Vec<Unknown>,
-    /// Pixels of the value 255 that are void because nothing else is said of it.
+    /// Number of pixels of the value 255, where that is void by default.
     pub n_255: u64,
     /// Indices that the mask has, with their colours in its palette.
     pub colours: Vec<(u8, [u8; 3])>,
@@ -100,7 +100,7 @@ impl Split {
         &self.classes
     }
 
-    /// What the values of its masks mean.
+    /// The meaning of the values of its masks.
     pub fn labels(&self) -> &Labels {
         &self.labels
     }
@@ -123,7 +123,7 @@ impl Split {
         }
     }
 
-    /// As [`Self::load_mask`], with what its values were before they became classes.
+    /// Like [`Self::load_mask`], with the values from before they became classes.
     pub fn survey_mask(&self, index: usize) -> Result<Surveyed, Error> {
         let SurveyedMask { raw, palette } =
             survey_raw_mask(&self.items[index].mask, self.labels.form())?;
@@ -141,7 +141,7 @@ impl Split {
         Ok(Surveyed { mask, unknown, n_255, colours })
     }
 
-    /// The error for a value that is no class.
+    /// The error for a value that is not a class.
     pub fn no_class(&self, index: usize, unknown: &Unknown) -> Error {
         let mask = self.items[index].mask.clone();
         let (x, y) = (unknown.x, unknown.y);

@@ -1,4 +1,4 @@
-//! Resizing, flipping, padding and normalising; below it what training makes of a sample.
+//! Resizes, flips, pads and normalises images and masks; submodules hold the training transforms.
 
 pub mod crop;
 pub mod photometric;
@@ -13,7 +13,7 @@ pub use self::train::{Config, DrawKey, Training};
 use self::window::Window;
 use super::{Mask, Rgb, VOID};
 
-/// `image` at another size, whatever its shape was: bilinear, widened when shrinking
+/// Resizes `image` to another size, whatever its shape: bilinear, widened when shrinking
 /// (antialiased), as Pillow's `resize(…, BILINEAR)` within one grey level.
 pub fn squash(image: &Rgb, height_px: u32, width_px: u32) -> Rgb {
     if (image.height, image.width) == (height_px, width_px) {
@@ -36,7 +36,7 @@ fn bilinear(image: &Rgb, [height, width]: [u32; 2], options: &ResizeOptions) -> 
     resized
 }
 
-/// `mask` at another size: the class at `floor((i + 0.5) * source / target)`, as Pillow's
+/// Resizes `mask` to another size: the class at `floor((i + 0.5) * source / target)`, as Pillow's
 /// `resize(…, NEAREST)` and torch's `nearest-exact` (torch's `nearest` leaves out the half).
 pub fn resize_nearest(mask: &Mask, height_px: u32, width_px: u32) -> Mask {
     if (mask.height, mask.width) == (height_px, width_px) {
@@ -59,7 +59,7 @@ pub fn flip_mask(mask: &mut Mask) {
     }
 }
 
-/// `mask` with void to its right and below it, up to `[height, width]`.
+/// Pads `mask` with void to its right and below it, up to `[height, width]`.
 ///
 /// # Panics
 /// Where it is larger.
@@ -84,7 +84,7 @@ pub fn to_chw(image: &Rgb, mean: [f32; 3], std: [f32; 3], out: &mut [f32]) {
     to_chw_padded(image, [image.height, image.width], (mean, std), out);
 }
 
-/// As [`to_chw`] into `[3, height, width]` of `size`; right of and below the image it writes 0,
+/// Like [`to_chw`] into `[3, height, width]` of `size`; right of and below the image it writes 0,
 /// the mean colour.
 ///
 /// # Panics

@@ -1,5 +1,7 @@
-//! Combinations of keys that do not work though each value is allowed, found for every cell of a
-//! grid; and the size of the network's input.
+//! Checks a run's keys together: finds combinations that do not work though each value is allowed.
+//!
+//! The loader calls `combinations` for every cell of a grid. `input_px`, the size of the
+//! network's input, is here too.
 
 use serde_json::Value;
 
@@ -15,13 +17,13 @@ use crate::train::Input;
 /// A combination that does not work, and the keys that make it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Finding {
-    /// The first is the one to name.
+    /// The keys involved; messages name the first.
     pub(super) keys: &'static [&'static str],
     pub(super) value: String,
     pub(super) message: String,
 }
 
-/// What is wrong with the keys of a run taken together.
+/// Lists what is wrong with the keys of a run taken together.
 pub(super) fn combinations(spec: &RunSpec) -> Vec<Finding> {
     let rules = [
         size_exists,
@@ -41,7 +43,7 @@ pub(super) fn combinations(spec: &RunSpec) -> Vec<Finding> {
     findings.chain(folders_are_whole(spec)).collect()
 }
 
-/// Of the run's dataset and of those it is scored on.
+/// Checks the run's dataset and those it is scored on.
 fn folders_are_whole(spec: &RunSpec) -> Vec<Finding> {
     let others = spec.eval.sets.iter().filter_map(|set| match set {
         EvalSet::Own(_) => None,
@@ -69,7 +71,7 @@ fn size_exists(spec: &RunSpec) -> Option<Finding> {
     }
     let (dino_type, size) = (name_of(spec.model.dino_type), name_of(spec.model.size));
     let message = format!(
-        "there is no `{size}` of {dino_type}; allowed: {} (in a grid, leave the cell out with \
+        "{dino_type} has no size `{size}`; allowed: {} (in a grid, leave the cell out with \
          [[exclude]])",
         quoted(sizes.into_iter().map(Size::name))
     );
@@ -90,7 +92,7 @@ fn pretraining_exists(spec: &RunSpec) -> Option<Finding> {
         rows().map(|row| format!("{} of {}", name_of(row.size), name_of(row.dino_type))).collect();
     let value = name_of(model.pretraining);
     let message = format!(
-        "there is no `{value}` of size `{}` of {}; it exists for {}",
+        "there are no `{value}` weights for size `{}` of {}; they exist for {}",
         name_of(model.size),
         name_of(model.dino_type),
         quoted(names.iter().map(String::as_str))
@@ -103,7 +105,7 @@ fn custom_has_a_folder(spec: &RunSpec) -> Option<Finding> {
     (spec.model.size == Size::CUSTOM && !is_file).then(|| Finding {
         keys: &["model.size", "weights.kind"],
         value: "custom".to_owned(),
-        message: "size `custom` is what a Hugging Face folder with a `config.json` says; it needs \
+        message: "size `custom` is read from a Hugging Face folder with a `config.json`: set \
                   `weights = { kind = \"file\", path = \"…\" }`"
             .to_owned(),
     })
@@ -137,8 +139,8 @@ fn lora_blocks_exist(spec: &RunSpec) -> Option<Finding> {
     Some(Finding { keys, value: format!("[{first}, {last}]"), message })
 }
 
-/// The LoRA of a run and its encoder, where it has both; sizes that only a file knows are checked
-/// when that is looked at.
+/// The LoRA of a run and its encoder, where it has both. Sizes that only a weight file shows are
+/// checked when that is read.
 fn lora_of(spec: &RunSpec) -> Option<(&LoraConfig, &'static Variant)> {
     let TuneConfig::Lora(lora) = &spec.tune else { return None };
     Some((lora, backbone::find(&spec.model)?))
@@ -159,7 +161,7 @@ fn input_holds_a_patch(spec: &RunSpec) -> Option<Finding> {
         keys: &["train.input.px", "model.dino_type"],
         value: format!("{height}x{width}"),
         message: format!(
-            "`{height}x{width}` is less than one patch of {}; allowed: {patch} and more",
+            "`{height}x{width}` is less than one patch of {}; allowed: {patch} or more",
             name_of(spec.model.dino_type)
         ),
     })
@@ -171,7 +173,7 @@ fn windows_touch(spec: &RunSpec) -> Option<Finding> {
         keys: &["eval.mode.stride", "eval.mode.crop"],
         value: stride.to_string(),
         message: format!(
-            "windows of {crop} px every {stride} px leave gaps; allowed: a stride of {crop} and \
+            "windows of {crop} px every {stride} px leave gaps; allowed: a stride of {crop} or \
              less"
         ),
     })
@@ -193,7 +195,7 @@ fn input_holds_the_decoder(spec: &RunSpec) -> Option<Finding> {
             value: format!("{rows}x{columns}"),
             message: format!(
                 "an input of {rows}x{columns} patches {otherwise}; allowed: {needed}x{needed} \
-                 patches ({side_px} px) and more, or another decoder"
+                 patches ({side_px} px) or more, or another decoder"
             ),
         }
     })
@@ -230,7 +232,7 @@ fn best_needs_dev(spec: &RunSpec) -> Option<Finding> {
     })
 }
 
-/// Network input in pixels, height and width: lowered to whole patches.
+/// The network input in pixels, height and width, lowered to whole patches.
 pub fn input_px(spec: &RunSpec) -> [u32; 2] {
     let patch = backbone::patch_px(spec.model.dino_type);
     match spec.train.input {
@@ -239,7 +241,7 @@ pub fn input_px(spec: &RunSpec) -> [u32; 2] {
     }
 }
 
-/// In words, if [`input_px`] is not what was asked for.
+/// A note in words where [`input_px`] differs from what was asked for.
 pub(super) fn lowered(spec: &RunSpec) -> Option<String> {
     let Input::Px(asked) = spec.train.input else { return None };
     let used = input_px(spec);
@@ -256,7 +258,7 @@ pub(super) fn lowered(spec: &RunSpec) -> Option<String> {
     })
 }
 
-/// How a choice is written in a spec.
+/// The name of a choice as a spec writes it.
 pub(super) fn name_of(choice: impl serde::Serialize) -> String {
     match serde_json::to_value(choice) {
         Ok(Value::String(name)) => name,

@@ -1,8 +1,8 @@
-//! Puts the user's home folder in the place of the `~` that a path begins with, as shells do; a
-//! path in a file or after `--set key=` never passes through one.
+//! Replaces the `~` that a path begins with by the user's home folder, as shells do; a path in a
+//! file or after `--set key=` never passes through a shell.
 //!
-//! The loader calls it with what it has read: cells and the machine's keys. Which values are paths
-//! is said by the types of the keys. Labels of cells stay as they were written.
+//! The loader calls it with what it has read: cells and the machine's keys. The types of the keys
+//! tell which values are paths. Labels of cells stay as they were written.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::keys::{self, Owner};
 use super::text::problem::{Problem, Problems};
 use super::text::table;
 
-/// The user's home folder, as the environment tells it.
+/// The user's home folder, from the environment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Home<'a>(pub(super) Option<&'a str>);
 
@@ -55,7 +55,7 @@ impl Home<'_> {
             match serde_json::from_value(json) {
                 Ok(expanded) => *values = expanded,
                 Err(error) => {
-                    let message = format!("with the home folder in the place of `~`: {error}");
+                    let message = format!("with `~` replaced by the home folder: {error}");
                     problems.push(Problem { message, ..Problem::default() });
                 }
             }
@@ -63,8 +63,8 @@ impl Home<'_> {
     }
 }
 
-/// What follows the `~` of a path below the user's home folder. `~name`, the home of somebody else
-/// in a shell, is a name like any other.
+/// The part after the `~` of a path below the user's home folder. `~name`, which shells expand to
+/// another user's home, is taken as a plain name.
 fn below_home(path: &str) -> Option<&str> {
     path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -1,9 +1,9 @@
-//! What a run and a score *are*: the JSON behind their ids, made for [`crate::resolve`].
+//! The identities of runs and scores: the JSON whose hashes are their ids, for [`crate::resolve`].
 //!
-//! Each key puts its own part there ([`super::keys::Effect`]); what the keys name is there by its
-//! content, as [`Facts`] has it. Two rules keep ids stable. A value is resolved before it is
-//! written down (`auto` is `f32`, sizes are pixels, alpha is a number), and what has no effect is
-//! left out (the encoder's rate of a frozen encoder). And a key that did not exist when ids were
+//! Each key adds its own part ([`super::keys::Effect`]); files and folders that keys name are in it
+//! by their content, as [`Facts`] has it. Two rules keep ids stable. A value is resolved before it
+//! is written down (`auto` is `f32`, sizes are pixels, alpha is a number), and what has no effect
+//! is left out (the encoder's rate of a frozen encoder). And a key that did not exist when ids were
 //! first given is left out while it has the value that it had before it existed. The golden ids in
 //! the tests hold this.
 
@@ -22,7 +22,7 @@ use crate::id::{RunId, ScoreId};
 use crate::model::WeightsConfig;
 use crate::train::TRAIN_NUMERICS;
 
-/// The field of an id's JSON that a change of all numbers raises.
+/// The field of an id's JSON that is raised when all results change.
 const NUMERICS: &str = "numerics";
 
 /// Everything that changes the trained weights, as the JSON whose hash is the run's id.
@@ -57,7 +57,7 @@ pub fn changed<'a>(before: &'a Value, now: &'a Value) -> BTreeSet<&'a str> {
     keys(before).chain(keys(now)).filter(differs).map(String::as_str).collect()
 }
 
-/// What a spec alone says of a run's results: cells with equal values come out the same.
+/// The part of the identity that the spec alone decides: cells with equal values are the same run.
 pub(super) fn effective(spec: &RunSpec) -> Value {
     let found = vec![("weights", plain_json(&spec.weights)), ("data", plain_json(&spec.data))];
     let mut value = identity(spec, input_px(spec), found);
@@ -67,7 +67,7 @@ pub(super) fn effective(spec: &RunSpec) -> Value {
     value
 }
 
-/// The parts of the keys, and what was found in the places that they name.
+/// The parts of the keys, and the facts found about what they name.
 fn identity(spec: &RunSpec, input_px: [u32; 2], found: Vec<(&str, Value)>) -> Value {
     let resolved = Resolved::of(spec, input_px);
     let mut fields = Map::new();
@@ -81,7 +81,7 @@ fn identity(spec: &RunSpec, input_px: [u32; 2], found: Vec<(&str, Value)>) -> Va
     fields.into()
 }
 
-/// How the scores of a run are made.
+/// The protocol by which the scores of a run are made.
 pub fn protocol(spec: &RunSpec, facts: &Facts) -> Protocol {
     Protocol {
         mode: spec.eval.mode.resolved(),
@@ -160,7 +160,7 @@ fn condition_identity(condition: &Condition) -> Value {
     fields.into()
 }
 
-/// Severities that are asked for, each once; none without a suite.
+/// The severities that are asked for, each once; none without a suite.
 fn severities(spec: &RunSpec) -> Vec<u8> {
     if spec.eval.corruption.suite == NO_SUITE {
         return Vec::new();

@@ -1,9 +1,10 @@
-//! Layers of values, from defaults to `--set`; the only module that knows figment.
+//! Loads an experiment from layers of values, from defaults to `--set`; the only module that uses
+//! figment.
 //!
 //! A run's keys come from: defaults, the recipe, the experiment file, `--set`. Keys of `schedule`
 //! come from: defaults, the machine file, the experiment file, the environment, `--set`. Keys of
 //! `machine` come from: defaults, the machine file, the environment, `--set`. The machine file and
-//! the environment are refused anything that would change numbers.
+//! the environment may not set anything that would change results.
 //!
 //! Relative paths (`data.root`, `weights.path`, the machine's folders) are relative to the current
 //! folder, and a `~` at the start of a path is the user's home. Whether files exist is found out
@@ -26,11 +27,11 @@ use crate::experiment::grid::expand::expand;
 use crate::experiment::text::problem::{Problem, Problems, nearest};
 use crate::experiment::text::tree::{self, Node, Origin, Tree};
 
-/// What is laid over the defaults, lowest first.
+/// The layers over the defaults, lowest first.
 #[derive(Debug, Clone, Copy)]
 pub struct Layers<'a> {
     pub experiment: &'a Path,
-    /// See [`machine_file`].
+    /// The machine file, from [`machine_file`].
     pub machine_file: Option<&'a Path>,
     /// The environment; names without `SWEEP_` are ignored.
     pub env: &'a [(String, String)],
@@ -38,12 +39,12 @@ pub struct Layers<'a> {
     pub set: &'a [String],
 }
 
-/// Variables that other parts read.
+/// Environment variables that other parts of `sweep` read.
 const OTHER_VARIABLES: &[&str] = &["SWEEP_LOG"];
 
 const PREFIX: &str = "SWEEP_";
 
-/// Reads an experiment and this machine's keys; or all that is wrong with them.
+/// Reads an experiment and this machine's keys, or returns all that is wrong with them.
 pub fn load(layers: &Layers<'_>) -> Result<(Experiment, Machine), Vec<Problem>> {
     let mut problems = Problems::default();
     let outer = Outer::read(layers.machine_file, layers.env, layers.set, SET, &mut problems);
@@ -67,7 +68,7 @@ pub fn load(layers: &Layers<'_>) -> Result<(Experiment, Machine), Vec<Problem>> 
     }
 }
 
-/// The name of the experiment in the file at `path`, whatever else is wrong with it.
+/// The name of the experiment in the file at `path`, even if other keys in it are wrong.
 pub fn name_in(path: &Path) -> Result<String, Vec<Problem>> {
     let mut problems = Problems::default();
     let entries = read_file(path, &mut problems);
@@ -207,7 +208,7 @@ fn merged<'a, T: Default + Serialize + DeserializeOwned>(
         Ok(table) => Some(table),
         // The key table has checked each value; this is the backstop.
         Err(error) => {
-            let message = format!("not a {group} table: {error}");
+            let message = format!("not a valid {group} table: {error}");
             problems.push(Problem { message, ..Problem::default() });
             None
         }
@@ -265,7 +266,7 @@ fn read_variable(name: &str, value: &str, problems: &mut Problems) -> Vec<Assign
     assign::assigns(key.name, &node, MACHINE, problems)
 }
 
-/// `SWEEP_RESULTS`, `SWEEP_SCHEDULE_DEVICES`.
+/// The name of a key's variable, such as `SWEEP_RESULTS` or `SWEEP_SCHEDULE_DEVICES`.
 fn variable_of(key: &str, owner: Owner) -> String {
     let name = match owner {
         Owner::Machine => key.trim_start_matches("machine."),
@@ -281,7 +282,7 @@ fn unknown_variable(name: &str, changes_numbers: bool) -> Problem {
         .collect();
     known.extend(OTHER_VARIABLES.iter().map(|name| (*name).to_owned()));
     let message = if changes_numbers {
-        "the variable would change numbers; set the key in the experiment file or with `--set`"
+        "the variable would change results; set the key in the experiment file or with `--set`"
             .to_owned()
     } else {
         format!("unknown variable; allowed: {}", known.join(", "))

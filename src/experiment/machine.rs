@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::keys;
 
-/// Keys of this machine; none changes a number.
+/// Keys of this machine; none affects results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
-    /// Where datasets are looked for; the first is where `shapes` is written.
+    /// Folders that are searched for datasets; `shapes` is written into the first.
     pub data_dirs: Vec<PathBuf>,
-    /// Where weight files are looked for.
+    /// Folders that are searched for weight files.
     pub weight_dirs: Vec<PathBuf>,
     pub results: PathBuf,
 }

@@ -1,5 +1,5 @@
-//! The experiment file: from its text and the layers around it to cells, each a [`RunSpec`], and
-//! from those, with what [`crate::resolve`] finds on this machine, to the ids of runs and scores.
+//! Experiment files: turns the text of one and the layers around it into cells, each a [`RunSpec`],
+//! and those, with the facts that [`crate::resolve`] finds on this machine, into ids.
 //!
 //! Each module uses those above it, and the types here.
 
@@ -55,7 +55,7 @@ pub struct RunSpec {
 pub struct Cell {
     /// Place in the expanded grid, from 0.
     pub index: u32,
-    /// (axis as written, value as the table shows it).
+    /// The cell's labels: (axis as written, value as the table shows it).
     pub labels: Vec<(String, String)>,
     pub spec: RunSpec,
 }
@@ -67,22 +67,22 @@ pub struct Experiment {
     pub axes: Vec<String>,
     pub cells: Vec<Cell>,
     pub schedule: schedule::Config,
-    /// Things done differently from what is written (sizes lowered, cells merged), in words.
+    /// Notes about what differs from what was written (sizes lowered, cells merged), in words.
     pub warnings: Vec<String>,
 }
 
-/// What identity needs to know of the world: fingerprints and resolved sizes.
+/// The facts that identity needs from outside the spec: fingerprints and resolved sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// Folder the dataset was found in.
     pub data_root: PathBuf,
     pub n_classes: u32,
-    /// Names by index; empty in orders older than this field.
+    /// Class names by index; empty in orders older than this field.
     #[serde(default)]
     pub classes: Vec<String>,
     pub train_fingerprint: String,
-    /// Each of `eval.sets`, in that order.
+    /// The sets of `eval.sets`, in that order.
     pub sets: Vec<SetFacts>,
     /// The encoder's weight file; `None` for random weights.
     pub weights: Option<WeightsFile>,
@@ -113,7 +113,7 @@ pub struct WeightsFile {
     pub sha256: String,
 }
 
-/// `spec.json` of a run directory.
+/// The content of `spec.json` of a run directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunFile {
@@ -124,7 +124,7 @@ pub struct RunFile {
     pub spec: RunSpec,
     pub input_px: [u32; 2],
     pub n_classes: u32,
-    /// Names by index; empty in files older than this field.
+    /// Class names by index; empty in files older than this field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
 }

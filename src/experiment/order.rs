@@ -1,5 +1,5 @@
-//! What the coordinator asks of a worker, as a file: today's form is written, and those of before some
-//! of its fields are read too.
+//! The order that the coordinator gives a worker, as a file. The current form is written; older
+//! forms, from before some of its fields, are read too.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use super::{Facts, ScoreRequest, schedule};
 use crate::device::Device;
 
-/// `order.<attempt>.json`: what the coordinator asks of one attempt.
+/// The content of `order.<attempt>.json`: what the coordinator asks of one attempt.
 ///
 /// The worker trains unless `adapter.safetensors` is there, then makes each score that no earlier
-/// attempt has journalled. Orders of before [`schedule::Terms`] are read too.
+/// attempt has journalled. Orders from before [`schedule::Terms`] are read too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
 pub struct Order {
@@ -41,7 +41,7 @@ impl<'de> Deserialize<'de> for Order {
     }
 }
 
-/// Brings the fields of an order to today's form: orders of before [`schedule::Terms`] have
+/// Converts the fields of an order to the current form: orders from before [`schedule::Terms`] have
 /// its values beside the others.
 fn gather_terms(order: &mut Map<String, Value>) {
     if order.contains_key("terms") {

@@ -20,9 +20,9 @@ pub struct ScoreRequest {
     pub protocol: String,
     pub mode: Mode,
     pub tta: Tta,
-    /// Which of the run's checkpoints is scored.
+    /// The checkpoint of the run that is scored.
     pub select: Select,
-    /// Name and version of the suite that asks for it; `None` for clean.
+    /// Name and version of the suite that asks for it; `None` for clean images.
     pub suite: Option<String>,
     pub condition: Condition,
 }

@@ -1,8 +1,8 @@
-//! Key `schedule` of a spec: how an experiment is carried out. Nothing in it changes numbers or
+//! Key `schedule` of a spec: how an experiment is carried out. Nothing in it affects results or
 //! ids.
 //!
-//! `cli` makes slots and retries of it; what every worker is told alike is one struct, [`Terms`],
-//! which goes into each order as it is.
+//! `cli` derives slots and retries from it. The settings that all workers share are one struct,
+//! [`Terms`], which goes into each order unchanged.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,17 +15,17 @@ use crate::device::Request;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub devices: Request,
-    /// Workers at once on the CPU.
+    /// Number of workers that run at once on the CPU.
     pub jobs: u32,
     /// Threads of a CPU worker; 0: all cores divided by `jobs`.
     pub threads: u32,
-    /// Tries again after a failure that may pass.
+    /// Retries after a failure that may be temporary.
     pub retries: u32,
-    /// Of the keys that workers need.
+    /// The keys that workers need.
     pub terms: Terms,
 }
 
-/// What every worker of an experiment is told alike.
+/// The settings that all workers of an experiment share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
@@ -33,7 +33,7 @@ pub struct Terms {
     pub checkpoint_every_s: u32,
     /// MiB of memory in which a worker keeps decoded training samples.
     pub cache_mb: u64,
-    /// MiB of disk for those that memory has no room for.
+    /// MiB of disk for samples that do not fit in that memory.
     pub cache_disk_mb: u64,
 }
 
@@ -49,7 +49,7 @@ impl Default for Terms {
     }
 }
 
-/// Terms of an order that may be older than some of their keys, which then have their defaults.
+/// Reads terms of an order that may be older than some of the keys, which then have their defaults.
 pub(super) fn read_terms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Terms, D::Error> {
     let given = Map::deserialize(deserializer)?;
     let mut terms = serde_json::to_value(Terms::default()).map_err(D::Error::custom)?;

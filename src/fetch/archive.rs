@@ -1,9 +1,9 @@
-//! Unpacking tar, tar.gz and zip files that nobody vouches for.
+//! Unpacks tar, tar.gz and zip files from untrusted sources.
 //!
 //! Only files and folders below the target are made: no entry leaves it, links and devices are
 //! refused, and so are names that another file system would take for the same. All is written into
-//! a folder beside the target that takes its name at the end: a killed unpacking leaves nothing
-//! that looks whole.
+//! a folder beside the target, which is renamed at the end: an interrupted unpacking leaves nothing
+//! that looks complete.
 
 mod place;
 #[cfg(test)]
@@ -16,31 +16,31 @@ use flate2::read::MultiGzDecoder;
 
 use place::Place;
 
-/// Of what an archive may hold.
+/// Limits on what an archive may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Of the files together, unpacked, those that are passed over included.
+    /// Bytes of all files together, unpacked, including those that are skipped.
     pub bytes_max: u64,
     pub entries_max: usize,
 }
 
-/// What was unpacked.
+/// The result of unpacking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Unpacked {
     pub n_files: usize,
     pub bytes: u64,
 }
 
-/// Why nothing was unpacked.
+/// The reason why nothing was unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("`{archive}` is no archive: {found}")]
+    #[error("`{archive}` is not an archive: {found}")]
     NotAnArchive { archive: PathBuf, found: &'static str },
     #[error("`{archive}` is damaged or cut short: {problem}")]
     Damaged { archive: PathBuf, problem: String },
-    #[error("`{archive}` is not unpacked: its entry {entry} {problem}")]
+    #[error("`{archive}` cannot be unpacked: its entry {entry} {problem}")]
     Unsafe { archive: PathBuf, entry: String, problem: &'static str },
-    #[error("`{archive}` is not unpacked: it holds more than {limit}")]
+    #[error("`{archive}` cannot be unpacked: it holds more than {limit}")]
     TooLarge { archive: PathBuf, limit: String },
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -49,8 +49,8 @@ pub enum Error {
 /// Unpacks `archive` so that `folder`, which must not be there yet, holds its entries.
 ///
 /// Only entries below one of `wanted` (paths in the archive) are unpacked; all where it is empty.
-/// `tell` hears how many bytes are written. What an unpacking that was killed left behind is
-/// removed first; the caller sees to it that only one goes on at a time.
+/// `tell` is called with the bytes written so far. Remains of an interrupted unpacking are removed
+/// first; the caller ensures that only one runs at a time.
 pub fn unpack(
     archive: &Path,
     folder: &Path,
@@ -152,7 +152,7 @@ impl Unpacking<'_> {
         let mut zip = zip::ZipArchive::new(reader).map_err(|error| self.bad_zip(&error))?;
         if zip.has_duplicate_names() {
             // The reader shows the last of them only.
-            let problem = "a name comes twice in it".to_owned();
+            let problem = "it has one name twice".to_owned();
             return Err(Error::Damaged { archive: self.archive.to_owned(), problem });
         }
         self.check_limits(zip.len(), 0)?;
@@ -177,7 +177,7 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    /// Where an entry goes; `None` for one that is not wanted.
+    /// The place where an entry goes; `None` for one that is not wanted.
     fn path(&self, name: &[u8]) -> Result<Option<PathBuf>, Error> {
         self.place.path(name).map_err(|problem| self.refused(name, problem))
     }
@@ -209,7 +209,7 @@ impl Unpacking<'_> {
             };
             written += n as u64;
             if written > size {
-                return Err(self.refused(name, "is longer than it says"));
+                return Err(self.refused(name, "is longer than its header says"));
             }
             io::Write::write_all(&mut file, &buffer[..n])?;
             self.place.bytes += n as u64;
@@ -246,7 +246,7 @@ impl Unpacking<'_> {
     }
 }
 
-/// A name that may hold anything, as it is shown.
+/// An entry's name, which may hold any bytes, in printable form.
 fn shown(name: &[u8]) -> String {
     let text: String = String::from_utf8_lossy(name).chars().take(120).collect();
     format!("{text:?}")

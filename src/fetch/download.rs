@@ -1,6 +1,6 @@
-//! Downloads that go on where they stopped, and are checked before they are there.
+//! Downloads files; continues where an earlier download stopped, and checks them before use.
 //!
-//! A file grows as `<target>.part` and takes its name only once its length and checksum are right:
+//! A file grows as `<target>.part` and gets its name only once its length and checksum are right:
 //! whatever the network, the server or `kill -9` do, the target is absent or right.
 
 mod body;
@@ -25,10 +25,10 @@ pub use error::Error;
 use part::Part;
 use patience::Patience;
 
-/// A file that is published somewhere.
+/// A file that is published on the web.
 #[derive(Debug, Clone)]
 pub struct RemoteFile {
-    /// Tried in order.
+    /// Addresses, tried in order.
     pub urls: Vec<String>,
     pub size: Size,
     pub checksum: Checksum,
@@ -36,33 +36,34 @@ pub struct RemoteFile {
     pub room_bytes: u64,
 }
 
-/// How long a file is.
+/// The length of a file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     Exact(u64),
-    /// A file of more than four times this is another file.
+    /// An approximate length: a file of more than four times this is another file.
     About(u64),
 }
 
-/// What the content of a file is checked by, in lower-case hex digits.
+/// The checksum of a file's content, in lower-case hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checksum {
-    /// In full, or its first digits where no more is published.
+    /// The sha256 in full, or its first digits where no more is published.
     Sha256(&'static str),
     Md5(&'static str),
-    /// What was downloaded first is remembered in `<target>.sha256` and held from then on.
+    /// None is published: the sha256 of the first download is kept in `<target>.sha256` and
+    /// required from then on.
     Unpublished,
 }
 
-/// How to reach servers.
+/// Network settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Without a byte for this long, a connection is given up.
+    /// Time without data after which a connection is given up.
     pub stall_timeout: Duration,
     pub connect_timeout: Duration,
-    /// Attempts in a row that may bring nothing.
+    /// Number of attempts in a row that may bring nothing.
     pub idle_attempts: u32,
-    /// Before the second such attempt; doubles with each.
+    /// Wait before the second such attempt; doubles with each.
     pub wait: Duration,
     pub proxy: Proxy,
     /// PEM file to use instead of the built-in certificates (`SSL_CERT_FILE`).
@@ -71,7 +72,7 @@ pub struct Settings {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proxy {
-    /// `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`.
+    /// The proxy, from `ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
     FromEnvironment,
     None,
 }
@@ -89,10 +90,10 @@ impl Default for Settings {
     }
 }
 
-/// What happens meanwhile.
+/// A progress event.
 #[derive(Debug)]
 pub enum News<'a> {
-    /// Another process downloads the same file.
+    /// Another process is downloading the same file.
     Waits {
         target: &'a Path,
     },
@@ -120,26 +121,26 @@ pub enum News<'a> {
     },
 }
 
-/// A file that is there and right.
+/// A file that is present and correct.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     pub is_new: bool,
     pub proof: Proof,
 }
 
-/// What says that a file is right.
+/// The evidence that a file is correct.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
     Published,
-    /// The sha256 beside it, of when it was first seen here.
+    /// The sha256 beside it, recorded when it was first downloaded here.
     Remembered {
         record: PathBuf,
     },
-    /// Nothing yet: its sha256 was written down just now.
+    /// None yet: its sha256 was recorded just now.
     FirstSeen {
         record: PathBuf,
     },
-    /// Nothing, and the folder cannot be written to.
+    /// None, and the folder cannot be written to.
     None,
 }
 
@@ -149,7 +150,7 @@ pub struct Downloader {
     settings: Settings,
 }
 
-/// What is to be where.
+/// A file and its target.
 #[derive(Clone, Copy)]
 struct Task<'a> {
     file: &'a RemoteFile,
@@ -163,7 +164,7 @@ impl Downloader {
         Ok(Self { client: Client::new(&settings)?, settings })
     }
 
-    /// Makes `file` be at `target`: nothing is downloaded where it is there and right.
+    /// Downloads `file` to `target` unless it is there and correct.
     ///
     /// A wrong file at `target` is an error and stays.
     pub fn fetch(
@@ -259,7 +260,7 @@ impl Downloader {
         }
     }
 
-    /// One request, and all that it gives.
+    /// Makes one request and appends all that it returns.
     fn attempt(
         &self,
         url: &str,
@@ -273,7 +274,7 @@ impl Downloader {
             Answer::NoMore => Ok(()),
             Answer::Misfit => {
                 part.discard()?;
-                Err(Failure::Again(Again::new("the server has another file than before")))
+                Err(Failure::Again(Again::new("the file on the server has changed")))
             }
             Answer::Whole { notes, length, body } => {
                 let is_told = length == Length::Told || file.checksum != Checksum::Unpublished;
@@ -305,7 +306,7 @@ impl Size {
         }
     }
 
-    /// The size, or nearly.
+    /// The size, exact or approximate.
     pub fn bytes(self) -> u64 {
         let (Self::Exact(bytes) | Self::About(bytes)) = self;
         bytes
@@ -332,7 +333,7 @@ fn given_up(url: &str, again: Again, part: &Part) -> Error {
     }
 }
 
-/// An address as it is shown: what follows `?` may be a secret.
+/// An address for messages: without its query, which may hold a secret.
 fn shown(url: &str) -> String {
     part::without_query(url).to_owned()
 }

@@ -1,19 +1,19 @@
-//! The terms under which datasets and weights are published, and what accepts them.
+//! The licences of datasets and weights, and how a user accepts them.
 
 /// The licence of a published thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Licence {
     pub name: &'static str,
-    /// Where nothing may be downloaded before a person has accepted it.
+    /// The way to accept it, where nothing may be downloaded before.
     pub to_accept: Option<ToAccept>,
 }
 
 /// How a licence is accepted on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ToAccept {
-    /// What follows `--accept-licence`.
+    /// The name that follows `--accept-licence`.
     pub name: &'static str,
-    /// The page to read it on.
+    /// The web page with its text.
     pub page: &'static str,
 }
 
@@ -27,12 +27,12 @@ pub const DINOV3: Licence = Licence {
 };
 
 impl Licence {
-    /// A licence that asks for nothing before a download.
+    /// A licence that need not be accepted before a download.
     pub const fn open(name: &'static str) -> Self {
         Self { name, to_accept: None }
     }
 
-    /// What is still to be accepted, where `accepted` are the names that were.
+    /// The acceptance that is still needed, given the `accepted` names.
     pub fn open_question(&self, accepted: &[String]) -> Option<ToAccept> {
         self.to_accept.filter(|terms| !accepted.iter().any(|name| name == terms.name))
     }

@@ -1,9 +1,10 @@
-//! Brings what is published on the web here, whole and checked: downloads that go on where they
-//! were, archives unpacked as if they meant harm, and the one list of datasets and weights.
+//! Fetches datasets and weights from the web, complete and checked: downloads that continue where
+//! they stopped, archives unpacked with distrust, and the list of everything that can be fetched.
 //!
 //! `sweep fetch` and `sweep run --fetch` call it with names ([`find`]) and folders ([`Places`]);
-//! out come files where datasets and weights are looked for ([`Setting::get`]), how much of a thing
-//! is there ([`Thing::state`]), and the command that gets what is missing ([`missing_command`]).
+//! it puts files where datasets and weights are looked for ([`Setting::get`]), tells how much of a
+//! thing is there ([`Thing::state`]), and gives the command that gets what is missing
+//! ([`missing_command`]).
 
 pub mod licence;
 pub mod places;

@@ -1,4 +1,4 @@
-//! The command that gets what an experiment lacks, with what it costs and under which terms.
+//! Builds the command that fetches what an experiment lacks, with its download size and licences.
 //!
 //! `sweep run` and `sweep plan` call [`missing_command`] with the names that they found missing,
 //! and print it as one line.
@@ -6,21 +6,21 @@
 use crate::fetch::licence::Licence;
 use crate::fetch::thing::{self, Thing};
 
-/// A command to copy, and what a person should know before running it.
+/// A command to copy, and what the user should know before running it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Such as `sweep fetch voc dinov2_vits14_reg`.
+    /// The command, such as `sweep fetch voc dinov2_vits14_reg`.
     pub command: String,
-    /// Bytes to download, or nearly.
+    /// Approximate number of bytes to download.
     pub bytes: u64,
-    /// Of all things, each once.
+    /// The licences of all things, each once.
     pub licences: Vec<Licence>,
-    /// Names of things of which the command only says how to get them.
+    /// Names of things for which the command only prints the steps by hand.
     pub by_hand: Vec<&'static str>,
 }
 
-/// The command that gets the things of these names; `None` where there are none. Names that
-/// `sweep fetch` does not know are passed over.
+/// The command that fetches the things of these names; `None` where there are none. Names that
+/// `sweep fetch` does not know are skipped.
 pub fn missing_command(names: &[&str]) -> Option<Order> {
     let things: Vec<Thing> = names.iter().filter_map(|name| thing::find(name)).collect();
     let mut words = vec!["sweep", "fetch"];

@@ -1,15 +1,15 @@
-//! The folders in which published things lie on this machine, and how much of one is there.
+//! The folders of datasets and weights on this machine, and the state of one thing in them.
 
 use std::path::PathBuf;
 
 /// The folders of datasets and weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
-    /// The first is where new datasets go.
+    /// Data folders; new datasets go into the first.
     pub data_dirs: Vec<PathBuf>,
-    /// The first is where new weights go.
+    /// Weight folders; new weights go into the first.
     pub weight_dirs: Vec<PathBuf>,
-    /// Caches of other programs: weights are used from there, and nothing is put there.
+    /// Caches of other programs: weights are read from there, and nothing is written there.
     pub caches: Vec<PathBuf>,
 }
 
@@ -17,7 +17,7 @@ pub struct Places {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     There(PathBuf),
-    /// Bytes of its files that are there.
+    /// Number of bytes of its files that are there.
     Partial(u64),
     Missing,
 }

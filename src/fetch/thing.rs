@@ -1,4 +1,4 @@
-//! The one list of what can be fetched, the state of each thing, and the getting of it.
+//! The list of everything that can be fetched, the state of each thing, and its download.
 //!
 //! `sweep fetch` and `sweep run --fetch` go through the names they were given, look them up with
 //! [`find`] and call [`Setting::get`]; a listing goes through [`things`] and asks each for its
@@ -23,7 +23,7 @@ pub enum Thing {
     Weights(Box<Release>),
 }
 
-/// Where things go, and how they get there.
+/// The folders and the network settings for fetching.
 pub struct Setting {
     pub places: Places,
     pub address: Address,
@@ -32,37 +32,37 @@ pub struct Setting {
     pub downloader: Downloader,
 }
 
-/// What happens meanwhile.
+/// A progress event.
 #[derive(Debug)]
 pub enum News<'a> {
     Data(dataset::News<'a>),
     Weights(download::News<'a>),
 }
 
-/// A thing that is there now.
+/// A thing that is now complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Got {
     pub path: PathBuf,
     pub how: How,
 }
 
-/// How it came to be there.
+/// The way it got there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum How {
     WasThere,
     Made,
-    /// A file that was downloaded or found, and held to this.
+    /// A file that was downloaded or found, and how it was checked.
     Checked(Proof),
 }
 
-/// Why a thing is not there, and what a person can do about it.
+/// The error for a thing that could not be fetched, with advice for the user.
 #[derive(Debug)]
 pub struct Error {
     pub failure: Failure,
     advice: Option<String>,
 }
 
-/// Why a thing is not there.
+/// The reason why a thing could not be fetched.
 #[derive(Debug)]
 pub enum Failure {
     Data(dataset::Error),
@@ -106,7 +106,7 @@ impl Thing {
         }
     }
 
-    /// Bytes to download, or nearly; 0 where nobody may say.
+    /// Approximate number of bytes to download; 0 where unknown.
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Data(row) => row.files.iter().map(|file| file.size.bytes()).sum(),
@@ -114,7 +114,7 @@ impl Thing {
         }
     }
 
-    /// Whether no command gets it: it says the steps instead.
+    /// Whether it cannot be downloaded by command: the steps by hand are printed instead.
     pub fn is_by_hand(&self) -> bool {
         match self {
             Self::Data(row) => matches!(row.recipe, Recipe::Gated { .. }),
@@ -131,7 +131,7 @@ impl Thing {
         }
     }
 
-    /// What is to be known of the file at `path`, or of the one to be fetched.
+    /// A remark about the file at `path`, or about the one to be fetched.
     pub fn remark(&self, path: Option<&Path>) -> Option<&'static str> {
         match (self, path) {
             (Self::Data(_), _) => None,
@@ -142,7 +142,7 @@ impl Thing {
 }
 
 impl Setting {
-    /// Makes a thing be there; may be killed at any moment, and goes on when called again.
+    /// Gets a thing; may be killed at any moment, and continues when called again.
     pub fn get(&self, thing: &Thing, tell: &mut dyn FnMut(News<'_>)) -> Result<Got, Error> {
         match thing {
             Thing::Data(row) => self.dataset(row, tell),
@@ -185,7 +185,7 @@ impl Setting {
 }
 
 impl Error {
-    /// Whether what was downloaded or found is not what it should be.
+    /// Whether the content that was downloaded or found failed its check.
     pub fn is_failed_check(&self) -> bool {
         match &self.failure {
             Failure::Data(error) => match error {

@@ -1,5 +1,4 @@
-//! Released weights: where they are on the web, under which licence, what they are checked by, and
-//! how they get into a weight folder.
+//! Downloads released weights into a weight folder: their addresses, licences and checksums.
 //!
 //! [`super::thing`] calls it. The rows are those of the backbones' table; what is gated is also
 //! there as timm's copy on the Hugging Face Hub, for those who accept the licence.
@@ -17,16 +16,16 @@ use crate::model::backbone::{Variant, variants};
 use crate::model::config::DinoType;
 use crate::weights::locate;
 
-/// What a file has beside four bytes a parameter; enough for a guess.
+/// Bytes of a file beside four per parameter; enough for an estimate.
 const OVERHEAD_BYTES: u64 = 1 << 20;
-/// Beside a file whose licence was accepted.
+/// Name of the note beside a file whose licence was accepted.
 const LICENCE_FILE: &str = "LICENCE.txt";
 
-/// The file of one variant.
+/// The released weight file of one variant.
 #[derive(Debug, Clone)]
 pub struct Release {
     pub variant: &'static Variant,
-    /// What it is called, and where [`locate()`] looks for it in a weight folder.
+    /// Its name, under which [`locate()`] looks for it in a weight folder.
     pub file_name: &'static str,
     pub licence: Licence,
     pub access: Access,
@@ -34,16 +33,16 @@ pub struct Release {
     pub checksum: Checksum,
 }
 
-/// How the file of a release is got.
+/// The way the file of a release is obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     Open {
         url: String,
     },
-    /// To be asked for on this page, by a person who accepts the licence.
+    /// It must be requested on this page, by a person who accepts the licence.
     Gated {
         page: &'static str,
-        /// The same weights by others, without asking.
+        /// The same weights from another publisher, without a request.
         copy: Option<TimmCopy>,
     },
 }
@@ -51,22 +50,22 @@ pub enum Access {
 /// timm's copy of gated weights, in a repository of its own on the Hugging Face Hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimmCopy {
-    /// The repository's name, and that of its folder in a weight folder.
+    /// The name of the repository and of its folder in a weight folder.
     pub repository: &'static str,
 }
 
-/// Which address a file is asked from.
+/// The address that a file is requested from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// Where it is published.
+    /// The address where it is published.
     Official,
-    /// A base address that has the files by their names.
+    /// A mirror: a base address that has the files by their names.
     Mirror(String),
     /// The address of one file.
     Url(String),
 }
 
-/// A release to be got, and where to put it.
+/// A release to fetch, and where to put it.
 pub struct Job<'a> {
     pub release: &'a Release,
     pub places: &'a Places,
@@ -76,18 +75,18 @@ pub struct Job<'a> {
     pub downloader: &'a Downloader,
 }
 
-/// A file that is there.
+/// A weight file that is present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub path: PathBuf,
-    /// `None` for files of other programs, which are used as they are.
+    /// Its proof; `None` for files of other programs, which are used as they are.
     pub proof: Option<Proof>,
 }
 
-/// Why a file is not there.
+/// The reason why a file could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("`weight_dirs` is empty: say where weights go, by it or by `--dir`")]
+    #[error("`weight_dirs` is empty: set it, or name a folder with `--dir`")]
     NoFolder,
     #[error("{}", to_accept(release, *terms, *copy, dir))]
     Unaccepted { release: Box<Release>, terms: ToAccept, copy: TimmCopy, dir: PathBuf },
@@ -116,8 +115,8 @@ pub fn find(name: &str) -> Option<Release> {
     releases().find(|release| release.variant.name == name)
 }
 
-/// What is to be known of a weight file that is timm's copy of `variant`: that it is one, and
-/// whether it lacks biases. `None` for all other files.
+/// A remark about a weight file that is timm's copy of `variant`: that it is one, and whether it
+/// lacks biases. `None` for all other files.
 pub fn copy_note(variant: &Variant, path: &Path) -> Option<&'static str> {
     let is_part = |name: &str| {
         let cached = format!("models--timm--{name}");
@@ -134,7 +133,7 @@ pub fn copy_note(variant: &Variant, path: &Path) -> Option<&'static str> {
 }
 
 impl Release {
-    /// timm's copy, where the file itself is gated and there is one.
+    /// timm's copy, where the file itself is gated and a copy exists.
     pub fn copy(&self) -> Option<TimmCopy> {
         match self.access {
             Access::Open { .. } => None,
@@ -142,7 +141,7 @@ impl Release {
         }
     }
 
-    /// Whether it is there: in a weight folder, or where other programs keep theirs.
+    /// Whether it is in a weight folder, or in another program's cache.
     pub fn state(&self, places: &Places) -> State {
         if let Some(path) = self.located(places) {
             return State::There(path);
@@ -162,14 +161,14 @@ impl Release {
         locate(self.variant, &WeightsConfig::Pretrained {}, folders).ok().flatten()
     }
 
-    /// The file itself, to be had from `urls`.
+    /// The download of the file itself from `urls`.
     fn original(&self, urls: Vec<String>, dir: &Path) -> Transfer {
         let (size, checksum) = (self.size, self.checksum);
         let file = RemoteFile { urls, size, checksum, room_bytes: 0 };
         Transfer { file, target: dir.join(self.file_name), copy: None }
     }
 
-    /// timm's copy, to be had from `urls`. Neither its length nor a checksum is published with it.
+    /// The download of timm's copy from `urls`, for which neither length nor checksum is published.
     fn copied(&self, copy: TimmCopy, urls: Vec<String>, dir: &Path) -> Transfer {
         let size = Size::About(4 * self.variant.params + OVERHEAD_BYTES);
         let file = RemoteFile { urls, size, checksum: Checksum::Unpublished, room_bytes: 0 };
@@ -178,12 +177,12 @@ impl Release {
 }
 
 impl TimmCopy {
-    /// Its page.
+    /// Its web page.
     pub fn page(self) -> String {
         format!("https://huggingface.co/timm/{}", self.repository)
     }
 
-    /// Below a weight folder.
+    /// Its path below a weight folder.
     fn file(self) -> PathBuf {
         Path::new(self.repository).join("model.safetensors")
     }
@@ -205,7 +204,7 @@ impl TimmCopy {
 }
 
 impl Job<'_> {
-    /// Makes the file be there and right. May be killed at any moment, and goes on when called
+    /// Gets the file and checks it. It may be killed at any moment, and continues when called
     /// again.
     pub fn run(&self, tell: &mut dyn FnMut(download::News<'_>)) -> Result<Found, Error> {
         if let Some(path) = self.release.located(self.places) {
@@ -216,8 +215,8 @@ impl Job<'_> {
         self.carry_out(self.transfer(dir)?, tell)
     }
 
-    /// How a file that was found is checked; `None` where it is not of our making: caches of other
-    /// programs are read only, and other formats have other checksums.
+    /// The check of a file that was found; `None` where we did not download it: caches of other
+    /// programs are only read, and other formats have other checksums.
     fn ours(&self, path: &Path) -> Option<Transfer> {
         let copy = self.release.copy();
         self.places.weight_dirs.iter().find_map(|dir| {
@@ -227,7 +226,7 @@ impl Job<'_> {
         })
     }
 
-    /// What to download to `dir`.
+    /// The download into `dir`.
     fn transfer(&self, dir: &Path) -> Result<Transfer, Error> {
         let release = self.release;
         let original = |url: String| Ok(release.original(vec![url], dir));
@@ -277,7 +276,7 @@ impl Job<'_> {
         let is_link = matches!(self.address, Address::Url(_));
         let transfer = self.transfer(dir).ok().filter(|_| !is_link)?;
         let (url, target) = (transfer.file.urls.first()?, transfer.target.display());
-        Some(format!("by hand: get {url} on another machine and put it to `{target}`"))
+        Some(format!("by hand: download {url} on another machine and save it as `{target}`"))
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Config {
     pub void_label: VoidLabel,
     pub dev: Dev,
     pub precision: Precision,
-    /// Epochs between validations; 0: only after the last.
+    /// Epochs between validations; 0: only after the last epoch.
     pub validate_every: u32,
 }
 

@@ -38,7 +38,7 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot read weights `{path}`: {reason}")]
     Absent { path: PathBuf, reason: String },
-    #[error("`{path}` is no weight file: {reason}")]
+    #[error("`{path}` is not a weight file: {reason}")]
     Format { path: PathBuf, reason: String },
     #[error("`{path}` does not fit the spec: {reason}")]
     Unfit { path: PathBuf, reason: String },

@@ -154,7 +154,7 @@ impl Layers {
             let Place { block, target, letter } = Place::of(name).expect("named on reading");
             by_block.entry(block).or_default().insert(target);
             let &[rows, columns] = stored.shape.as_slice() else {
-                return Err(format!("{name} has shape {:?} and is no matrix", stored.shape));
+                return Err(format!("{name} has shape {:?} and is not a matrix", stored.shape));
             };
             let (found, outer) = if letter == 'a' { (rows, columns) } else { (columns, rows) };
             if *rank.get_or_insert(found) != found {

@@ -1,5 +1,5 @@
-//! What only shows when all pairs of a dataset are seen together: pictures that come twice, classes
-//! that never come, palettes that disagree.
+//! Findings that need all pairs of a dataset: pictures that occur twice, classes that never occur,
+//! palettes that disagree.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::pair::Pair;
 use super::report::{Finding, Kind};
 use crate::data::split::{AbsentClass, Item, Split};
 
-/// Pairs that were looked at, with the splits that they are in.
+/// The checked pairs, with the splits that they are in.
 pub(super) struct Looked<'a> {
     pub(super) check: &'a Check,
     pub(super) pairs: &'a [Pair],
@@ -24,8 +24,8 @@ impl Looked<'_> {
         findings
     }
 
-    /// Images that are trained on and listed elsewhere too. A split that holds all of the training
-    /// images (`trainval`) is meant to.
+    /// Images that are trained on and listed in another split too. A split that holds all of the
+    /// training images (`trainval`) is left out.
     fn shared(&self) -> Vec<Finding> {
         let Some(train) = self.train() else { return Vec::new() };
         let trained: BTreeSet<&PathBuf> = train.items.iter().map(|item| &item.image).collect();
@@ -46,7 +46,7 @@ impl Looked<'_> {
             .collect()
     }
 
-    /// Files that hold one picture: the later of each two.
+    /// Files that hold the same picture as an earlier one.
     fn same_pictures(&self) -> Vec<Finding> {
         let splits = self.splits_of_pairs();
         let mut firsts: HashMap<[u8; 32], usize> = HashMap::new();
@@ -86,7 +86,7 @@ impl Looked<'_> {
         findings
     }
 
-    /// Classes that cannot be learnt.
+    /// Classes without a training pixel, which cannot be learnt.
     fn absent_classes(&self) -> Vec<Finding> {
         let Some(at) = self.check.splits.iter().position(|split| split.name == self.check.train)
         else {
@@ -168,7 +168,7 @@ impl Looked<'_> {
         (split, &split.items[index])
     }
 
-    /// Of each pair, the names of its splits.
+    /// The names of each pair's splits.
     fn splits_of_pairs(&self) -> Vec<Vec<&str>> {
         let mut all = vec![Vec::new(); self.pairs.len()];
         for (split, places) in self.check.splits.iter().zip(&self.check.places) {
@@ -180,7 +180,7 @@ impl Looked<'_> {
     }
 }
 
-/// "`train` and `trainval`".
+/// The names in words: "`train` and `trainval`".
 fn listed(names: &[&str]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     names.join(" and ")

@@ -1,4 +1,4 @@
-//! One image and its mask, looked at.
+//! Checks one image and its mask.
 
 use sha2::{Digest, Sha256};
 
@@ -9,23 +9,23 @@ use crate::data::split::{Split, Surveyed};
 use crate::data::{Error, Mask, Rgb, VOID};
 use crate::error::with_sources;
 
-/// Names of a first class that is the ground and no thing.
+/// Names of a first class that is background rather than an object.
 const GROUND: [&str; 6] = ["background", "ground", "null", "none", "other", "unlabelled"];
 
-/// What one pair of files has to say.
+/// The result of checking one pair of files.
 #[derive(Debug, Default)]
 pub(super) struct Pair {
     pub(super) findings: Vec<(Kind, String)>,
     pub(super) storage: Option<Storage>,
-    /// (class, pixels), void among them.
+    /// Each class with its number of pixels, void among them.
     pub(super) classes: Vec<(u8, u64)>,
     /// As [`Surveyed::n_255`].
     pub(super) n_255: u64,
     /// As [`Surveyed::colours`].
     pub(super) colours: Vec<(u8, [u8; 3])>,
-    /// Of the decoded image; `None` where it is of one colour, as any other may be.
+    /// Hash of the decoded image; `None` where it has one colour only, as unrelated images may.
     pub(super) picture: Option<[u8; 32]>,
-    /// Of the classes.
+    /// Hash of the mask's classes.
     pub(super) labels: Option<[u8; 32]>,
 }
 
@@ -35,7 +35,7 @@ impl Pair {
     }
 }
 
-/// Which file of a pair an error is about.
+/// The file of a pair that an error is about.
 #[derive(Debug, Clone, Copy)]
 enum Side {
     Image,
@@ -102,7 +102,7 @@ fn histogram(mask: &Mask) -> Vec<(u8, u64)> {
     (0..=u8::MAX).zip(counts).filter(|(_, n_pixels)| *n_pixels > 0).collect()
 }
 
-/// What is said of a mask without anything in it.
+/// The finding about a mask that has nothing but void or background.
 fn bare(split: &Split, index: usize, classes: &[(u8, u64)]) -> Option<(Kind, String)> {
     let mask = split.items[index].mask.display();
     let first = split.classes().first().map(|name| name.to_lowercase());
@@ -117,7 +117,7 @@ fn bare(split: &Split, index: usize, classes: &[(u8, u64)]) -> Option<(Kind, Str
     }
 }
 
-/// All values of a mask that are no class, the first with its place.
+/// The message about all values of a mask that are no class, the first with its place.
 fn unknown_classes(split: &Split, index: usize, unknown: &[Unknown]) -> String {
     let [first, others @ ..] = unknown else { return String::new() };
     let mut message = split.no_class(index, first).to_string();

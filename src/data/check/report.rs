@@ -1,4 +1,4 @@
-//! What a check found: the tables and the findings that `data check` prints or writes as JSON.
+//! The report of a check: the tables and the findings that `data check` prints or writes as JSON.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use crate::data::image_io::Stored;
 
-/// What was found in a dataset.
+/// The result of checking a dataset.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     pub n_pairs: u64,
-    /// Pairs with a fault.
+    /// Number of pairs with a fault.
     pub n_faulty: u64,
-    /// Images by how they are stored.
+    /// Number of images by how they are stored.
     pub stored: BTreeMap<Stored, u64>,
-    /// Images whose EXIF rotation is not applied.
+    /// Number of images whose EXIF rotation is not applied.
     pub n_rotated: u64,
     pub classes: Vec<String>,
     pub splits: Vec<SplitReport>,
@@ -27,9 +27,9 @@ pub struct SplitReport {
     pub split: String,
     pub n_images: u64,
     pub n_faulty: u64,
-    /// Of masks that could be read, by class.
+    /// Pixels of the readable masks, by class.
     pub pixels: Vec<u64>,
-    /// Images that have a pixel of the class.
+    /// Number of images that have a pixel of the class.
     pub images: Vec<u64>,
     pub void_pixels: u64,
 }
@@ -38,7 +38,7 @@ pub struct SplitReport {
 #[serde(into = "Row")]
 pub struct Finding {
     pub kind: Kind,
-    /// The first split that lists it.
+    /// The first split that lists the file.
     pub split: String,
     pub item: Option<String>,
     pub message: String,
@@ -74,7 +74,7 @@ pub enum Kind {
     TruncatedMask,
     UnreadableImage,
     UnreadableMask,
-    /// Decodes, but not all of it is what it was.
+    /// An image that decodes, but with wrong parts.
     DamagedImage,
     SizeMismatch,
     UnknownClass,
@@ -82,15 +82,15 @@ pub enum Kind {
     AbsentClass,
     /// A mask whose palette gives an index another colour than most masks do.
     OtherPalette,
-    /// No pixel but void: nothing can be learnt or scored.
+    /// A mask that is all void: nothing can be learnt or scored.
     VoidMask,
-    /// No pixel but void and the ground.
+    /// A mask of void and background only.
     EmptyMask,
-    /// Listed for training and for something else.
+    /// An image that is listed for training and in another split.
     InTrain,
-    /// Two files of one picture.
+    /// A picture that two files hold.
     SamePicture,
-    /// A file beside those of a split that its ending keeps out.
+    /// A file that is left out of a split because of its ending.
     OtherEnding,
     DeadLink,
     /// A mask without an image.
@@ -100,7 +100,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether it is wrong, and not only odd. A run stops at all of these but a damaged image.
+    /// Whether it is a fault rather than a note. A run stops at all faults but a damaged image.
     pub fn is_fault(self) -> bool {
         self <= Self::UnknownClass
     }

@@ -115,8 +115,8 @@ fn every_fault_is_found_and_named() {
     );
     let report = folder.check(&[]).unwrap();
     insta::assert_snapshot!(lines(&report, folder.dir.path()), @"
-    split list train -: `ImageSets/Segmentation/train.txt` line 4: `two words` has more than one column; expected one file stem a line, without extension
-    split list train -: `ImageSets/Segmentation/train.txt` line 8: `sound` is already on line 1; expected one file stem a line, without extension
+    split list train -: `ImageSets/Segmentation/train.txt` line 4: `two words` has more than one column; expected one file stem per line, no extension
+    split list train -: `ImageSets/Segmentation/train.txt` line 8: `sound` is already on line 1; expected one file stem per line, no extension
     duplicate stem train -: two images are called `twice`: `JPEGImages/twice.jpg` and `JPEGImages/twice.png`; rename one of them
     missing image train no_image: image `JPEGImages/no_image.jpg` does not exist; restore it, or take it out of the split
     missing mask train no_mask: mask `SegmentationClass/no_mask.png` does not exist; restore it, or take the image out of the split
@@ -309,10 +309,10 @@ fn files_that_are_left_out_are_named() {
     other ending train -: `img/f.jfif` is left out: only files ending in `.jpg`, `.png` or `.jpeg` are looked for there; convert or rename it
     other ending train -: `img/g.gif` is left out: only files ending in `.jpg`, `.png` or `.jpeg` are looked for there; convert or rename it
     other ending train -: `img/h.npy` is left out: only files ending in `.jpg`, `.png` or `.jpeg` are looked for there; convert or rename it
-    dead link train -: `img/i.jpg` is left out: it is a link to `/mnt/gone/x`, which is not there
+    dead link train -: `img/i.jpg` is left out: it is a link to `/mnt/gone/x`, which does not exist
     other ending train -: `seg/d.bmp` is left out: only files ending in `.png` are looked for there; convert or rename it
-    dead link train -: `seg/i.png` is left out: it is a link to `/mnt/gone/x`, which is not there
-    unused mask train -: mask `seg/z.png` is left out: there is no image of its name; restore the image, or remove the mask
+    dead link train -: `seg/i.png` is left out: it is a link to `/mnt/gone/x`, which does not exist
+    unused mask train -: mask `seg/z.png` is left out: no image has its name; restore the image, or remove the mask
     absent class train -: class 2 (`c`) has no pixel in the training split `train`
     ");
     // A template with an ending leaves out those of all others, also those that can be read.
@@ -340,9 +340,9 @@ fn files_are_left_out_in_every_layout_and_named() {
     let rest: Vec<_> = text.lines().filter(|line| !line.starts_with("absent class")).collect();
     insta::assert_snapshot!(rest.join("\n"), @"
     other ending train -: `JPEGImages/b.webp` is left out: only files ending in `.jpg`, `.png` or `.jpeg` are looked for there; convert or rename it
-    unused mask train -: mask `SegmentationClass/c.png` is left out: there is no image of its name; restore the image, or remove the mask
-    unused images train -: 1 image with a mask in no list of a split (the first: `JPEGImages/d.jpg`)
-    unused images train -: 1 image without a mask in no list of a split (the first: `JPEGImages/e.jpg`)
+    unused mask train -: mask `SegmentationClass/c.png` is left out: no image has its name; restore the image, or remove the mask
+    unused images train -: 1 image with a mask that no split lists (the first: `JPEGImages/d.jpg`)
+    unused images train -: 1 image without a mask that no split lists (the first: `JPEGImages/e.jpg`)
     ");
 
     let any = Any::new();
@@ -355,7 +355,7 @@ fn files_are_left_out_in_every_layout_and_named() {
     let text = any.lines(&serde_json::json!({ "kind": "ade20k" }), &["train"]);
     let rest: Vec<_> = text.lines().filter(|line| !line.starts_with("absent class")).collect();
     insta::assert_snapshot!(rest.join("\n"), @"
-    unused mask train -: mask `annotations/training/c.png` is left out: there is no image of its name; restore the image, or remove the mask
+    unused mask train -: mask `annotations/training/c.png` is left out: no image has its name; restore the image, or remove the mask
     other ending train -: `images/training/b.tif` is left out: only files ending in `.jpg`, `.png` or `.jpeg` are looked for there; convert or rename it
     ");
 
@@ -411,8 +411,8 @@ fn a_link_of_a_list_that_leads_nowhere_is_a_fault() {
     let text = any.lines(&config, &["train"]);
     let rest: Vec<_> = text.lines().filter(|line| !line.starts_with("absent class")).collect();
     insta::assert_snapshot!(rest.join("\n"), @"
-    missing mask train a: `seg/a.png` is a link to `/mnt/gone/x`, which is not there; restore it, or take it out of the split
-    missing image train b: `img/b.png` is a link to `/mnt/gone/x`, which is not there; restore it, or take it out of the split
+    missing mask train a: `seg/a.png` is a link to `/mnt/gone/x`, which does not exist; restore it, or take it out of the split
+    missing image train b: `img/b.png` is a link to `/mnt/gone/x`, which does not exist; restore it, or take it out of the split
     ");
 }
 

@@ -1,4 +1,4 @@
-//! ACDC, Cityscapes' classes in adverse conditions:
+//! The ACDC dataset, Cityscapes' classes in adverse conditions:
 //! `rgb_anon/<condition>/<split>/<sequence>/*_rgb_anon.png` and
 //! `gt/<condition>/<split>/<sequence>/*_gt_labelIds.png`.
 //!
@@ -19,7 +19,7 @@ use crate::data::Error;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcdcConfig {
-    /// Default: `ACDC` in the data folders. Outside the run's identity.
+    /// The dataset's folder. Default: `ACDC` in the data folders. Outside the run's identity.
     #[serde(default)]
     pub root: Option<PathBuf>,
     /// Split to train on, e.g. `train` or `train_fog`.
@@ -37,12 +37,12 @@ const USUAL: Usual = Usual {
     title: "ACDC",
     folder: "ACDC",
     parts: &[IMAGES, MASKS],
-    advice: "register at https://acdc.vision.ee.ethz.ch (it may not be passed on), unpack \
+    advice: "register at https://acdc.vision.ee.ethz.ch (it may not be redistributed), unpack \
              rgb_anon_trainvaltest.zip and gt_trainval.zip into the folder `ACDC` of a data \
              folder, or set `data.root` to the folder with `rgb_anon/` and `gt/`",
 };
 
-/// Files as the official archives have them.
+/// The layout of the official archives.
 #[derive(Debug)]
 struct AcdcLayout;
 
@@ -117,7 +117,7 @@ fn images(condition: &str) -> Template {
     Template::of(&format!("{IMAGES}/{condition}/{{split}}/{{stem}}_rgb_anon.png"))
 }
 
-/// Of the template of masks; their form follows.
+/// The beginning of the template of masks; their form follows.
 fn masks_start(condition: &str) -> String {
     format!("{MASKS}/{condition}/{{split}}/{{stem}}_gt_")
 }

@@ -1,5 +1,5 @@
-//! ADE20K as `ADEChallengeData2016` is packed: `images` and `annotations`, each with `training`
-//! and `validation`. Value 0 of its masks is void, and classes count from 1.
+//! The ADE20K dataset as `ADEChallengeData2016` is packed: `images` and `annotations`, each with
+//! `training` and `validation`. Value 0 of its masks is void, and classes count from 1.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use crate::fs::list;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ade20kConfig {
-    /// Default: `ADEChallengeData2016` in the data folders. Outside the run's identity.
+    /// The dataset's folder. Default: `ADEChallengeData2016` in the data folders. Outside the run's
+    /// identity.
     #[serde(default)]
     pub root: Option<PathBuf>,
 }
@@ -55,7 +56,7 @@ const USUAL: Usual = Usual {
              `annotations/`, each with `training/` and `validation/`",
 };
 
-/// Files as in `ADEChallengeData2016`.
+/// The layout of `ADEChallengeData2016`.
 #[derive(Debug)]
 struct Ade20kLayout;
 

@@ -1,4 +1,4 @@
-//! Cityscapes: `leftImg8bit/<split>/<city>/*_leftImg8bit.png` and
+//! The Cityscapes dataset: `leftImg8bit/<split>/<city>/*_leftImg8bit.png` and
 //! `gtFine/<split>/<city>/*_gtFine_labelIds.png`.
 //!
 //! The 19 classes are those of the benchmark (`trainId` in `cityscapesscripts/helpers/labels.py`
@@ -21,7 +21,7 @@ use crate::data::{Error, VOID};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CityscapesConfig {
-    /// Default: `cityscapes` in the data folders. Outside the run's identity.
+    /// The dataset's folder. Default: `cityscapes` in the data folders. Outside the run's identity.
     #[serde(default)]
     pub root: Option<PathBuf>,
     /// Split to train on.
@@ -29,7 +29,7 @@ pub struct CityscapesConfig {
     pub train: String,
 }
 
-/// (class, its id in `labelIds` files), by train id.
+/// Each class with its id in `labelIds` files, by train id.
 pub(super) const CLASSES: [(&str, u16); 19] = [
     ("road", 7),
     ("sidewalk", 8),
@@ -52,12 +52,12 @@ pub(super) const CLASSES: [(&str, u16); 19] = [
     ("bicycle", 33),
 ];
 
-/// Ids that there are; -1, the licence plate, is 255 in a file of bytes.
+/// All ids; -1, the licence plate, is 255 in a file of bytes.
 const IDS: std::ops::RangeInclusive<u16> = 0..=33;
 
 const IMAGES: &str = "leftImg8bit";
 const MASKS: &str = "gtFine";
-/// Of the template of masks; [`LABEL_IDS`] or [`TRAIN_IDS`] follow.
+/// The beginning of the template of masks; [`LABEL_IDS`] or [`TRAIN_IDS`] follow.
 const MASKS_START: &str = "gtFine/{split}/{stem}_gtFine_";
 const LABEL_IDS: &str = "labelIds.png";
 const TRAIN_IDS: &str = "labelTrainIds.png";
@@ -66,13 +66,13 @@ const USUAL: Usual = Usual {
     title: "Cityscapes",
     folder: "cityscapes",
     parts: &[IMAGES, MASKS],
-    advice: "register at https://www.cityscapes-dataset.com (it may not be passed on), unpack \
+    advice: "register at https://www.cityscapes-dataset.com (it may not be redistributed), unpack \
              leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip into the folder \
              `cityscapes` of a data folder, or set `data.root` to the folder with `leftImg8bit/` \
              and `gtFine/`",
 };
 
-/// Files as the official archives have them.
+/// The layout of the official archives.
 #[derive(Debug)]
 struct CityscapesLayout;
 
@@ -118,7 +118,7 @@ pub(super) fn classes() -> Vec<String> {
     CLASSES.iter().map(|(name, _)| (*name).to_owned()).collect()
 }
 
-/// `labelIds` to classes.
+/// The map of `labelIds` to classes.
 pub(super) fn label_ids() -> Labels {
     let void = IDS.chain([u16::from(VOID)]).map(|id| (Raw::Id(id), VOID));
     let mut map: BTreeMap<Raw, u8> = void.collect();
@@ -155,7 +155,7 @@ pub(super) fn with_masks(
     Ok(Listing::new(items, labels))
 }
 
-/// Where such images lie, with the form of masks that the split has.
+/// The places of such images, with the form of masks that the split has.
 pub(super) fn place(
     root: &Path,
     split: &str,

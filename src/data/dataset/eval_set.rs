@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 
 use super::Config;
 
-/// Split of a table that names none.
+/// The split of a table that names none.
 const SPLIT: &str = "val";
 
-/// Written `"val"` or `{ kind = "acdc", split = "val_fog" }`.
+/// A set to score, written `"val"` or `{ kind = "acdc", split = "val_fog" }`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub enum EvalSet {
@@ -25,7 +25,7 @@ impl EvalSet {
         }
     }
 
-    /// In a cell of a grid.
+    /// The set as a cell of a grid shows it.
     pub fn label(&self) -> String {
         match self {
             Self::Own(split) => split.clone(),
@@ -53,12 +53,12 @@ impl TryFrom<Value> for EvalSet {
                 let split = match fields.remove("split") {
                     None => SPLIT.to_owned(),
                     Some(Value::String(split)) => split,
-                    Some(other) => return Err(format!("`{other}` is no split's name")),
+                    Some(other) => return Err(format!("`{other}` is not a split name")),
                 };
                 let data = serde_json::from_value(Value::Object(fields));
                 Ok(Self::Other { data: data.map_err(|error| error.to_string())?, split })
             }
-            other => Err(format!("`{other}` is neither a split's name nor a table")),
+            other => Err(format!("`{other}` is neither a split name nor a table")),
         }
     }
 }

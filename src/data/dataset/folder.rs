@@ -1,4 +1,4 @@
-//! Any images and masks: where they lie and what the masks mean is said by the spec.
+//! A dataset of any images and masks: the spec says where they are and what the masks mean.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -15,27 +15,27 @@ use crate::data::split::Item;
 use crate::data::{Error, VOID};
 use crate::rng;
 
-/// Rounding of fractions that add up to 1.
+/// Tolerance for the rounding of fractions that add up to 1.
 const FRACTION_SLACK: f64 = 1e-9;
 
 /// Images and masks in any folders.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FolderConfig {
-    /// What all other paths are below. Outside the run's identity.
+    /// The folder that all other paths are below. Outside the run's identity.
     #[serde(default)]
     pub root: Option<PathBuf>,
     pub images: Template,
     pub masks: Template,
     pub classes: Classes,
-    /// Files with one stem a line, by split.
+    /// Files with one stem per line, by split.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub splits: BTreeMap<String, PathBuf>,
     /// Parts of all images, by split: each image is drawn by its stem, so that it stays where it is
     /// when others come.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fractions: BTreeMap<String, f64>,
-    /// Of `fractions`.
+    /// Seed of `fractions`.
     #[serde(default)]
     pub split_seed: u64,
     /// Value of void pixels. Default: 255, where masks hold ids and nothing else is said of it.
@@ -44,7 +44,7 @@ pub struct FolderConfig {
     /// Class, or 255 for void, of each value. Default: values are the classes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub label_map: BTreeMap<Raw, u8>,
-    /// 0 is void, and classes count from 1.
+    /// Whether 0 is void, and classes count from 1.
     #[serde(default)]
     pub reduce_zero_label: bool,
     /// Split to train on.
@@ -57,14 +57,14 @@ pub struct FolderConfig {
 #[serde(rename_all = "snake_case")]
 pub enum Classes {
     Names(Vec<String>),
-    /// One a line, perhaps after its index.
+    /// A file with one name per line, optionally after its index.
     File(PathBuf),
 }
 
-/// What is wrong with a config.
+/// A problem of a config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderProblem {
-    /// That make it together; the first is the one to name.
+    /// The keys that cause it together; messages name the first.
     pub keys: &'static [&'static str],
     pub message: String,
 }
@@ -84,7 +84,7 @@ impl FolderConfig {
         if self.root.is_none() {
             add(
                 &["data.root", "data.kind"],
-                "missing: a folder of images has no usual place".to_owned(),
+                "missing: a folder of images has no default place".to_owned(),
             );
         }
         if self.images == self.masks {
@@ -211,7 +211,7 @@ impl Kind for FolderConfig {
     }
 }
 
-/// The last part of a path that is a name: of `data/CCP8/.` it is `CCP8`.
+/// The last part of a path that is a name; for `data/CCP8/.` it is `CCP8`.
 pub(super) fn last_name(root: &Path) -> Option<String> {
     root.components().rev().find_map(|part| match part {
         Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
@@ -337,7 +337,7 @@ impl Layout {
     }
 }
 
-/// Uniform in [0, 1), the same for a stem whatever else there is.
+/// A draw uniform in [0, 1), the same for a stem whatever other images there are.
 fn draw(seed: u64, stem: &str) -> f64 {
     rng::uniform(&mut rng::keyed(seed, &format!("split/{stem}"), &[]))
 }

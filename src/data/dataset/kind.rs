@@ -1,4 +1,4 @@
-//! What a kind of dataset has to say of itself: [`Kind`] before it is found, [`Layout`] once it is
+//! The traits that a kind of dataset implements: [`Kind`] before it is found, [`Layout`] once it is
 //! open.
 //!
 //! Each kind is a file of this folder that implements both, and one line of `kinds!` in `mod.rs`;
@@ -31,12 +31,12 @@ pub(super) trait Kind: Debug {
     /// Checks that `root` holds such a dataset.
     fn open(&self, root: &Path) -> Result<Opened, Error>;
 
-    /// What tables call it, where that is not its kind.
+    /// The name that tables show, where that is not its kind.
     fn name(&self, _root: &Path) -> Option<String> {
         None
     }
 
-    /// For a dataset that is made when it is first used: where that will be.
+    /// The place of a dataset that is made when it is first used.
     fn made_in(&self, _data_dirs: &[PathBuf]) -> Option<Result<PathBuf, Error>> {
         None
     }
@@ -56,12 +56,12 @@ pub(super) struct Opened {
     pub(super) layout: Arc<dyn Layout>,
 }
 
-/// Where the files of an open dataset lie. `root` is always its folder, absolute.
+/// The places of the files of an open dataset. `root` is always its folder, absolute.
 pub(super) trait Layout: Debug + Send + Sync {
     /// Images and masks of a split, in its order.
     fn list(&self, root: &Path, split: &str) -> Result<Listing, Error>;
 
-    /// Names of the splits that there are.
+    /// Names of the existing splits.
     fn splits(&self, root: &Path) -> Result<Vec<String>, Error>;
 
     /// Where images and masks of a split are looked for; several places make up one split of some
@@ -74,15 +74,15 @@ pub(super) trait Layout: Debug + Send + Sync {
 pub(super) struct Place {
     pub(super) images: Template,
     pub(super) masks: Template,
-    /// What stands for `{split}`.
+    /// The text in place of `{split}`.
     pub(super) split: String,
     pub(super) lists: Lists,
 }
 
-/// What decides which images of a place a split has.
+/// The rule that decides which images of a place belong to a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lists {
-    /// All that are there.
+    /// All images that are there.
     Folder,
     /// A file of stems: other images may lie beside them.
     File,
@@ -93,7 +93,7 @@ pub(super) enum Lists {
 pub(super) struct Listing {
     pub(super) items: Vec<Item>,
     pub(super) labels: Labels,
-    /// What a run stops at.
+    /// Problems that stop a run.
     pub(super) faults: Vec<Error>,
     /// Images that another file of the same stem may be meant instead of.
     pub(super) ambiguous: Vec<Error>,
@@ -105,7 +105,7 @@ impl Listing {
     }
 }
 
-/// For serde.
+/// The default, for serde.
 pub(super) fn train_name() -> String {
     TRAIN.to_owned()
 }

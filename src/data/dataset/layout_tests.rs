@@ -116,9 +116,9 @@ fn acdc_has_a_split_for_each_condition() {
 fn gated_datasets_say_where_to_get_them() {
     let dirs = [PathBuf::from("/none")];
     let config = Config::Acdc(AcdcConfig { root: None, train: train_name() });
-    insta::assert_snapshot!(open(&config, &dirs).unwrap_err(), @"no ACDC dataset: looked in `/none/ACDC`; register at https://acdc.vision.ee.ethz.ch (it may not be passed on), unpack rgb_anon_trainvaltest.zip and gt_trainval.zip into the folder `ACDC` of a data folder, or set `data.root` to the folder with `rgb_anon/` and `gt/`");
+    insta::assert_snapshot!(open(&config, &dirs).unwrap_err(), @"no ACDC dataset: looked in `/none/ACDC`; register at https://acdc.vision.ee.ethz.ch (it may not be redistributed), unpack rgb_anon_trainvaltest.zip and gt_trainval.zip into the folder `ACDC` of a data folder, or set `data.root` to the folder with `rgb_anon/` and `gt/`");
     let config = Config::Cityscapes(CityscapesConfig { root: None, train: train_name() });
-    insta::assert_snapshot!(open(&config, &dirs).unwrap_err(), @"no Cityscapes dataset: looked in `/none/cityscapes`; register at https://www.cityscapes-dataset.com (it may not be passed on), unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip into the folder `cityscapes` of a data folder, or set `data.root` to the folder with `leftImg8bit/` and `gtFine/`");
+    insta::assert_snapshot!(open(&config, &dirs).unwrap_err(), @"no Cityscapes dataset: looked in `/none/cityscapes`; register at https://www.cityscapes-dataset.com (it may not be redistributed), unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip into the folder `cityscapes` of a data folder, or set `data.root` to the folder with `leftImg8bit/` and `gtFine/`");
 }
 
 #[test]
@@ -198,10 +198,10 @@ fn what_a_map_does_not_name_is_refused() {
         let error = split.load(0).unwrap_err().to_string();
         error.replace(&format!("{}/", files.root().display()), "")
     };
-    insta::assert_snapshot!(error(serde_json::json!({})), @"mask `seg/a_mask.png` has the value 2 (first at x 1, y 0), which no class has; correct the mask, or, in a `folder` dataset, name the value in `data.label_map` (255: void)");
-    insta::assert_snapshot!(error(serde_json::json!({ "label_map": { "0,0,0": 0 } })), @"mask `seg/a_mask.png` has the value 0,128,0 (first at x 1, y 0), which no class has; correct the mask, or, in a `folder` dataset, name the value in `data.label_map` (255: void)");
+    insta::assert_snapshot!(error(serde_json::json!({})), @"mask `seg/a_mask.png` has the value 2 (first at x 1, y 0), which is no class; correct the mask, or, in a `folder` dataset, name the value in `data.label_map` (255: void)");
+    insta::assert_snapshot!(error(serde_json::json!({ "label_map": { "0,0,0": 0 } })), @"mask `seg/a_mask.png` has the value 0,128,0 (first at x 1, y 0), which is no class; correct the mask, or, in a `folder` dataset, name the value in `data.label_map` (255: void)");
     files.png("seg/a_mask.png", png::ColorType::Rgb, png::BitDepth::Eight, &[0; 6]);
-    insta::assert_snapshot!(error(serde_json::json!({})), @"mask `seg/a_mask.png` is Rgb of 8 bits; expected a PNG of palette indices or grey of up to 16 bits, one id a pixel (colours need a `data.label_map` of colours)");
+    insta::assert_snapshot!(error(serde_json::json!({})), @"mask `seg/a_mask.png` is Rgb of 8 bits; expected a PNG of palette indices or grey of up to 16 bits, one id per pixel (colours need a `data.label_map` of colours)");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Files of a dataset that no split has although they look as if one should: `data check` lists
-//! them, `plan` and `run` count them.
+//! Finds files of a dataset that no split uses although they look like images or masks of one:
+//! `data check` lists them, `plan` and `run` count them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::data::Error;
 use crate::data::image_io::{ENDINGS, OTHER_ENDINGS};
 use crate::fs::list::ending;
 
-/// Files that a summary names.
+/// Number of files that a summary names.
 const NAMED_MAX: usize = 3;
 
 /// A file that is left out.
@@ -23,12 +23,12 @@ pub struct LeftOut {
     pub why: Why,
 }
 
-/// Why a file is left out.
+/// The reason why a file is left out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// Only files of these endings are looked for there.
     Ending(Vec<String>),
-    /// It is a link, and what it leads to is not there.
+    /// It is a link whose target does not exist.
     DeadLink,
     /// A mask without an image.
     NoImage,
@@ -43,7 +43,7 @@ pub struct Unlisted {
 }
 
 impl LeftOut {
-    /// What is said of it.
+    /// The message about one file.
     pub fn message(&self) -> String {
         let path = self.path.display();
         match &self.why {
@@ -56,19 +56,19 @@ impl LeftOut {
                 let target = fs_err::read_link(&self.path);
                 let to = target.map_or_else(
                     |_| String::new(),
-                    |target| format!(" to `{}`, which is not there", target.display()),
+                    |target| format!(" to `{}`, which does not exist", target.display()),
                 );
                 format!("`{path}` is left out: it is a link{to}")
             }
             Why::NoImage => format!(
-                "mask `{path}` is left out: there is no image of its name; restore the image, or \
+                "mask `{path}` is left out: no image has its name; restore the image, or \
                  remove the mask"
             ),
         }
     }
 }
 
-/// What is said of many, a line for each reason: how many, and the first few.
+/// The messages about many files, a line for each reason: how many, and the first few.
 pub fn summaries(root: &Path, left_out: &[LeftOut]) -> Vec<String> {
     let mut by_why: BTreeMap<&Why, Vec<&Path>> = BTreeMap::new();
     for LeftOut { path, why, .. } in left_out {
@@ -83,7 +83,7 @@ pub fn summaries(root: &Path, left_out: &[LeftOut]) -> Vec<String> {
             Why::Ending(endings) => {
                 format!("only files ending in {} are looked for", listed(endings))
             }
-            Why::DeadLink => "links to what is not there".to_owned(),
+            Why::DeadLink => "links to missing files".to_owned(),
             Why::NoImage => "masks without an image".to_owned(),
         };
         let first: Vec<_> =
@@ -161,7 +161,7 @@ impl Dataset {
         Ok(all)
     }
 
-    /// The stems of all that may be meant as an image of a mask in this place.
+    /// The stems of all files that may be meant as the image of a mask in this place.
     fn image_stems(&self, place: &Place, images: &Seen) -> Result<BTreeSet<String>, Error> {
         let stems = |seen: &Seen| -> Vec<String> {
             let all = seen.files.iter().chain(&seen.other_endings).chain(&seen.dead_links);
@@ -191,7 +191,7 @@ impl Dataset {
     }
 }
 
-/// What lies in the places of images and of masks.
+/// The files in the places of images and of masks.
 fn survey(place: &Place, root: &Path) -> Result<(Seen, Seen), Error> {
     let look = |template| look(template, root, &place.split);
     Ok((look(&place.images)?, look(&place.masks)?))
@@ -209,7 +209,7 @@ fn look(template: &Template, root: &Path, split: &str) -> Result<Seen, Error> {
     Ok(seen)
 }
 
-/// "`.jpg`, `.png` or `.jpeg`".
+/// The endings in words: "`.jpg`, `.png` or `.jpeg`".
 fn listed(endings: &[String]) -> String {
     let quoted: Vec<_> = endings.iter().map(|ending| format!("`.{ending}`")).collect();
     match &quoted[..] {

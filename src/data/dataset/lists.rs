@@ -1,4 +1,4 @@
-//! Text files of datasets: lists of stems and of class names.
+//! Reads the text files of datasets: lists of stems and of class names.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -6,11 +6,11 @@ use std::path::{Component, Path};
 
 use crate::data::Error;
 
-/// Characters of a line that a message repeats.
+/// Number of characters of a line that a message repeats.
 const SHOWN_MAX: usize = 60;
-/// Most file systems end names at 255 bytes, and an ending is added.
+/// Largest length of a stem: file systems allow names of 255 bytes, and an ending is added.
 const STEM_MAX: usize = 200;
-/// 255 is void.
+/// Largest number of classes, as 255 is void.
 const CLASSES_MAX: usize = 255;
 
 /// The text of a list; `None` where there is no such file.
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
     })
 }
 
-/// The stems of a split file, one a line, and the lines that are none.
+/// The stems of a split file, one per line, and the lines that are not stems.
 pub(super) fn stems<'a>(text: &'a str, path: &Path) -> (Vec<&'a str>, Vec<Error>) {
     let mut first_lines = HashMap::new();
     let mut stems = Vec::new();
@@ -45,7 +45,7 @@ pub(super) fn stems<'a>(text: &'a str, path: &Path) -> (Vec<&'a str>, Vec<Error>
         } else if !is_below(stem) {
             "leads out of the image folder".to_owned()
         } else if stem.contains('\0') || stem.len() > STEM_MAX {
-            "is no file name".to_owned()
+            "is not a file name".to_owned()
         } else {
             stems.push(stem);
             continue;
@@ -60,7 +60,7 @@ pub(super) fn stems<'a>(text: &'a str, path: &Path) -> (Vec<&'a str>, Vec<Error>
     (stems, faults)
 }
 
-/// Class names, one a line, each after its index.
+/// Class names, one per line, each after its index.
 pub(super) fn indexed_classes(text: &str, path: &Path) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = Vec::new();
     for (line, text) in lines(text) {
@@ -80,7 +80,7 @@ pub(super) fn indexed_classes(text: &str, path: &Path) -> Result<Vec<String>, Er
     Ok(names)
 }
 
-/// Class names, one a line, each after its index or all without.
+/// Class names, one per line, each after its index or all without.
 pub(super) fn classes(text: &str, path: &Path) -> Result<Vec<String>, Error> {
     let is_indexed = lines(text)
         .next()

@@ -1,9 +1,9 @@
-//! Datasets: where images and masks lie and what the classes are.
+//! Datasets: the places of images and masks, and the classes.
 //!
 //! A spec's key `data` is a [`Config`]; [`open`] finds its folder and gives a [`Dataset`], whose
 //! splits are lists of images with their masks. Each kind of dataset is a file here and a line of
-//! `kinds!`, from which all other lists of kinds are made: their names, what `doctor` looks for. The
-//! keys of a kind are the fields of its config.
+//! `kinds!`, from which all other lists of kinds are made: their names, what `doctor` looks for.
+//! The keys of a kind are the fields of its config.
 
 mod kind;
 mod place;
@@ -88,7 +88,7 @@ pub struct Dataset {
     /// Its kind; for a folder in VOC layout that is not `VOC2012`, and for `folder`, the folder's
     /// own name.
     pub name: String,
-    /// Absolute.
+    /// The dataset's folder, as an absolute path.
     pub root: PathBuf,
     /// Class names, by index.
     pub classes: Vec<String>,
@@ -97,11 +97,11 @@ pub struct Dataset {
     layout: Arc<dyn Layout>,
 }
 
-/// A split with all that is wrong with its list; what is wrong is left out.
+/// A split, and all problems of its list; faulty lines are left out of the split.
 #[derive(Debug)]
 pub struct Survey {
     pub split: Split,
-    /// What [`Dataset::split`] refuses.
+    /// Problems for which [`Dataset::split`] refuses the split.
     pub faults: Vec<Error>,
     /// Images that another file of the same stem may be meant instead of.
     pub ambiguous: Vec<Error>,
@@ -120,7 +120,8 @@ pub fn open_at(config: &Config, root: &Path) -> Result<Dataset, Error> {
     Ok(Dataset { name, root, classes, train, layout })
 }
 
-/// What tables call the dataset of `config` that lies at `root`; see [`Dataset::name`].
+/// The name that tables show for the dataset of `config` that lies at `root`; see
+/// [`Dataset::name`].
 pub fn name(config: &Config, root: &Path) -> String {
     config.as_kind().name(root).unwrap_or_else(|| config.kind().to_owned())
 }
@@ -152,7 +153,7 @@ impl Dataset {
         survey.faults.into_iter().next().map_or(Ok(survey.split), Err)
     }
 
-    /// As [`Self::split`], with all that is wrong with the list.
+    /// Like [`Self::split`], but returns all problems of the list.
     pub fn survey(&self, name: &str) -> Result<Survey, Error> {
         let Listing { items, labels, faults, ambiguous } = self.layout.list(&self.root, name)?;
         let split = Split::new(name, items, &self.root, self.classes.clone().into(), labels);
@@ -164,7 +165,7 @@ impl Dataset {
         self.split(&self.train)
     }
 
-    /// Names of the splits that there are.
+    /// Names of the existing splits.
     pub fn splits(&self) -> Result<Vec<String>, Error> {
         self.layout.splits(&self.root)
     }

@@ -1,4 +1,4 @@
-//! Where the folder of a dataset may lie, and what it must hold.
+//! Finds the folder of a dataset, and checks that it holds what it must.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use crate::data::Error;
 /// A dataset that lies in a usual place of the data folders unless `data.root` names another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usual {
-    /// As messages call it: `VOC`.
+    /// The name in messages, such as `VOC`.
     pub(super) title: &'static str,
-    /// Below a data folder.
+    /// The usual place, below a data folder.
     pub(super) folder: &'static str,
     /// Folders that it must hold.
     pub(super) parts: &'static [&'static str],
-    /// How it gets there.
+    /// Advice how to get it.
     pub(super) advice: &'static str,
 }
 
@@ -72,8 +72,8 @@ pub(super) fn first_folder(
     }
 }
 
-/// Where `root` or, without one, `default` may lie. A relative `root` is looked for as it stands,
-/// then below the data folders.
+/// The candidate places of `root` or, without one, of `default`. A relative `root` is looked for as
+/// it stands, then below the data folders.
 pub(super) fn candidates(
     root: Option<&Path>,
     default: &str,

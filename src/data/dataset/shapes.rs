@@ -54,11 +54,11 @@ impl Default for ShapesConfig {
 const FOLDER: &str = "shapes";
 /// Raised when a change to the generator changes a pixel; part of the folder's name.
 const GENERATOR_VERSION: u32 = 1;
-/// Smaller objects have no outline, larger ones only cost time.
+/// Allowed sides in pixels: smaller objects have no outline, larger ones only cost time.
 const SIDE_PX: std::ops::RangeInclusive<u32> = 32..=1024;
-/// About 50 GB of files at 128 px: a typo, not a study.
+/// Largest number of images, about 50 GB of files at 128 px: more are a typo, not a study.
 const IMAGES_MAX: u32 = 1_000_000;
-/// Written last; a folder without it is not used.
+/// The file that is written last; a folder without it is not used.
 const MARKER: &str = "COMPLETE";
 
 impl Kind for ShapesConfig {
@@ -184,7 +184,7 @@ fn stem(config: &ShapesConfig, split: &str, index: u32) -> String {
     }
 }
 
-/// One call for the whole file system: a sync of each file takes longer than drawing it.
+/// Syncs the whole file system in one call: a sync of each file takes longer than drawing it.
 #[cfg(target_os = "linux")]
 fn sync(root: &Path) -> io::Result<()> {
     let folder = fs_err::File::open(root)?;

@@ -1,8 +1,9 @@
-//! Where files lie: a path below the dataset's folder with `{stem}` and perhaps `{split}` in it.
+//! Path templates of files: a path below the dataset's folder with `{stem}` and optionally
+//! `{split}`.
 //!
 //! Every kind of dataset finds its images and masks by templates, so that all treat names alike:
-//! those that begin with a dot are passed over, endings count in upper and lower case, and what
-//! comes out is sorted.
+//! those that begin with a dot are skipped, endings may be in upper or lower case, and results are
+//! sorted.
 
 mod files;
 
@@ -20,24 +21,25 @@ pub(super) use files::{Found, Seen};
 const STEM: &str = "{stem}";
 const SPLIT: &str = "{split}";
 
-/// For example `images/{split}/{stem}.jpg`. A stem may hold folders (`aachen/aachen_000000`); `.*`
-/// at the end stands for the endings of images that can be read. It may begin with `/`.
+/// A path template, for example `images/{split}/{stem}.jpg`. A stem may hold folders
+/// (`aachen/aachen_000000`); `.*` at the end stands for the endings of images that can be read. It
+/// may begin with `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Template(String);
 
-/// What a file's name is to a template.
+/// The match of a file's name with a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Match<'a> {
     /// It fits, with this stem.
     Whole(&'a str),
-    /// It would fit if its ending were another one.
+    /// It would fit with another ending.
     ButForEnding(&'a str),
     No,
 }
 
 impl Template {
-    /// One that is written in the code.
+    /// A template that is written in the code.
     pub(super) fn of(text: &str) -> Self {
         text.parse().expect("written in the code, and tested")
     }
@@ -83,7 +85,7 @@ impl Template {
         Parts { folder: root.join(folder), start: start.to_owned(), bare: bare.to_owned(), endings }
     }
 
-    /// What stands in the place of `{split}`, in order; nothing without one.
+    /// The existing values of `{split}`, in order; none without `{split}`.
     pub(super) fn splits(&self, root: &Path) -> std::io::Result<Vec<String>> {
         let Some((before, after)) = self.0.split_once(SPLIT) else { return Ok(Vec::new()) };
         let (folder, start) = before.rsplit_once('/').unwrap_or(("", before));
@@ -105,7 +107,7 @@ struct Parts {
     start: String,
     /// Between the stem and the ending.
     bare: String,
-    /// As [`Template::endings`].
+    /// The endings, as [`Template::endings`].
     endings: Option<Vec<String>>,
 }
 
@@ -140,14 +142,14 @@ impl FromStr for Template {
     fn from_str(text: &str) -> Result<Self, String> {
         let refused = |problem: &str| Err(format!("`{text}` {problem}"));
         if text.matches(STEM).count() != 1 {
-            return refused("does not have `{stem}` in one place");
+            return refused("does not have `{stem}` exactly once");
         }
         if text.matches(SPLIT).count() > 1 {
             return refused("has `{split}` more than once");
         }
         let rest = text.replace(STEM, "").replace(SPLIT, "");
         if rest.contains(['{', '}']) {
-            return refused("has braces around something else than `stem` and `split`");
+            return refused("has braces around something other than `stem` and `split`");
         }
         let example = text.replace(STEM, "a").replace(SPLIT, "b");
         let mut parts = Path::new(&example).components();
@@ -156,7 +158,7 @@ impl FromStr for Template {
             return refused("is not a path below the dataset's folder");
         }
         if rest.strip_suffix(".*").unwrap_or(&rest).contains('*') {
-            return refused("has a `*` elsewhere than as its ending");
+            return refused("has a `*` other than as its ending");
         }
         Ok(Self(text.to_owned()))
     }
@@ -207,8 +209,8 @@ mod tests {
             let error = text.parse::<Template>().unwrap_err();
             assert!(error.contains(expect), "{error}");
         };
-        check("images/a.jpg", "does not have `{stem}` in one place");
-        check("{stem}/{stem}.jpg", "does not have `{stem}` in one place");
+        check("images/a.jpg", "does not have `{stem}` exactly once");
+        check("{stem}/{stem}.jpg", "does not have `{stem}` exactly once");
         check("{split}/{split}/{stem}.jpg", "`{split}` more than once");
         check("{stam}/{stem}.jpg", "has braces");
         check("../{stem}.jpg", "is not a path below");

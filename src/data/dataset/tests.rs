@@ -119,8 +119,8 @@ fn bad_split_lines_are_named() {
     check("a\nb\n\na\n", "line 4: `a` is already on line 1");
     check("../../etc/passwd\n", "line 1: `../../etc/passwd` leads out of the image folder");
     check("/etc/passwd\n", "leads out of the image folder");
-    check("a\0b\n", "is no file name");
-    check("\n \n", "names no image");
+    check("a\0b\n", "is not a file name");
+    check("\n \n", "lists no images");
 }
 
 #[test]

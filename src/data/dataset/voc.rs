@@ -1,4 +1,4 @@
-//! Folders in VOC layout: `JPEGImages`, `SegmentationClass`, `ImageSets/Segmentation/*.txt` and,
+//! Datasets in VOC layout: `JPEGImages`, `SegmentationClass`, `ImageSets/Segmentation/*.txt` and,
 //! for classes other than VOC's, `classes.txt`.
 
 use std::path::{Path, PathBuf};
@@ -18,10 +18,11 @@ use crate::fs::list;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VocConfig {
-    /// Default: `VOCdevkit/VOC2012` in the data folders. Outside the run's identity.
+    /// The dataset's folder. Default: `VOCdevkit/VOC2012` in the data folders. Outside the run's
+    /// identity.
     #[serde(default)]
     pub root: Option<PathBuf>,
-    /// Split file to train on, without `.txt`.
+    /// The split file to train on, without `.txt`.
     #[serde(default = "train_name")]
     pub train: String,
 }
@@ -90,7 +91,7 @@ impl Kind for VocConfig {
         open(root)
     }
 
-    /// For a folder that is not `VOC2012`: its own name.
+    /// The folder's own name, where it is not `VOC2012`.
     fn name(&self, root: &Path) -> Option<String> {
         folder::last_name(root).filter(|name| name != "VOC2012")
     }

@@ -1,5 +1,4 @@
-//! What an image file is, how large it says it is, and whether it is whole, before any decoder
-//! sees it.
+//! Recognises image files, and checks their claimed size and completeness before any decoder runs.
 
 use std::path::Path;
 
@@ -8,12 +7,13 @@ use super::{jpeg, png_chunks};
 use crate::data::Error;
 use crate::data::sample::PIXELS_MAX;
 
-/// Deflate expands a byte to 1032 at most (258 for the 2 bits of the shortest match).
+/// Largest factor of deflate: a byte expands to 1032 at most (258 for the 2 bits of the shortest
+/// match).
 const DEFLATE_RATIO_MAX: u64 = 1032;
-/// Pixels that a byte of a JPEG file may stand for: a block of 8x8 takes a bit in the first scan
+/// Largest number of pixels per byte of a JPEG file: a block of 8x8 takes a bit in the first scan
 /// at least, and four times as much where a channel has half the resolution.
 const JPEG_PIXELS_A_BYTE_MAX: u64 = 2048;
-/// A path, and no picture: what a link becomes where it is copied as a file.
+/// Largest length of a path in place of a picture, as a link becomes where it is copied as a file.
 const LINK_BYTES_MAX: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) fn open(bytes: &[u8], format: Format, path: &Path) -> Result<Header, 
     Ok(header)
 }
 
-/// At most, once inflated.
+/// Largest number of pixels per byte, once inflated.
 fn pixels_a_byte(stored: Stored) -> u64 {
     match stored {
         Stored::Palette | Stored::Grey => 8,
@@ -69,7 +69,7 @@ fn pixels_a_byte(stored: Stored) -> u64 {
     }
 }
 
-/// What a file is that is no image, in words, and what to do about it.
+/// A description of a file that is not an image, and what to do about it.
 pub(super) struct NoImage {
     found: &'static str,
     advice: &'static str,
@@ -82,7 +82,7 @@ impl NoImage {
     }
 }
 
-/// Other kinds of images by their first bytes.
+/// The name of another file format, recognised by its first bytes.
 fn other(bytes: &[u8]) -> &'static str {
     let after = |n: usize, tag: &[u8]| bytes.get(n..).is_some_and(|rest| rest.starts_with(tag));
     match bytes {
@@ -109,7 +109,7 @@ fn other(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Whether it is nothing but a path.
+/// Whether the content is nothing but a path.
 fn is_path(bytes: &[u8]) -> bool {
     let text = std::str::from_utf8(bytes).map(str::trim_end).unwrap_or_default();
     let is_short = bytes.len() <= LINK_BYTES_MAX && !text.contains(char::is_control);
@@ -138,7 +138,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Format, NoImage> {
         }
         _ if is_path(bytes) => NoImage {
             found: "a text file with a path in it (a link that was copied as text)",
-            advice: "put the file there that the path leads to",
+            advice: "replace it by the file at that path",
         },
         _ => NoImage { found: other(bytes), advice: "convert it, or fetch it again" },
     })

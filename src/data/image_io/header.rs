@@ -1,8 +1,8 @@
-//! What the header of an image file says, and why a file is not read to its end.
+//! The facts in the header of an image file, and the faults that stop reading it.
 
 use serde::Serialize;
 
-/// How the pixels of an image file are stored.
+/// The storage of the pixels of an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stored {
@@ -16,7 +16,7 @@ pub enum Stored {
     SixteenBit,
 }
 
-/// What the header of a file says.
+/// The facts in a file's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) width: u32,
@@ -24,12 +24,12 @@ pub(super) struct Header {
     pub(super) stored: Stored,
 }
 
-/// Why a file is not read to its end.
+/// The reason why a file is not read to its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It ends before this.
+    /// It is truncated: it ends before this part.
     Ends(&'static str),
     Damaged(&'static str),
-    /// Sound, and beyond the decoder.
+    /// It is valid, but the decoder does not support it.
     Unsupported(String),
 }

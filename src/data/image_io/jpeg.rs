@@ -1,4 +1,4 @@
-//! The segments of a JPEG file, and what its data lacks though a decoder makes a picture of it.
+//! Walks the segments of a JPEG file, and finds missing data that a decoder would not report.
 
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -6,17 +6,18 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::header::{Fault, Header, Stored};
 
-/// Scans of a JPEG file; encoders make about 10. Each is a pass over the whole image.
+/// Largest number of scans of a JPEG file; encoders make about 10. Each is a pass over the whole
+/// image.
 const SCANS_MAX: u32 = 100;
-/// Coefficients of a block.
+/// Number of coefficients of a block.
 const COEFFICIENTS: usize = 64;
-/// 64 bits of one: no Huffman code, but with encoders that do not keep to the standard.
+/// 64 one bits, byte-stuffed: not a Huffman code, except of encoders that break the standard.
 const ONES: [u8; 16] = [0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0];
 
 /// zune-jpeg 0.5.15 loses rows of such files, or whole channels, without a word
 /// (etemesi254/zune-image issues 419, 422 and 448).
-const SCANS_APART: &str = "its channels lie in scans of their own, which the decoder here would get \
-                           wrong; write it anew as an ordinary JPEG or a PNG";
+const SCANS_APART: &str = "its channels are in separate scans, which the decoder here would get \
+                           wrong; save it again as an ordinary JPEG or a PNG";
 
 const END: &str = "its end marker (EOI)";
 /// Start of frame of JPEG-LS, an own format in JPEG's segments.
@@ -25,7 +26,7 @@ const JPEG_LS: u8 = 0xf7;
 /// A file that was walked to its end-of-image marker.
 pub(super) struct Walked {
     pub(super) header: Header,
-    /// Where that marker is.
+    /// The position of that marker.
     end: usize,
     /// Whether its scans are all that its frame needs.
     is_complete: bool,
@@ -92,7 +93,7 @@ pub(super) fn walk(bytes: &[u8]) -> Result<Walked, Fault> {
     }
 }
 
-/// What the frame header says, and what the scans have brought.
+/// The facts in the frame header, and what the scans have provided so far.
 struct Frame {
     header: Header,
     is_progressive: bool,
@@ -101,7 +102,7 @@ struct Frame {
 
 struct Channel {
     id: u8,
-    /// Of each coefficient the lowest bits that are still to come; `None` where it has not come.
+    /// For each coefficient the lowest bits still missing; `None` where none of it has come.
     missing_bits: [Option<u8>; COEFFICIENTS],
 }
 
@@ -112,7 +113,7 @@ impl Frame {
             return Err(Fault::Damaged("its frame header is too short"));
         };
         if let Some(kind) = unread(marker, bits) {
-            let advice = "which the decoder here does not read; write it anew as an ordinary JPEG \
+            let advice = "which the decoder here does not read; save it again as an ordinary JPEG \
                           (8 bits, Huffman-coded) or a PNG";
             return Err(Fault::Unsupported(format!("it is {kind}, {advice}")));
         }
@@ -123,13 +124,13 @@ impl Frame {
         // Decoders divide by these.
         let is_sampling = |half: u8| (1..=4).contains(&half);
         if !channels.iter().all(|[_, both, _]| is_sampling(both >> 4) && is_sampling(both & 15)) {
-            return Err(Fault::Damaged("the sampling of its channels is none that there is"));
+            return Err(Fault::Damaged("the sampling of its channels is invalid"));
         }
         let stored = match n_channels {
             1 => Stored::Grey,
             3 => Stored::Colour,
             4 => Stored::Cmyk,
-            2 => return Err(Fault::Unsupported("it has 2 channels; write it anew".to_owned())),
+            2 => return Err(Fault::Unsupported("it has 2 channels; save it as RGB".to_owned())),
             _ => return Err(Fault::Damaged("it has neither 1, 3 nor 4 channels")),
         };
         let [height, width] = [[h1, h0], [w1, w0]].map(|side| u32::from(u16::from_be_bytes(side)));
@@ -174,27 +175,27 @@ impl Frame {
     }
 }
 
-/// What a frame is that no decoder here reads, by its marker and the bits of a sample.
+/// The kind of a frame that no decoder here reads, by its marker and the bits of a sample.
 fn unread(marker: u8, bits: u8) -> Option<String> {
     let kind = match marker {
         JPEG_LS => "a JPEG-LS",
         0xc3 => "a lossless JPEG",
         0xc5..=0xc7 => "a hierarchical JPEG",
         0xc9..=0xcf => "an arithmetic-coded JPEG",
-        _ if bits != 8 => return Some(format!("a JPEG of {bits} bits a sample")),
+        _ if bits != 8 => return Some(format!("a JPEG of {bits} bits per sample")),
         _ => return None,
     };
     Some(kind.to_owned())
 }
 
-/// What is wrong with the data of a file that can be decoded.
+/// Finds damage in the data of a file that can be decoded.
 ///
-/// A decoder that forgives nothing takes an end-of-image marker for granted wherever it comes, and
-/// reads zeros from there on. With ones before the marker it stumbles where it needs more than
-/// there is, or makes another picture; where the data is whole it never looks at them.
+/// A strict decoder accepts an end-of-image marker wherever it comes, and reads zeros from there
+/// on. With ones before the marker it stumbles where it needs more than there is, or makes another
+/// picture; where the data is whole it never looks at them.
 ///
-/// Not seen is what makes no difference to that: a byte that happened to be all ones, or pixels
-/// that ones and zeros make the same.
+/// Damage that makes no difference to this is not found: a byte that happened to be all ones, or
+/// pixels that ones and zeros make the same.
 pub(super) fn damage(bytes: &[u8]) -> Option<String> {
     let Ok(walked) = walk(bytes) else { return None };
     let whole = match strict(bytes) {
@@ -210,7 +211,7 @@ pub(super) fn damage(bytes: &[u8]) -> Option<String> {
     (!is_same).then(cut)
 }
 
-/// Pixels, or what a decoder that forgives nothing says; nothing of what loses no pixel.
+/// The pixels, or the error of a strict decoder; errors that lose no pixel are ignored.
 fn strict(bytes: &[u8]) -> Result<Vec<u8>, Option<String>> {
     let options = DecoderOptions::default().set_strict_mode(true);
     let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
@@ -274,8 +275,8 @@ mod tests {
             let Err(Fault::Unsupported(reason)) = walk(&bytes) else { panic!("{expect}") };
             assert!(reason.starts_with(&format!("it is {expect}, which the decoder")), "{reason}");
         };
-        check(0xc1, 12, "a JPEG of 12 bits a sample");
-        check(0xc2, 12, "a JPEG of 12 bits a sample");
+        check(0xc1, 12, "a JPEG of 12 bits per sample");
+        check(0xc2, 12, "a JPEG of 12 bits per sample");
         check(0xc3, 8, "a lossless JPEG");
         check(0xc5, 8, "a hierarchical JPEG");
         check(0xc9, 8, "an arithmetic-coded JPEG");

@@ -1,4 +1,4 @@
-//! Reading masks.
+//! Reads masks.
 //!
 //! Masks are read with the `png` crate, without transformations: the `image` crate expands
 //! palettes, and the palette *indices* are the class indices.
@@ -144,7 +144,7 @@ fn looked_up(
     Ok(indices.iter().flat_map(|&index| palette[usize::from(index)]).collect())
 }
 
-/// How a pixel of a mask is stored.
+/// The storage of a mask's pixels.
 #[derive(Debug, Clone, Copy)]
 enum Pixel {
     Bits(usize),
@@ -172,14 +172,14 @@ fn pixel(form: Form, (color, depth): (ColorType, BitDepth)) -> Option<Pixel> {
 fn expected(form: Form) -> &'static str {
     match form {
         Form::Indices => {
-            "palette indices (1, 2, 4 or 8 bits) or 8-bit grey, one class index a pixel \
+            "palette indices (1, 2, 4 or 8 bits) or 8-bit grey, one class index per pixel \
              (a `folder` dataset reads others by `data.label_map`)"
         }
         Form::Ids => {
-            "palette indices or grey of up to 16 bits, one id a pixel (colours need a \
+            "palette indices or grey of up to 16 bits, one id per pixel (colours need a \
              `data.label_map` of colours)"
         }
-        Form::Colours => "colours of 8 bits a channel",
+        Form::Colours => "colours of 8 bits per channel",
     }
 }
 

@@ -1,4 +1,4 @@
-//! The chunks of a PNG file.
+//! Walks the chunks of a PNG file.
 
 use super::header::{Fault, Header, Stored};
 

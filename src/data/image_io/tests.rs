@@ -169,7 +169,8 @@ fn colour_masks_are_refused() {
     assert_eq!(
         error.to_string(),
         "mask `photo.bin` is Rgb of 8 bits; expected a PNG of palette indices (1, 2, 4 or 8 bits) \
-         or 8-bit grey, one class index a pixel (a `folder` dataset reads others by `data.label_map`)"
+         or 8-bit grey, one class index per pixel (a `folder` dataset reads others by \
+         `data.label_map`)"
     );
     let grey16 = png(1, 1, ColorType::Grayscale, BitDepth::Sixteen, &[0, 1]);
     let error = decode_mask(&grey16, path()).unwrap_err().to_string();
@@ -196,7 +197,7 @@ fn channels_sampled_as_none_can_be_are_refused() {
     let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     let refused = |bytes: &[u8]| decode_rgb(bytes, path()).unwrap_err().to_string();
     bytes[frame + 11] = 0x01;
-    insta::assert_snapshot!(refused(&bytes), @"`photo.bin` is damaged: the sampling of its channels is none that there is; fetch it again");
+    insta::assert_snapshot!(refused(&bytes), @"`photo.bin` is damaged: the sampling of its channels is invalid; fetch it again");
     bytes[frame + 11] = 0x11;
     bytes[frame + 9] = 2;
     insta::assert_snapshot!(refused(&bytes), @"`photo.bin` is damaged: its frame header is not as long as its channels need; fetch it again");
@@ -219,7 +220,7 @@ fn short_palette(indices: &[u8], n_colours: usize) -> Vec<u8> {
 fn an_index_without_a_colour_is_no_colour() {
     let bytes = short_palette(&[0, 1, 2, 2], 2);
     let error = decode_raw_mask(&bytes, Form::Colours, path()).unwrap_err();
-    insta::assert_snapshot!(error, @"mask `photo.bin` has index 2 (first at x 2, y 0; in all 2 pixels), but its palette ends after 2 colours, so that it stands for none; write the mask anew, or, if the indices are what counts, name them instead of colours in `data.label_map`");
+    insta::assert_snapshot!(error, @"mask `photo.bin` has index 2 (first at x 2, y 0; in all 2 pixels), but its palette has only 2 colours; save the mask again, or, if its indices are the classes, map indices instead of colours in `data.label_map`");
     // Where indices count, colours do not.
     assert_eq!(decode_mask(&bytes, path()).unwrap().classes, [0, 1, 2, 2]);
     assert!(decode_raw_mask(&short_palette(&[0, 1], 2), Form::Colours, path()).is_ok());
@@ -250,9 +251,9 @@ fn links_that_lead_nowhere_or_became_text_are_named() {
     let said = |path: &Path| {
         read_rgb(path).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR")
     };
-    insta::assert_snapshot!(said(&link), @"`DIR/a.jpg` is a link to `/mnt/gone/a.jpg`, which is not there; restore it, or take it out of the split");
-    insta::assert_snapshot!(said(&text), @"`DIR/b.jpg` is a text file with a path in it (a link that was copied as text), not a JPEG or PNG file; put the file there that the path leads to");
-    insta::assert_snapshot!(read_mask(&link).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR"), @"`DIR/a.jpg` is a link to `/mnt/gone/a.jpg`, which is not there; restore it, or take it out of the split");
+    insta::assert_snapshot!(said(&link), @"`DIR/a.jpg` is a link to `/mnt/gone/a.jpg`, which does not exist; restore it, or take it out of the split");
+    insta::assert_snapshot!(said(&text), @"`DIR/b.jpg` is a text file with a path in it (a link that was copied as text), not a JPEG or PNG file; replace it by the file at that path");
+    insta::assert_snapshot!(read_mask(&link).unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR"), @"`DIR/a.jpg` is a link to `/mnt/gone/a.jpg`, which does not exist; restore it, or take it out of the split");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Writing images and masks as PNG files.
+//! Writes images and masks as PNG files.
 
 use png::{BitDepth, ColorType, Compression};
 
@@ -7,29 +7,30 @@ use crate::data::{Mask, Rgb};
 /// Colours of a palette, by index.
 pub type Palette = [[u8; 3]; 256];
 
-/// `image` as a PNG file. Neither side may be 0.
+/// Encodes `image` as a PNG file. Neither side may be 0.
 pub fn write_png_rgb(image: &Rgb) -> Vec<u8> {
     encode(image.width, image.height, &image.pixels, &Colours::Rgb, Compression::Balanced)
 }
 
-/// `mask` as an indexed PNG file with `palette`. Neither side may be 0.
+/// Encodes `mask` as an indexed PNG file with `palette`. Neither side may be 0.
 pub fn write_png_mask(mask: &Mask, palette: &Palette) -> Vec<u8> {
     let colours = Colours::Indexed(palette);
     encode(mask.width, mask.height, &mask.classes, &colours, Compression::Balanced)
 }
 
-/// As [`write_png_rgb`], in stored blocks: its bytes depend on no compressor's version.
+/// As [`write_png_rgb`], in stored blocks: the bytes do not depend on a compressor's version.
 pub fn write_png_rgb_stored(image: &Rgb) -> Vec<u8> {
     encode(image.width, image.height, &image.pixels, &Colours::Rgb, Compression::NoCompression)
 }
 
-/// As [`write_png_mask`], in stored blocks: its bytes depend on no compressor's version.
+/// As [`write_png_mask`], in stored blocks: the bytes do not depend on a compressor's version.
 pub fn write_png_mask_stored(mask: &Mask, palette: &Palette) -> Vec<u8> {
     let colours = Colours::Indexed(palette);
     encode(mask.width, mask.height, &mask.classes, &colours, Compression::NoCompression)
 }
 
-/// The palette of PASCAL VOC: the bits of the index, dealt to red, green and blue from the top.
+/// The palette of PASCAL VOC: the bits of the index in turn go to red, green and blue, from the
+/// top.
 pub fn voc_palette() -> Palette {
     std::array::from_fn(|index| {
         let mut colour = [0; 3];

@@ -1,9 +1,9 @@
-//! Samples kept from the first time they are loaded: in memory, then in a file without a name.
+//! Caches samples when they are first loaded: in memory, then in a file without a name.
 //!
 //! Samples are admitted as they arrive until a budget is full, and stay: every epoch visits all of
-//! them, so that whatever was thrown out would be asked for again. No lock is held while a sample is
-//! decoded, copied, read or written, and nothing that goes wrong here is an error: a sample that the
-//! cache cannot give back as it was is loaded again.
+//! them, so that whatever was thrown out would be asked for again. No lock is held while a sample
+//! is decoded, copied, read or written, and nothing that goes wrong here is an error: a sample that
+//! the cache cannot give back as it was is loaded again.
 
 use std::fs::File;
 use std::io;
@@ -15,26 +15,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::data::{Mask, Rgb};
 use crate::fs::space;
 
-/// Left free on the disk: checkpoints and journals matter more than a cache.
+/// Space left free on the disk: checkpoints and journals matter more than a cache.
 const FREE_BYTES_MIN: u64 = 1 << 30;
 
-/// What a loader may keep of decoded samples. The default is nothing.
+/// Limits of what a loader may keep of decoded samples. The default is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Budget {
     pub memory_bytes: u64,
-    /// Of the file for what memory has no room for.
+    /// Bytes of the file for samples that do not fit in memory.
     pub disk_bytes: u64,
-    /// Where the file lies.
+    /// The folder of the file.
     pub folder: PathBuf,
 }
 
-/// What is kept of a split's samples, by their place in it.
+/// The kept samples of a split, by their index in it.
 #[derive(Debug)]
 pub(super) struct Cache {
     slots: Vec<OnceLock<Slot>>,
     memory_left: AtomicU64,
     disk: Disk,
-    /// What went wrong first.
+    /// The first problem.
     problem: OnceLock<String>,
     is_told: AtomicBool,
 }
@@ -45,7 +45,7 @@ enum Slot {
     Disk(Record),
 }
 
-/// Where a sample lies in the file, and how to know it again.
+/// The place of a sample in the file, with what is needed to verify it.
 #[derive(Debug)]
 struct Record {
     offset: u64,
@@ -61,7 +61,7 @@ struct Disk {
     folder: PathBuf,
     bytes_max: u64,
     bytes: AtomicU64,
-    /// Made when first needed; `None` where it cannot be, or no longer takes anything.
+    /// The file, made when first needed; `None` where that fails, or nothing more is written to it.
     file: OnceLock<Option<File>>,
     is_closed: AtomicBool,
 }
@@ -114,7 +114,7 @@ impl Cache {
         }
     }
 
-    /// The first thing that went wrong, once.
+    /// The first problem, returned once.
     pub(super) fn take_problem(&self) -> Option<String> {
         let problem = self.problem.get()?;
         (!self.is_told.swap(true, Ordering::Relaxed)).then(|| problem.clone())
@@ -182,7 +182,7 @@ impl Disk {
         match (file, failed) {
             (Some(file), _) => file.write_all_at(bytes, offset),
             (None, Some(error)) => Err(error),
-            (None, None) => Err(io::Error::other("its file cannot be made")),
+            (None, None) => Err(io::Error::other("its file cannot be created")),
         }
     }
 
@@ -206,7 +206,7 @@ fn sample_bytes(image: &Rgb, mask: &Mask) -> u64 {
     (image.pixels.len() + mask.classes.len()) as u64
 }
 
-/// A file that is gone with its last handle, however the process ends.
+/// Creates a file that disappears with its last handle, however the process ends.
 #[cfg(target_os = "linux")]
 fn unnamed_file(folder: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};

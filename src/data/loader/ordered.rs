@@ -12,15 +12,15 @@ type Outcome<T> = Result<T, Box<dyn Any + Send>>;
 pub struct OrderedMap<T> {
     shared: Arc<Shared<T>>,
     threads: Vec<JoinHandle<()>>,
-    /// For a map without threads.
+    /// The function, called here for a map without threads.
     inline: Arc<dyn Fn(usize) -> T + Send + Sync>,
 }
 
 struct Shared<T> {
     state: Mutex<State<T>>,
-    /// A result came in.
+    /// Signals that a result came in.
     arrived: Condvar,
-    /// There is room ahead, or no more is wanted.
+    /// Signals that there is room ahead, or that no more is wanted.
     room: Condvar,
     n_items: usize,
     depth: usize,

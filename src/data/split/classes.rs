@@ -1,5 +1,5 @@
-//! Which classes the masks of a split have: a class without a training pixel cannot be learnt, and
-//! is mostly a slip in how masks are read.
+//! Counts the classes in the masks of a split: a class without a training pixel cannot be learnt,
+//! and mostly means that masks are read wrongly.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,17 +11,17 @@ use super::{Split, Surveyed};
 use crate::data::{Error, VOID};
 use crate::fs::sealed;
 
-/// Of the cache; another version is not read.
+/// Version of the cache; another version is not read.
 const VERSION: u32 = 1;
-/// Splits remembered; more are leftovers of datasets that changed, and all are dropped.
+/// Largest number of splits kept; more are leftovers of changed datasets, and all are dropped.
 const SPLITS_MAX: usize = 256;
 
-/// Pixels of a split's masks.
+/// Numbers of pixels of a split's masks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClassPixels {
-    /// By class.
+    /// Pixels by class.
     pub pixels: Vec<u64>,
-    /// Of the value 255, where that is void because nothing else is said of it.
+    /// Pixels of the value 255, where that is void by default.
     pub n_255: u64,
 }
 
@@ -35,8 +35,8 @@ pub struct AbsentClass {
 }
 
 impl Split {
-    /// Counts the pixels of all masks. `fingerprint` is the split's; `cache`, a JSON file, remembers
-    /// the counts by it, and one that cannot be written is a warning.
+    /// Counts the pixels of all masks. `fingerprint` is the split's; `cache`, a JSON file,
+    /// remembers the counts by it, and one that cannot be written is a warning.
     pub fn class_pixels(
         &self,
         fingerprint: &str,
@@ -89,7 +89,7 @@ impl ClassPixels {
 }
 
 impl AbsentClass {
-    /// Those of `split`, whose classes have so many `pixels`.
+    /// The absent classes of `split`, whose classes have these `pixels`.
     pub fn all(split: &Split, pixels: &[u64], n_255: u64) -> Vec<Self> {
         let classes = split.classes().iter().zip(pixels).enumerate();
         let absent = classes.filter(|(_, (_, n_pixels))| **n_pixels == 0);
@@ -102,14 +102,14 @@ impl AbsentClass {
         absent.map(class).collect()
     }
 
-    /// What is said of it.
+    /// The message about it.
     pub fn message(&self) -> String {
         let Self { index, name, split, n_255 } = self;
         let hint = if *n_255 == 0 { String::new() } else { hint(*index, *n_255) };
         format!("class {index} (`{name}`) has no pixel in the training split `{split}`{hint}")
     }
 
-    /// What is said of several, of one split, on one line.
+    /// The message about several of one split, on one line.
     pub fn summary(absent: &[Self]) -> Option<String> {
         const NAMED_MAX: usize = 5;
         let first = absent.first()?;
@@ -132,7 +132,7 @@ impl AbsentClass {
     }
 }
 
-/// Masks of two values are often written with 0 and 255, and 255 is void.
+/// A hint where 255 may stand for a class: masks of two values are often written with 0 and 255.
 fn hint(index: usize, n_255: u64) -> String {
     format!(
         "; {n_255} pixels of its masks have the value 255, which is void: if it stands for a class, \

@@ -1,4 +1,4 @@
-//! What a split is known by, and the cache that makes asking again cheap.
+//! Computes the fingerprint of a split, with a cache that makes asking again cheap.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -14,17 +14,17 @@ use crate::data::Error;
 use crate::fs::hash::{hex, sha256_bytes};
 use crate::fs::{HashCache, Stamp, sealed};
 
-/// Of the cache of splits; another version is not read.
+/// Version of the cache of splits; another version is not read.
 const VERSION: u32 = 2;
-/// Missing files named in the error.
+/// Number of missing files that the error names.
 const NAMED_MAX: usize = 5;
-/// Splits remembered; more are leftovers of datasets that changed, and all are dropped.
+/// Largest number of splits kept; more are leftovers of changed datasets, and all are dropped.
 const SPLITS_MAX: usize = 256;
 
-/// Held while caches are written: two threads of one process would share a temp file.
+/// The lock held while caches are written: two threads of one process would share a temp file.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// What whole splits are known by, under the digest of everything `stat` says about their files.
+/// Fingerprints of complete splits, by the digest of everything `stat` reports of their files.
 type Known = BTreeMap<String, String>;
 
 struct Stat {
@@ -91,7 +91,7 @@ fn stats(split: &Split) -> Result<Vec<Stat>, Error> {
     Ok(stats.map(|(image, mask)| Stat { image_bytes: image.bytes, mask }).collect())
 }
 
-/// `None` where there is no such file.
+/// The facts of `stat` about a file; `None` where there is no such file.
 fn stat(path: &Path) -> Result<Option<Stamp>, Error> {
     match Stamp::of(path) {
         Ok(stamp) => Ok(Some(stamp)),

@@ -1,10 +1,10 @@
-//! Scale jitter and random crops that one class may not fill.
+//! Scale jitter and random crops that no single class may fill.
 //!
 //! As mmsegmentation's `RandomCrop` (mmseg/datasets/transforms/transforms.py, 1.2.2) after the
 //! resize of DINOv3's linear protocol (dinov3/eval/segmentation/transforms.py, 6876159). Masks take
 //! the class under a pixel's centre (theirs the one under its corner), so that they stay on their
-//! images. As DINOv3 and unlike mmsegmentation, images are antialiased when they shrink, and the long
-//! side is not bounded (there by 2048 times the factor).
+//! images. As DINOv3 and unlike mmsegmentation, images are antialiased when they shrink, and the
+//! long side is not bounded (there by 2048 times the factor).
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use super::window::Window;
 use crate::data::{Mask, Rgb, VOID};
 use crate::rng::{self, ChaCha8Rng};
 
-/// Boxes drawn after the first one; the last is taken unseen.
+/// Number of boxes drawn after the first one; the last is taken unchecked.
 const TRIES_MORE: usize = 10;
 
 /// Key `train.transform` of kind `crop`.
@@ -38,14 +38,14 @@ impl Config {
         self.short_side.unwrap_or(height.min(width))
     }
 
-    /// The factor on the short side, uniform.
+    /// Draws the factor on the short side, uniform.
     pub fn draw_scale(&self, rng: &mut ChaCha8Rng) -> f64 {
         let [low, high] = self.scale;
         rng::uniform(rng) * (high - low) + low
     }
 
-    /// A part of the resized sample, at most `crop_px`, height and width: less where the resized
-    /// sample is less.
+    /// Crops a part of the resized sample, at most `crop_px` (height and width); less where the
+    /// resized sample is smaller.
     pub(super) fn apply(
         &self,
         (image, mask): (&Rgb, &Mask),
@@ -68,7 +68,8 @@ pub fn resized_px(short_side_px: u32, factor: f64, [height, width]: [u32; 2]) ->
     if height > width { [long(height, width), short] } else { [short, long(width, height)] }
 }
 
-/// A window of `crop_px` or less on a mask of the size `whole`. `draw(n)` is uniform below `n`.
+/// Draws a window of `crop_px` or less on a mask of the size `whole`. `draw(n)` is uniform below
+/// `n`.
 pub(super) fn choose(
     mask: &Mask,
     (whole, crop_px): ([u64; 2], [u32; 2]),

@@ -1,4 +1,5 @@
-//! Against mmsegmentation's and DINOv3's own code, `tests/reference/transforms.py`.
+//! Tests that compare transforms with mmsegmentation's and DINOv3's own code
+//! (`tests/reference/transforms.py`).
 
 use std::collections::BTreeMap;
 

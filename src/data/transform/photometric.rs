@@ -11,25 +11,25 @@ use crate::rng::{self, ChaCha8Rng};
 const BRIGHTNESS_MAX: f64 = 32.0;
 const FACTORS: [f64; 2] = [0.5, 1.5];
 const HUE_STEPS_MAX: u64 = 18;
-/// Steps of a full turn in a byte.
+/// Number of hue steps of a full turn in a byte.
 const HUE_STEPS: i32 = 180;
-/// `cv2` divides by tables of fixed-point numbers.
+/// Fractional bits of the fixed-point tables that `cv2` divides by.
 const FIXED_BITS: i32 = 12;
 /// [`WayBack::order`] of each sixth of the turn.
 const ORDERS: [[usize; 3]; 6] = [[0, 3, 1], [2, 0, 1], [1, 0, 3], [1, 2, 0], [3, 1, 0], [0, 1, 2]];
 
-/// What is done to one image; `None`: not drawn.
+/// The operations on one image; `None` where one is not drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Distortion {
-    /// Added.
+    /// The brightness that is added.
     pub brightness: Option<f32>,
-    /// Multiplied.
+    /// The contrast that is multiplied.
     pub contrast: Option<f32>,
-    /// Contrast right after brightness, or at the end.
+    /// Whether contrast comes right after brightness, or at the end.
     pub contrast_first: bool,
     /// Factor on HSV's saturation.
     pub saturation: Option<f32>,
-    /// Steps of two degrees, added.
+    /// The hue that is added, in steps of two degrees.
     pub hue: Option<i32>,
 }
 
@@ -83,7 +83,7 @@ impl Distortion {
         }
     }
 
-    /// What becomes of a level before the colours change, and after.
+    /// Lookup tables of levels, applied before the colours change, and after.
     fn tables(&self) -> [[u8; 256]; 2] {
         let mut before: [u8; 256] = std::array::from_fn(|level| level as u8);
         let mut after = before;
@@ -98,7 +98,7 @@ impl Distortion {
     }
 }
 
-/// Cut to whole levels, as numpy's `astype(uint8)` after `clip`.
+/// Cuts to whole levels, as numpy's `astype(uint8)` after `clip`.
 fn whole_level(value: f32) -> u8 {
     value.clamp(0.0, 255.0) as u8
 }

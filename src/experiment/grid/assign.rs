@@ -21,18 +21,18 @@ pub(in crate::experiment) struct Scope {
     pub(in crate::experiment) run: bool,
     pub(in crate::experiment) schedule: bool,
     pub(in crate::experiment) machine: bool,
-    /// Names that are no keys but may stand here, for messages.
+    /// Names that are allowed here without being keys, for messages.
     pub(in crate::experiment) others: &'static [&'static str],
 }
 
-/// The top of an experiment file.
+/// The top level of an experiment file.
 pub(in crate::experiment) const EXPERIMENT: Scope = Scope {
     run: true,
     schedule: true,
     machine: false,
     others: &["name", "description", "grid", "exclude", "include", "override"],
 };
-/// What differs between cells: axes, `include`, `override`, conditions.
+/// The parts that differ between cells: axes, `include`, `override`, conditions.
 pub(in crate::experiment) const CELL: Scope =
     Scope { run: true, schedule: false, machine: false, others: &[] };
 /// The machine file and the environment.
@@ -42,7 +42,7 @@ pub(in crate::experiment) const MACHINE: Scope =
 pub(in crate::experiment) const SET: Scope =
     Scope { run: true, schedule: true, machine: true, others: &[] };
 
-/// What a written name stands for.
+/// The thing that a written name stands for.
 #[derive(Debug, Clone)]
 pub(in crate::experiment) enum Target {
     Key(&'static Key),
@@ -66,7 +66,7 @@ pub(in crate::experiment) fn resolve(path: &str) -> Target {
 }
 
 impl Target {
-    /// The full name of what is set; `None` where nothing is known of it.
+    /// The full name of what is set; `None` for an unknown name.
     pub(in crate::experiment) fn name(&self) -> Option<&str> {
         match self {
             Self::Key(key) => Some(key.name),
@@ -111,7 +111,7 @@ pub(in crate::experiment) fn table_assigns(
     found
 }
 
-/// Reports keys that one layer sets twice, and pairs of which a run has only one.
+/// Reports keys that one layer sets twice, and pairs of keys that exclude each other.
 pub(in crate::experiment) fn refuse_conflicts(layer: &[Assign], problems: &mut Problems) {
     for (i, assign) in layer.iter().enumerate() {
         let name = assign.key.name;
@@ -218,7 +218,7 @@ fn read_table(path: &str, table: &str, node: &Node, scope: Scope, sink: &mut Sin
     }
 }
 
-/// Reports a name that is no key; true if it is one.
+/// Whether a name is unknown; reports one that is.
 fn known(path: &str, at: &Origin, scope: Scope, sink: &mut Sink<'_>) -> bool {
     if !matches!(resolve(path), Target::Unknown) {
         return true;
@@ -294,17 +294,17 @@ impl Scope {
     }
 }
 
-/// Reports a key that is not for this place; true if it is.
+/// Whether a key is allowed in this place; reports one that is not.
 fn permitted(path: &str, owner: Owner, at: &Origin, scope: Scope, sink: &mut Sink<'_>) -> bool {
     if scope.permits(owner) {
         return true;
     }
     let message = match owner {
         Owner::Run if matches!(*at.source, Source::Set(_)) => {
-            "is a key of a run, and there is no experiment here"
+            "is a key of a run, which cannot be set without an experiment"
         }
         Owner::Run => {
-            "would change numbers, so it may not hide in the machine file or the environment; \
+            "would change results, so it cannot be set in the machine file or the environment; \
              set it in the experiment file or with `--set`"
         }
         Owner::Schedule => "is the same for all cells; set it under [schedule]",

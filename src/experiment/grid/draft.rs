@@ -8,7 +8,7 @@ use crate::experiment::keys::{self, Owner};
 use crate::experiment::text::problem::{Problem, Problems, nearest, quoted};
 use crate::experiment::text::tree::{Entry, Node, Origin, Tree};
 
-/// Leaves room in file names, which end at 255 bytes.
+/// Largest length of a name: leaves room in file names, which end at 255 bytes.
 const NAME_MAX: usize = 64;
 
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(in crate::experiment) struct Axis {
 /// Values that are set together: one choice of an axis, or one `include`.
 #[derive(Debug)]
 pub(in crate::experiment) struct Choice {
-    /// (column, value as the table shows it).
+    /// Labels as (column, value as the table shows it).
     pub(in crate::experiment) labels: Vec<(String, String)>,
     pub(in crate::experiment) assigns: Vec<Assign>,
     pub(in crate::experiment) at: Origin,
@@ -47,7 +47,7 @@ pub(in crate::experiment) struct Rule {
     pub(in crate::experiment) conditions: Vec<Condition>,
 }
 
-/// Met by a cell that has all values of one of the alternatives.
+/// Alternatives: met by a cell that has all values of one of them.
 #[derive(Debug)]
 pub(in crate::experiment) struct Condition {
     name: String,
@@ -69,7 +69,7 @@ pub(in crate::experiment) fn read(
 ) -> Draft {
     let mut draft = Draft::default();
     if entries.is_empty() {
-        let message = "holds nothing; allowed: at least one key, such as `size = \"small\"`, or a \
+        let message = "sets nothing; allowed: at least one key, such as `size = \"small\"`, or a \
                        name, such as `name = \"defaults\"`";
         let file = Some(path.to_path_buf());
         problems.push(Problem { file, message: message.to_owned(), ..Problem::default() });
@@ -146,14 +146,14 @@ fn read_text(entry: &Entry, problems: &mut Problems) -> Option<String> {
     None
 }
 
-/// Names are folders and parts of file names, so they are plain.
+/// Checks a name: it becomes a folder and a part of file names, so it must be plain.
 fn checked_name((name, place): (String, Problem), problems: &mut Problems) -> String {
     let plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-');
     let is_flag = name.starts_with('-');
     if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) || is_flag {
         let from = if place.key.is_none() { ", the file's name," } else { "" };
         let (why, first) = if is_flag {
-            (": commands would take it for a flag", ", not beginning with -")
+            (": commands would read it as a flag", ", not beginning with -")
         } else {
             ("", "")
         };
@@ -261,7 +261,7 @@ fn read_choices(path: &str, node: &Node, problems: &mut Problems) -> Vec<Choice>
     items.into_iter().map(choice).collect()
 }
 
-/// The key or the table behind a name, to mark its values as not known.
+/// The key or the table behind a name, to mark its values as unknown.
 fn doubtful(path: &str) -> String {
     match resolve(path) {
         Target::Compound(compound) => compound.group.to_owned(),
@@ -299,7 +299,7 @@ fn columns(path: &str, node: &Node, assigns: &[Assign], labels: &mut Vec<(String
     }
 }
 
-/// The value as the table shows it: in the one form that its key has.
+/// The value as the table shows it, in the canonical form of its key.
 fn written_label(path: &str, node: &Node, assigns: &[Assign]) -> String {
     if let Target::Key(key) = resolve(path)
         && let Some(assign) = assigns.iter().find(|assign| assign.key.name == key.name)
@@ -322,7 +322,7 @@ fn refuse_repeats(path: &str, choices: &[Choice], problems: &mut Problems) {
     }
 }
 
-/// Two axes that set one key would make cells whose labels lie.
+/// Reports axes that set the same key: labels of their cells would be wrong.
 fn refuse_shared_keys(axes: &[Axis], problems: &mut Problems) {
     for (i, axis) in axes.iter().enumerate() {
         for earlier in &axes[..i] {
@@ -348,7 +348,7 @@ fn refuse_shared_keys(axes: &[Axis], problems: &mut Problems) {
 }
 
 impl Axis {
-    /// Keys that some choice sets.
+    /// Keys that some choice of the axis sets.
     pub(in crate::experiment) fn keys(&self) -> BTreeSet<&'static str> {
         let assigns = self.choices.iter().flat_map(|choice| &choice.assigns);
         assigns.map(|assign| assign.key.name).collect()
@@ -446,7 +446,7 @@ fn read_conditions(
     }
 }
 
-/// A condition on a key that is the same in all cells is a slip: it holds for all or for none.
+/// Reports a condition on a key that is the same in all cells: it holds for all or for none.
 fn refuse_unvaried(condition: &Condition, draft: &Draft, problems: &mut Problems) {
     let axis_keys = draft.axes.iter().flat_map(Axis::keys);
     let include_keys = draft.includes.iter().flat_map(|i| i.assigns.iter().map(|a| a.key.name));
@@ -464,7 +464,7 @@ fn refuse_unvaried(condition: &Condition, draft: &Draft, problems: &mut Problems
 
 fn unknown_axis(names: &[&str]) -> String {
     match names {
-        [] => "no axis sets it; the grid has none".to_owned(),
+        [] => "no axis sets it; the grid has no axes".to_owned(),
         _ => format!("no axis sets it; allowed: {}", quoted(names.iter().copied())),
     }
 }

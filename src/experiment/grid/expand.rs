@@ -15,10 +15,10 @@ use crate::experiment::{Cell, RunSpec};
 use crate::fs::hash::sha256_bytes;
 use crate::id::canonical_json;
 
-/// A typo in a grid, not a study.
+/// Largest number of cells: more are a typo in a grid, not a study.
 pub const CELLS_MAX: usize = 100_000;
 
-/// Merged pairs that a warning names.
+/// Number of merged pairs that a warning names.
 const MERGED_NAMED: usize = 3;
 
 #[derive(Debug, Default)]
@@ -117,7 +117,7 @@ fn same_column(a: &str, b: &str) -> bool {
     a == b || resolve(a).name().is_some_and(|name| resolve(b).name() == Some(name))
 }
 
-/// Calls `each` with one choice of every axis, the last axis fastest; no axis is empty.
+/// Calls `each` with one choice of every axis, the last axis varying fastest; no axis is empty.
 fn for_each_choice<'a>(axes: &'a [Axis], mut each: impl FnMut(&[&'a Choice])) {
     let mut at = vec![0; axes.len()];
     loop {
@@ -138,10 +138,10 @@ struct Build<'a> {
     ledger: Ledger,
     problems: &'a mut Problems,
     cells: Vec<Cell>,
-    /// Cells kept, by the hash of what they come out as.
+    /// Cells kept, by the hash of their resolved values.
     seen: BTreeMap<String, usize>,
     labels_seen: BTreeMap<Vec<(String, String)>, u32>,
-    /// (left out, kept), as labels.
+    /// Merged pairs as (left out, kept), in labels.
     merged: Vec<(String, String)>,
     lowered: BTreeSet<String>,
     /// Indices of `exclude` rules that matched a cell.
@@ -217,7 +217,7 @@ impl<'a> Build<'a> {
         self.columns.iter().map(label).collect()
     }
 
-    /// Whether `--set` has put other values in the place of the choice's.
+    /// Whether `--set` has replaced values of the choice.
     fn is_replaced(&self, choice: &Choice, settings: &Settings<'_>) -> bool {
         let given = |name: &str| self.set.iter().any(|assign| assign.key.name == name);
         choice.assigns.iter().filter(|assign| given(assign.key.name)).any(|assign| {
@@ -269,7 +269,7 @@ impl<'a> Build<'a> {
         Expanded { axes: self.columns, cells: self.cells, warnings }
     }
 
-    /// Rules that matched nothing: allowed, because a grid is cut down for trying, but worth a word.
+    /// Warnings about rules that match no cell: allowed, as a grid may be cut down for a trial.
     fn idle_rules(&self) -> impl Iterator<Item = String> {
         let excludes = self.draft.excludes.iter().enumerate();
         let excludes = excludes.filter(|(i, _)| !self.excluded.contains(i));
@@ -281,8 +281,8 @@ impl<'a> Build<'a> {
         excludes.chain(overrides.map(move |(_, change)| idle(&change.when)))
     }
 
-    /// Keys that were set but had an effect in no cell: an error where the spec alone says so, a
-    /// warning where another `kind` was put over them.
+    /// Reports keys that were set but have an effect in no cell: an error where the spec alone
+    /// shows it, a warning where another `kind` replaced theirs.
     fn unused(&mut self) -> Vec<String> {
         let choices = self.draft.axes.iter().flat_map(|axis| &axis.choices);
         let cells = choices.chain(&self.draft.includes).map(|choice| &choice.assigns);
@@ -355,7 +355,7 @@ fn written(labels: &[(String, String)]) -> String {
     labels.join(" ")
 }
 
-/// What a cell has in a column that its own choices do not set.
+/// The value that a cell has in a column that its own choices do not set.
 fn shown(column: &str, settings: &Settings<'_>) -> String {
     let label = match resolve(column) {
         Target::Key(key) => settings.effective(key.name).map(|value| key.ty.label(value)),

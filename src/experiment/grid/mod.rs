@@ -1,5 +1,5 @@
-//! From written values to cells, for the loader: assignments of keys, layers of them, and the grid
-//! multiplied out.
+//! Turns written values into cells, for the loader: assignments of keys, layers of them, and the
+//! grid multiplied out.
 
 pub(super) mod assign;
 pub(super) mod draft;

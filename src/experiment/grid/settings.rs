@@ -15,12 +15,12 @@ use crate::experiment::text::table;
 use crate::experiment::text::tree::Origin;
 use crate::train::Recipe;
 
-/// What a run is when nothing is said: the values of keys that always mean something.
+/// The default values of keys that always mean something.
 static DEFAULTS: LazyLock<Vec<Assign>> =
     LazyLock::new(|| run_assigns(|key| key.default_value().filter(|_| key.of.is_none())));
 
-/// The values of keys that mean something under some `kind` only. They are laid under no layer: a
-/// `kind` that comes later brings them.
+/// The default values of keys that mean something under some `kind` only. They are in no layer: a
+/// `kind` brings its own when it is chosen.
 static DEFAULTS_OF_KINDS: LazyLock<BTreeMap<&str, Value>> = LazyLock::new(|| {
     let assigns = run_assigns(|key| key.default_value().filter(|_| key.of.is_some()));
     assigns.into_iter().map(|assign| (assign.key.name, assign.value)).collect()
@@ -38,7 +38,7 @@ fn recipe_layer(recipe: Recipe) -> &'static [Assign] {
     }
 }
 
-/// The keys of a run that have a value in the eyes of `value`.
+/// The keys of a run for which `value` gives a value.
 fn run_assigns(value: impl Fn(&Key) -> Option<Value>) -> Vec<Assign> {
     let keys = keys::all().filter(|key| key.owner() == Owner::Run);
     let at = Origin::default_value();
@@ -54,18 +54,18 @@ pub(in crate::experiment) struct Settings<'a> {
     values: BTreeMap<&'static str, &'a Assign>,
 }
 
-/// What became of the assignments that only mean something under some `kind`, over all cells.
+/// The fate of assignments that only mean something under some `kind`, over all cells.
 #[derive(Debug, Default)]
 pub(in crate::experiment) struct Ledger {
     /// Had an effect in some cell, or gave way to another value of the same key.
     used: BTreeSet<usize>,
     /// Left out because the `kind` became another one.
     dropped: BTreeSet<usize>,
-    /// Stood in some cell under a `kind` that does not know it.
+    /// Stood in some cell under a `kind` without this key.
     without_effect: BTreeSet<usize>,
 }
 
-/// How an assignment that never had an effect was lost.
+/// The reason why an assignment never had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::experiment) enum Unused {
     /// Another `kind` took its place.
@@ -90,8 +90,8 @@ impl Ledger {
 }
 
 impl<'a> Settings<'a> {
-    /// Defaults, the recipe that the layers choose, then each layer; a layer is made of parts
-    /// that are laid down together.
+    /// Applies the defaults, the recipe that the layers choose, then each layer; a layer is made of
+    /// parts that are applied together.
     pub(in crate::experiment) fn of(layers: &[Vec<&'a [Assign]>], ledger: &mut Ledger) -> Self {
         let chosen = layers.iter().rev().flat_map(|parts| parts.iter().copied().flatten());
         let chosen = chosen.filter(|assign| assign.key.name == RECIPE).map(|a| &a.value);
@@ -114,8 +114,8 @@ impl<'a> Settings<'a> {
         settings
     }
 
-    /// Lays one layer over the values: a new `kind` takes the keys of the old one away, one of two
-    /// exclusive keys takes the other away.
+    /// Lays one layer over the values: a new `kind` removes the keys of the old one, one of two
+    /// exclusive keys removes the other.
     fn lay(&mut self, parts: &[&'a [Assign]], ledger: &mut Ledger) {
         let all = || parts.iter().copied().flatten();
         for assign in all().filter(|assign| assign.key.is_kind()) {
@@ -168,7 +168,7 @@ impl<'a> Settings<'a> {
         key.applies(key.of.and_then(|of| self.text(of.key)))
     }
 
-    /// Where the value of the first of `names` that the user set was written.
+    /// The place where the value of the first of `names` that the user set was written.
     pub(in crate::experiment) fn origin(&self, names: &[&str]) -> Option<&'a Origin> {
         let set = names.iter().filter_map(|name| self.values.get(name)).map(|assign| &assign.at);
         set.filter(|at| !at.is_default()).max_by_key(|at| at.line)
@@ -192,7 +192,7 @@ impl<'a> Settings<'a> {
         }
         let json = Value::from(root);
         serde_json::from_value(json).map_err(|error| {
-            vec![Problem { message: format!("not a run: {error}"), ..Problem::default() }]
+            vec![Problem { message: format!("not a valid run: {error}"), ..Problem::default() }]
         })
     }
 

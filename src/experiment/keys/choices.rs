@@ -1,6 +1,5 @@
-//! The names that a choice can have and the keys that each `kind` brings, for the entries: taken
-//! from the type that holds the value, as an enum of another room is the only list of its variants
-//! and of their fields.
+//! The names that a choice can have and the fields that each `kind` has, for the entries: derived
+//! from the config type, which is the only list of its variants and of their fields.
 
 use std::fmt;
 
@@ -22,7 +21,7 @@ pub(super) fn fields<T: for<'de> Deserialize<'de>>(kind: &str) -> Vec<&'static s
     expected(T::deserialize(MapDeserializer::new([("kind", kind), ("", "")].into_iter())))
 }
 
-/// What a failed attempt to read a variant or a field that does not exist says of those that do.
+/// The names that serde lists in its error about a variant or field that does not exist.
 fn expected<T>(result: Result<T, Expected>) -> Vec<&'static str> {
     result.err().map_or_else(Vec::new, |Expected(names)| names.to_vec())
 }

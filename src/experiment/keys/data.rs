@@ -9,7 +9,7 @@ use crate::data::dataset;
 
 static KINDS: Kinds = Kinds::of::<dataset::Config>("data.kind");
 
-/// How the images that are trained on stand in a run's id, and those that are scored in a score's.
+/// The words for keys whose images are in a run's id, or in a score's, by their fingerprints.
 const BY_FINGERPRINT: &str = "part of the ids by the fingerprints of the images and masks";
 const N_IMAGES: Type = Type::Int { min: 1, max: 1_000_000 };
 
@@ -41,7 +41,7 @@ pub(super) static GROUP: Group = Group {
         KIND,
         Key::new("data.root", Type::Path, "Folder of the dataset; relative to the current folder.")
             .of(&KINDS)
-            .unset("its usual name in `machine.data_dirs`; `folder` has none")
+            .unset("its usual name in `machine.data_dirs`; must be given for `folder`")
             .content(BY_FINGERPRINT)
             .examples(["/a", "/b"]),
         Key::new("data.train", Type::Name, "Split to train on.")
@@ -49,13 +49,13 @@ pub(super) static GROUP: Group = Group {
             .default("train")
             .content(BY_FINGERPRINT)
             .examples(["train", "trainval"]),
-        Key::new("data.images", Type::Form(&forms::TEMPLATE), "Where images lie, below the root.")
+        Key::new("data.images", Type::Form(&forms::TEMPLATE), "Paths of images, below the root.")
             .of(&KINDS)
             .required()
             .content(BY_FINGERPRINT)
             .examples(["a/{split}/{stem}.png", "b/{split}/{stem}.*"])
             .with(WITH_FOLDER),
-        Key::new("data.masks", Type::Form(&forms::TEMPLATE), "Where masks lie, below the root.")
+        Key::new("data.masks", Type::Form(&forms::TEMPLATE), "Paths of masks, below the root.")
             .of(&KINDS)
             .required()
             .content(BY_FINGERPRINT)
@@ -67,24 +67,24 @@ pub(super) static GROUP: Group = Group {
             .content(BY_FINGERPRINT)
             .examples(["['a', 'b']", "classes.txt"])
             .with(WITH_FOLDER),
-        Key::new("data.splits", Type::Form(&forms::FILES), "A file of stems for each split.")
+        Key::new("data.splits", Type::Form(&forms::FILES), "For each split, a file of stems.")
             .of(&KINDS)
             .excludes("data.fractions")
-            .unset("what `{split}` in the paths says")
+            .unset("by `{split}` in the paths")
             .content(BY_FINGERPRINT)
             .examples(["{ train = 't.txt' }", "{ train = 't.txt', val = 'v.txt' }"])
             .with(WITH_FRACTIONS),
         Key::new(
             "data.fractions",
             Type::Form(&forms::FRACTIONS),
-            "A part of all images for each split.",
+            "For each split, a fraction of all images.",
         )
         .of(&KINDS)
-        .unset("what `{split}` in the paths says")
+        .unset("by `{split}` in the paths")
         .content(BY_FINGERPRINT)
         .examples(["{ train = 0.5 }", "{ train = 0.8, val = 0.2 }"])
         .with(WITH_FRACTIONS),
-        Key::new("data.split_seed", SEED, "Seed of `fractions`.")
+        Key::new("data.split_seed", SEED, "Seed that draws the splits of `fractions`.")
             .of(&KINDS)
             .default("0")
             .content(BY_FINGERPRINT)
@@ -92,20 +92,20 @@ pub(super) static GROUP: Group = Group {
             .with(WITH_FRACTIONS),
         Key::new("data.void", Type::Form(&forms::RAW), "Value of void pixels in masks.")
             .of(&KINDS)
-            .unset("255 in masks of ids, unless it is a class")
+            .unset("255 in masks of ids, unless 255 is a class")
             .content(BY_FINGERPRINT)
             .examples(["0", "254"])
             .with(WITH_FOLDER),
         Key::new("data.label_map", Type::Form(&forms::LABEL_MAP), "Class of each value in masks.")
             .of(&KINDS)
-            .unset("values are classes")
+            .unset("values are class indices")
             .content(BY_FINGERPRINT)
             .examples(["{ 7 = 0 }", "{ '128,64,0' = 1 }"])
             .with(WITH_FOLDER),
         Key::new(
             "data.reduce_zero_label",
             Type::Bool,
-            "0 in masks is void, and classes count from 1.",
+            "Whether 0 in masks is void, and classes count from 1.",
         )
         .of(&KINDS)
         .default("false")
@@ -139,8 +139,8 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "data.colour_hint_pct",
             Type::Int { min: 0, max: 100 },
-            "Share of its class's colour in an object's colours, in percent; at 0 colours tell \
-             nothing.",
+            "Share of its class's colour in an object's colours, in percent; at 0 colours do not \
+             depend on the class.",
         )
         .of(&KINDS)
         .default("0")

@@ -20,7 +20,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "decoder.layers",
             Type::Int { min: 1, max: 4 },
-            "Last layers that the head reads.",
+            "Number of last layers that the head reads.",
         )
         .of(&KINDS)
         .default("1")

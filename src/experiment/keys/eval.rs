@@ -9,7 +9,7 @@ use super::value::{Type, choice};
 use crate::corrupt::suite::SUITES;
 use crate::eval::{Mode, Select, Tta};
 
-/// Asks for clean scores only.
+/// The name that asks for clean scores only.
 pub(in crate::experiment) const NO_SUITE: &str = "none";
 
 static MODES: Kinds = Kinds::of::<Mode>("eval.mode.kind");
@@ -18,12 +18,12 @@ const WITH_SLIDE: &str = "eval.mode.kind = 'slide'\neval.mode.crop = 512\neval.m
 const SET: Type = Type::Form(&sets::SET);
 const SIDE: Type = Type::Int { min: 14, max: 8192 };
 const SEVERITY: Type = Type::Int { min: 1, max: 5 };
-/// From an eighth to eightfold: beyond, inputs are single patches or fill memories.
+/// Scale factors from an eighth to eight: beyond, inputs are single patches or fill the memory.
 const SCALE: Type = Type::Float { min: 0.125, max: 8.0 };
 
 pub(super) static GROUP: Group = Group {
     name: "eval",
-    doc: "What a trained run is scored on, and how; no part of the run's id.",
+    doc: "What a trained run is scored on, and how; not part of the run's id.",
     tables: &[],
     compounds: &[],
     keys: &[
@@ -39,31 +39,31 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "eval.mode.kind",
             choice(kinds::<Mode>),
-            "How an image becomes a prediction: whole, squashed to the input, or in windows that \
-             slide over it.",
+            "How an image is predicted: squashed whole to the input size, or in windows that slide \
+             over it.",
         )
         .default("whole")
         .score(PLAIN.at("mode.kind"))
         .examples(["whole", "{ kind = 'slide', crop = 512, stride = 341 }"]),
-        Key::new("eval.mode.crop", SIDE, "Side of the windows, pixels.")
+        Key::new("eval.mode.crop", SIDE, "Side of the windows, in pixels.")
             .of(&MODES)
             .required()
             .score(PLAIN.at("mode.crop"))
             .examples(["512", "448"])
             .with(WITH_SLIDE),
-        Key::new("eval.mode.stride", Type::Int { min: 1, max: 8192 }, "Pixels between windows.")
+        Key::new("eval.mode.stride", Type::Int { min: 1, max: 8192 }, "Stride of windows, pixels.")
             .of(&MODES)
             .required()
             .score(PLAIN.at("mode.stride"))
             .examples(["341", "256"])
             .with(WITH_SLIDE),
-        Key::new("eval.mode.short_side", SIDE, "Short side that an image is resized to before.")
+        Key::new("eval.mode.short_side", SIDE, "Short side that images are resized to first.")
             .of(&MODES)
             .unset("`crop`")
             .score(resolved(short_side).at("mode.short_side"))
             .examples(["512", "640"])
             .with(WITH_SLIDE),
-        Key::new("eval.tta.flip", Type::Bool, "Average with mirrored images.")
+        Key::new("eval.tta.flip", Type::Bool, "Average with the prediction of the mirrored image.")
             .default("false")
             .score(resolved(|run| tta(run).map(|tta| json!(tta.flip))).at("tta.flip"))
             .examples(["false", "true"]),
@@ -113,7 +113,7 @@ fn short_side(run: &Resolved<'_>) -> Option<Value> {
     }
 }
 
-/// Test-time augmentation where there is one: scores of before it existed have none in their ids.
+/// The test-time augmentation, if any: ids of scores made before it existed have none.
 fn tta<'a>(run: &Resolved<'a>) -> Option<&'a Tta> {
     let tta = &run.spec.eval.tta;
     (*tta != Tta::default()).then_some(tta)

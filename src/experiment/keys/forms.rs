@@ -1,4 +1,4 @@
-//! Forms of value of the `data` keys that are more than a number or a word.
+//! The forms of value of `data` keys that are more than a number or a word.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::data::dataset::template::Template;
 use crate::data::labels::Raw;
 use crate::experiment::text::tree::{label_of, shortened};
 
-/// `images/{split}/{stem}.jpg`
+/// A path template, such as `images/{split}/{stem}.jpg`.
 pub(super) static TEMPLATE: Form = Form {
     allowed: || {
-        "a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as \
+        "a path below `data.root` with `{stem}`, optionally `{split}`, in it, such as \
          \"images/{split}/{stem}.jpg\" (`.*`: jpg, jpeg or png)"
             .to_owned()
     },
@@ -36,7 +36,7 @@ pub(super) static TEMPLATE: Form = Form {
 
 /// A list of names, or the path of a file of them.
 pub(super) static CLASSES: Form = Form {
-    allowed: || "a list of 1 to 255 names, or the path of a file with one a line".to_owned(),
+    allowed: || "a list of 1 to 255 names, or the path of a file with one per line".to_owned(),
     accept: |value| because(&CLASSES, classes(value)),
     label: label_of,
     paths: file_of_classes,
@@ -55,7 +55,7 @@ pub(super) static RAW: Form = Form {
     is_text: true,
 };
 
-/// Class of each id or colour.
+/// A table with the class of each id or colour.
 pub(super) static LABEL_MAP: Form = Form {
     allowed: || {
         "a table of ids or of colours, each with its class (255: void), such as \
@@ -81,10 +81,10 @@ pub(super) static FILES: Form = Form {
     is_text: false,
 };
 
-/// A part of all images for each split.
+/// For each split, a fraction of all images.
 pub(super) static FRACTIONS: Form = Form {
     allowed: || {
-        "a table of splits, each with its part of all images, such as \
+        "a table of splits, each with its fraction of all images, such as \
          { train = 0.8, val = 0.2 }"
             .to_owned()
     },
@@ -97,7 +97,7 @@ pub(super) static FRACTIONS: Form = Form {
     is_text: false,
 };
 
-/// What is wrong, each with what is allowed.
+/// The problems, each with what is allowed.
 fn because(form: &Form, read: Result<Value, Vec<String>>) -> Accepted {
     read.or_else(|whys| {
         let refused = |why| Refusal::new(format!("{why}; allowed: {}", (form.allowed)()));
@@ -132,7 +132,7 @@ fn classes(value: &Value) -> Result<Value, Vec<String>> {
     for (i, name) in names.iter().enumerate() {
         let is_name = name.as_str().is_some_and(|name| !name.trim().is_empty());
         if !is_name {
-            whys.push(format!("`{}` is no name", shown(name)));
+            whys.push(format!("`{}` is not a valid name", shown(name)));
         } else if names[..i].contains(name) {
             whys.push(format!("`{}` is listed twice", shown(name)));
         }
@@ -153,7 +153,7 @@ fn raw(value: &Value) -> Result<Raw, String> {
         Value::Number(number) => number.to_string().parse(),
         Value::Array(_) => {
             let colour = serde_json::from_value(value.clone());
-            colour.map(Raw::Colour).map_err(|_| format!("`{}` is no colour", shown(value)))
+            colour.map(Raw::Colour).map_err(|_| format!("`{}` is not a colour", shown(value)))
         }
         _ => Err(found(value)),
     }
@@ -176,7 +176,7 @@ fn label_map(table: &Map<String, Value>) -> Result<Value, Vec<String>> {
     }
     let n_ids = map.keys().filter(|raw| matches!(raw, Raw::Id(_))).count();
     if n_ids != 0 && n_ids != map.len() {
-        whys.push("there are ids and colours".to_owned());
+        whys.push("ids and colours are mixed".to_owned());
     }
     if !whys.is_empty() {
         return Err(whys);
@@ -189,7 +189,7 @@ fn by_split(table: &Map<String, Value>, ty: &Type) -> Result<Value, Vec<String>>
     let mut accepted = Map::new();
     for (split, value) in table {
         if Type::Name.accept(&Value::from(split.as_str())).is_err() {
-            whys.push(format!("`{}` is no split's name", shortened(split)));
+            whys.push(format!("`{}` is not a split name", shortened(split)));
         }
         match ty.accept(value) {
             Ok(value) => {
@@ -203,7 +203,7 @@ fn by_split(table: &Map<String, Value>, ty: &Type) -> Result<Value, Vec<String>>
     if whys.is_empty() { Ok(accepted.into()) } else { Err(whys) }
 }
 
-/// A value that is not what it should be, for messages.
+/// The value that was found, for messages.
 pub(super) fn found(value: &Value) -> String {
     format!("found `{}`", shown(value))
 }

@@ -1,4 +1,4 @@
-//! What an entry says of its key; the entries themselves are in the files of the groups.
+//! The type of an entry, which describes one key; the entries are in the files of the groups.
 
 use std::sync::LazyLock;
 
@@ -12,23 +12,23 @@ use crate::experiment::text::table;
 use crate::experiment::text::tree::{self, Node, Origin};
 use crate::train::Recipe;
 
-/// A key of an experiment file, and all that is known of it.
+/// A key of an experiment file, and everything that is known about it.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// Dotted, as in `"train.lr" = 1e-3`; its first part is the name of its group.
+    /// The dotted name, as in `"train.lr" = 1e-3`; its first part is the name of its group.
     pub name: &'static str,
     pub doc: &'static str,
     pub ty: Type,
     /// Short names.
     pub aliases: &'static [&'static str],
-    /// The `kind` that this key depends on; `None`: it always means something.
+    /// The `kind` that this key depends on; `None` where it always means something.
     pub of: Option<&'static Kinds>,
     /// Whether it must be given where it means something.
     pub required: bool,
     pub unset: Unset,
-    /// The value that each recipe sets; a recipe that is not here leaves the key alone.
+    /// The value that each recipe sets; a recipe that is not listed leaves the key alone.
     pub recipes: &'static [(Recipe, &'static str)],
-    /// The key that takes this one's place, and this one its.
+    /// The key that this one excludes, and that excludes this one.
     pub excludes: Option<&'static str>,
     pub effect: Effect,
     pub examples: Examples,
@@ -42,49 +42,49 @@ pub struct Key {
 pub struct Kinds {
     /// Dotted name of the `kind` key.
     pub key: &'static str,
-    /// (value, its fields).
+    /// Each value with its fields.
     fields: LazyLock<Vec<(&'static str, Vec<&'static str>)>>,
 }
 
-/// What holds where nobody sets a key, no recipe either.
+/// The default: what holds where neither the user nor a recipe sets a key.
 #[derive(Debug, Clone, Copy)]
 pub enum Unset {
-    /// Nothing does.
+    /// There is no default.
     Nothing,
     /// This value, written as after `--set key=`.
     Value(&'static str),
-    /// What these words say.
+    /// A default that depends on something else, in words.
     Words(&'static str),
 }
 
-/// What a key does to the ids of runs and scores.
+/// The effect of a key on the ids of runs and scores.
 #[derive(Debug, Clone, Copy)]
 pub enum Effect {
-    /// Changes no number.
+    /// Affects no result.
     None,
     /// Is part of ids, as it is or resolved.
     Ids { run: Option<Part>, score: Option<Part> },
-    /// Names something whose content is part of an id; the words say how.
+    /// Names something whose content is part of an id, as the words describe.
     Content(&'static str),
-    /// Says which scores are made, and changes none.
+    /// Chooses which scores are made, and changes none.
     Asks,
 }
 
-/// How a key stands in an id's JSON.
+/// The place and value of a key in an id's JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
-    /// Dotted name of its field there; `None`: the key's.
+    /// Dotted name of its field there; `None` where it is the key's.
     at: Option<&'static str>,
-    /// `None`: the value of the spec, where it has one.
+    /// The function that gives the value; `None` for the value in the spec.
     value: Option<Resolver>,
-    /// What the value was before the key existed; it is left out while it is that.
+    /// The value from before the key existed; a key that has it is left out.
     before: Option<&'static str>,
 }
 
 /// The value that goes into an id; `None` where the key has no effect.
 type Resolver = fn(&Resolved<'_>) -> Option<Value>;
 
-/// A run with what its values come out as.
+/// A run with its resolved values.
 #[derive(Debug)]
 pub(in crate::experiment) struct Resolved<'a> {
     pub(super) spec: &'a RunSpec,
@@ -93,10 +93,10 @@ pub(in crate::experiment) struct Resolved<'a> {
     json: Value,
 }
 
-/// Two values that make a difference; the tests try every key with its own.
+/// Two values with different effects, for the tests that try every key.
 #[derive(Debug, Clone, Copy)]
 pub struct Examples {
-    /// Written as after `--set key=`; those of a `kind` may be whole tables.
+    /// The values, written as after `--set key=`; those of a `kind` may be whole tables.
     pub values: [&'static str; 2],
     /// Lines of an experiment file that give the key a meaning; one that sets it, or what it
     /// excludes, is left out.
@@ -114,7 +114,7 @@ pub struct Compound {
     pub allowed: fn() -> String,
     /// The keys that a value stands for, with theirs.
     pub expand: fn(&Value) -> Result<Values, Vec<Refusal>>,
-    /// The value that a cell's keys amount to, given the value of each key that has one.
+    /// The value that stands for a cell's keys, given the value of each key that has one.
     pub shown: fn(&ValueOf<'_>) -> Option<String>,
     pub examples: [&'static str; 2],
 }
@@ -122,10 +122,10 @@ pub struct Compound {
 /// Keys and their values.
 pub type Values = Vec<(&'static str, Value)>;
 
-/// The value of a key, where it has one.
+/// A function that gives the value of a key, where it has one.
 pub type ValueOf<'a> = dyn Fn(&str) -> Option<Value> + 'a;
 
-/// The keys that share the first part of their names.
+/// A group: the keys that share the first part of their names.
 #[derive(Debug)]
 pub struct Group {
     pub name: &'static str,
@@ -136,21 +136,21 @@ pub struct Group {
     pub compounds: &'static [Compound],
 }
 
-/// Whose keys they are.
+/// The owner of a key: a run, the schedule, or the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// Part of every cell; may change numbers.
+    /// Part of every cell; may affect results.
     Run,
-    /// How an experiment is carried out; changes no number.
+    /// How an experiment is carried out; does not affect results.
     Schedule,
-    /// Folders of this machine; changes no number.
+    /// Folders of this machine; does not affect results.
     Machine,
 }
 
-/// As written, at the key's own name.
+/// The value as written, at the key's own name.
 pub(super) const PLAIN: Part = Part { at: None, value: None, before: None };
 
-/// What `value` makes of it, at the key's own name.
+/// The value that the function `value` makes of it, at the key's own name.
 pub(super) const fn resolved(value: Resolver) -> Part {
     Part { value: Some(value), ..PLAIN }
 }
@@ -167,7 +167,7 @@ impl Part {
         self
     }
 
-    /// What the key was before it existed.
+    /// The value that the key had before it existed.
     pub(super) fn before(&self, key: &Key) -> Option<Value> {
         self.before.map(|text| key.written(text))
     }
@@ -184,7 +184,7 @@ impl Part {
 }
 
 impl Kinds {
-    /// Of the tagged enum that holds the keys.
+    /// The kinds of the tagged enum that holds the keys.
     pub(super) const fn of<T: for<'de> Deserialize<'de>>(key: &'static str) -> Self {
         Self { key, fields: LazyLock::new(fields_by_kind::<T>) }
     }
@@ -233,7 +233,7 @@ impl Key {
         self
     }
 
-    /// Makes it a key of those kinds alone that have a field for it.
+    /// Limits the key to those kinds that have a field for it.
     pub(super) const fn of(mut self, kinds: &'static Kinds) -> Self {
         self.of = Some(kinds);
         self
@@ -264,7 +264,7 @@ impl Key {
         self
     }
 
-    /// Makes it a part of the run's id, and with it of every score's.
+    /// Makes it a part of the run's id, and so of the id of every score.
     pub(super) const fn run(mut self, part: Part) -> Self {
         let score = match self.effect {
             Effect::Ids { score, .. } => score,
@@ -355,14 +355,14 @@ impl Key {
         }
     }
 
-    /// A value that an entry writes down.
+    /// A value that an entry contains as text.
     pub(in crate::experiment) fn literal(&self, text: &str) -> Accepted {
         let node = self.parse(text, &Origin::default_value());
         let json = node.to_json().map_err(|why| vec![Refusal { message: why, nearest: None }]);
         self.ty.accept(&json?)
     }
 
-    /// The value that holds where nobody sets the key, no recipe either.
+    /// The default value: what holds where neither the user nor a recipe sets the key.
     pub fn default_value(&self) -> Option<Value> {
         match self.unset {
             Unset::Value(text) => Some(self.written(text)),
@@ -380,7 +380,7 @@ impl Key {
         self.literal(text).expect("entries write down values that they allow")
     }
 
-    /// Puts its part into the JSON of a run's id.
+    /// Adds the key's part to the JSON of a run's id.
     pub(in crate::experiment) fn put_into_run(
         &self,
         resolved: &Resolved<'_>,
@@ -391,7 +391,7 @@ impl Key {
         }
     }
 
-    /// Puts its part into the JSON of a score's id.
+    /// Adds the key's part to the JSON of a score's id.
     pub(in crate::experiment) fn put_into_score(
         &self,
         resolved: &Resolved<'_>,
@@ -406,12 +406,12 @@ impl Key {
 impl Effect {
     pub fn words(&self) -> &'static str {
         match self {
-            Self::None | Self::Ids { run: None, score: None } => "changes no number",
+            Self::None | Self::Ids { run: None, score: None } => "no effect on results",
             Self::Ids { run: Some(_), score: None } => "part of the run's id",
             Self::Ids { run: None, score: Some(_) } => "part of the score's id",
             Self::Ids { run: Some(_), score: Some(_) } => "part of the run's id and of the score's",
             Self::Content(words) => words,
-            Self::Asks => "says which scores are made; changes none",
+            Self::Asks => "says which scores are made; not part of ids",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! All entries, and finding some of them by names; for the reader of files, the ids and the
+//! The list of all entries, and their lookup by name; for the reader of files, the ids and the
 //! reference.
 
 use serde::de::DeserializeOwned;

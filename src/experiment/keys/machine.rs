@@ -1,4 +1,4 @@
-//! Keys of `machine`: the folders of this machine. None changes a number.
+//! Keys of `machine`: the folders of this machine. None affects results.
 
 use super::key::{Group, Key};
 use super::value::Type;
@@ -7,14 +7,14 @@ const PATH: Type = Type::Path;
 
 pub(super) static GROUP: Group = Group {
     name: "machine",
-    doc: "Folders of this machine, for the machine file and the environment; changes no number.",
+    doc: "Folders of this machine, for the machine file and the environment; no effect on results.",
     tables: &[],
     compounds: &[],
     keys: &[
         Key::new(
             "machine.data_dirs",
             Type::List(&PATH),
-            "Folders that datasets are looked for in; `shapes` is written into the first.",
+            "Folders that are searched for datasets; `shapes` is written into the first.",
         )
         .alias(&["data_dirs"])
         .default("['data']")
@@ -22,7 +22,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "machine.weight_dirs",
             Type::List(&PATH),
-            "Folders that weights are looked for in.",
+            "Folders that are searched for weights.",
         )
         .alias(&["weight_dirs"])
         .default("['data/weights']")

@@ -1,10 +1,9 @@
 //! The keys of experiment files, machine files and the environment.
 //!
-//! Each key is one entry ([`Key`]) in the file of its group: names, what it takes, what it is for,
-//! its default, what recipes set, and what it does to the ids of runs and scores. Reading,
-//! messages, ids, `sweep keys`, the documentation and the tests all follow from the entries, so
-//! that a new key is a new entry, a field of the config that holds it, and the code that uses its
-//! value.
+//! Each key is one entry ([`Key`]) in the file of its group: names, allowed values, purpose,
+//! default, values in recipes, and effect on the ids of runs and scores. Reading, messages, ids,
+//! `sweep keys`, the documentation and the tests all follow from the entries, so that a new key is
+//! a new entry, a field of the config that holds it, and the code that uses its value.
 
 mod value;
 mod choices;

@@ -12,15 +12,14 @@ use crate::model::{DinoType, Pretraining};
 
 pub(super) static GROUP: Group = Group {
     name: "model",
-    doc: "Which encoder.",
+    doc: "The choice of the encoder.",
     tables: &[],
     compounds: &[BACKBONE],
     keys: &[
         Key::new(
             "model.size",
             SIZE,
-            "Size of the encoder; `custom`: what the Hugging Face folder of `weights.path` \
-             says.",
+            "Size of the encoder; `custom`: read from the Hugging Face folder at `weights.path`.",
         )
         .alias(&["size"])
         .default("small")
@@ -36,7 +35,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "model.registers",
             Type::Bool,
-            "DINOv2 with register tokens; DINOv3 always has them.",
+            "Whether DINOv2 has register tokens; DINOv3 always has them.",
         )
         .alias(&["registers"])
         .default("true")
@@ -69,7 +68,7 @@ const SIZE: Type = Type::Choice(Choice {
 
 const BACKBONE: Compound = Compound {
     name: "backbone",
-    doc: "Encoder by its official name: all keys of `model` at once.",
+    doc: "Encoder by its official name: sets all keys of `model` at once.",
     group: "model",
     sets: &["model.dino_type", "model.size", "model.registers", "model.pretraining"],
     allowed: || quoted(official().map(|variant| variant.name)),

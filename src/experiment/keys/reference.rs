@@ -1,4 +1,4 @@
-//! The entries in words: for `sweep keys`, `sweep recipes` and the documentation.
+//! Describes the entries in words, for `sweep keys`, `sweep recipes` and the documentation.
 
 use std::fmt::Write as _;
 
@@ -11,29 +11,29 @@ use super::lookup::{aliases, all, compounds, excluded_by, full_name, groups};
 use crate::experiment::text::problem::{nearest, quoted};
 use crate::train::Recipe;
 
-/// A key, or a short name for several, with all that is known of it.
+/// A key, or a short name for several, with everything that is known about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     pub key: &'static str,
     /// Short names.
     pub aliases: Vec<&'static str>,
     pub doc: &'static str,
-    /// What it takes.
+    /// The values it takes.
     pub takes: String,
-    /// Under which `kind` it means something; `None`: it always does.
+    /// The `kind` under which it means something; `None` where it always does.
     pub with: Option<String>,
     pub required: bool,
-    /// What holds where nobody sets it, as in an experiment file.
+    /// The default, as in an experiment file.
     pub default: Option<String>,
-    /// The same in words, where it is no fixed value.
+    /// The default in words, where it is not a fixed value.
     pub unset: Option<&'static str>,
-    /// What recipes set.
+    /// The values that recipes set.
     pub recipes: Vec<Given>,
-    /// The key that takes its place.
+    /// The key that it excludes.
     pub excludes: Option<&'static str>,
     /// The keys that a short name sets.
     pub sets: Vec<&'static str>,
-    /// What it does to ids.
+    /// Its effect on ids.
     pub effect: String,
 }
 
@@ -59,7 +59,7 @@ pub fn named(name: &str) -> Vec<Row> {
     compounds.map(compound_row).chain(keys.map(row)).collect()
 }
 
-/// The name that `name` is most likely a slip of.
+/// The known name that `name` most likely means.
 pub fn nearest_name(name: &str) -> Option<String> {
     let keys = groups().into_iter().flat_map(rows).map(|row| row.key);
     let tables = groups().into_iter().map(|group| group.name);
@@ -89,7 +89,7 @@ pub fn reference() -> String {
     text
 }
 
-/// What the recipes set, key by key.
+/// The values that the recipes set, key by key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipes {
     pub names: Vec<&'static str>,
@@ -99,7 +99,7 @@ pub struct Recipes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecipeRow {
     pub key: &'static str,
-    /// For each recipe, as tables show it; `None`: it leaves the key alone.
+    /// The value of each recipe, as tables show it; `None` where it leaves the key alone.
     pub values: Vec<Option<String>>,
 }
 
@@ -159,7 +159,7 @@ fn compound_row(compound: &Compound) -> Row {
         recipes: Vec::new(),
         excludes: None,
         sets: compound.sets.to_vec(),
-        effect: "that of the keys it sets".to_owned(),
+        effect: "as of the keys it sets".to_owned(),
     }
 }
 
@@ -187,7 +187,7 @@ impl Row {
         }
     }
 
-    /// What it is, when it means something, and what it does to ids.
+    /// The description: what it is, when it means something, and its effect on ids.
     pub fn meaning(&self) -> String {
         let mut sentences = vec![self.doc.to_owned()];
         if !self.sets.is_empty() {
@@ -206,7 +206,7 @@ pub(in crate::experiment) fn one_of(kinds: &[&str]) -> String {
     kinds.join(" or ")
 }
 
-/// As an experiment file has it.
+/// The value as an experiment file has it.
 pub(super) fn toml(value: &Value) -> String {
     toml::Value::try_from(value).map_or_else(|_| value.to_string(), |value| value.to_string())
 }

@@ -1,4 +1,4 @@
-//! Keys of `schedule`: how an experiment is carried out. None changes a number.
+//! Keys of `schedule`: how an experiment is carried out. None affects results.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::value::{Accepted, Form, Refusal, Type, no_paths};
 use crate::device;
 use crate::experiment::text::tree::label_of;
 
-/// Up to a PiB.
+/// Sizes in MiB, up to a PiB.
 const CACHE_MB: Type = Type::Int { min: 0, max: 1 << 30 };
 const DEVICES: Type = Type::Form(&DEVICES_FORM);
 
@@ -21,7 +21,7 @@ static DEVICES_FORM: Form = Form {
 
 pub(super) static GROUP: Group = Group {
     name: "schedule",
-    doc: "How an experiment is carried out; changes no number.",
+    doc: "How an experiment is carried out; does not affect results.",
     tables: &[],
     compounds: &[],
     keys: &[
@@ -43,7 +43,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "schedule.retries",
             Type::Int { min: 0, max: 100 },
-            "Tries again after a failure that may pass.",
+            "Retries after a failure that may be temporary.",
         )
         .default("1")
         .examples(["0", "2"]),
@@ -66,7 +66,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "schedule.cache_disk_mb",
             CACHE_MB,
-            "MiB of disk, while it runs, for the samples that `cache_mb` has no room for; 0: none.",
+            "MiB of disk, while it runs, for samples that do not fit in `cache_mb`; 0: none.",
         )
         .default("0")
         .field_at("schedule.terms.cache_disk_mb")
@@ -74,7 +74,7 @@ pub(super) static GROUP: Group = Group {
     ],
 };
 
-/// Refused in the words in which the command line refuses it.
+/// Checks the devices; refuses them with the same message as the command line.
 fn accept_devices(value: &Value) -> Accepted {
     let Value::String(text) = value else { return Err(vec![DEVICES.wrong_type(value)]) };
     match text.parse::<device::Request>() {

@@ -14,7 +14,7 @@ use crate::experiment::text::tree::shortened;
 pub(super) static SET: Form = Form {
     allowed: || {
         format!(
-            "a split's name ({}), or a table of `kind`, `split` and what else `data` takes",
+            "a split name ({}), or a table of `kind`, `split` and other keys of `data`",
             Type::Name.allowed()
         )
     },
@@ -99,7 +99,7 @@ fn paths(value: &mut Value, each: &mut EachPath<'_>) {
 fn unknown(name: &str, of_kind: &[(&'static str, &'static Key)], kind: &Value) -> Refusal {
     let known = || of_kind.iter().map(|(known, _)| *known).chain(["split", "kind"]);
     let message = format!(
-        "`{}` is no key of a set of kind `{}`; allowed: {}",
+        "`{}` is not a key of a set of kind `{}`; allowed: {}",
         shortened(name),
         kind.as_str().unwrap_or_default(),
         quoted(known())
@@ -110,5 +110,5 @@ fn unknown(name: &str, of_kind: &[(&'static str, &'static Key)], kind: &Value) -
 /// In the one form that a set is kept in.
 fn kept(table: Value) -> Accepted {
     let set: Result<EvalSet, _> = serde_json::from_value(table);
-    set.map(Value::from).map_err(|error| vec![Refusal::new(format!("no set: {error}"))])
+    set.map(Value::from).map_err(|error| vec![Refusal::new(format!("not a valid set: {error}"))])
 }

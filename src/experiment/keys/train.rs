@@ -22,7 +22,7 @@ static TRANSFORMS: Kinds = Kinds::of::<transform::Config>("train.transform.kind"
 const WITH_CROP: &str = "train.transform.kind = 'crop'";
 const WITH_DEV: &str = "train.dev.fraction = 0.25";
 
-/// However the size is given, ids have it in pixels.
+/// The input size in ids: in pixels, however it was given.
 const INPUT_PX: Part = resolved(|run| Some(json!(run.input_px)));
 
 const RATE: Type = Type::Positive { max: 10.0 };
@@ -40,7 +40,7 @@ pub(super) static GROUP: Group = Group {
         )
         .alias(&["recipe"])
         .default("modern")
-        .content("no part of ids itself; what it sets is")
+        .content("not part of ids itself; the values it sets are")
         .examples(["modern", "reference"]),
         Key::new(
             "train.epochs",
@@ -60,7 +60,7 @@ pub(super) static GROUP: Group = Group {
         .alias(&["steps"])
         .run(PLAIN)
         .examples(["50", "51"]),
-        Key::new("train.batch_size", Type::Int { min: 1, max: 4096 }, "Images a step.")
+        Key::new("train.batch_size", Type::Int { min: 1, max: 4096 }, "Images per step.")
             .alias(&["batch_size"])
             .recipes(&[(Modern, "16"), (Reference, "12")])
             .run(PLAIN)
@@ -87,14 +87,14 @@ pub(super) static GROUP: Group = Group {
         .recipes(&[(Modern, "0.05"), (Reference, "0.01")])
         .run(PLAIN)
         .examples(["0.05", "0"]),
-        Key::new("train.schedule.kind", choice(kinds::<Schedule>), "Learning rate over the run.")
+        Key::new("train.schedule.kind", choice(kinds::<Schedule>), "Course of the learning rate.")
             .recipes(&[(Modern, "cosine"), (Reference, "constant")])
             .run(PLAIN)
             .examples(["constant", "{ kind = 'cosine', warmup_percent = 4 }"]),
         Key::new(
             "train.schedule.warmup_percent",
             Type::Int { min: 0, max: 100 },
-            "Part of the steps with a rising rate.",
+            "Percent of the steps in which the learning rate rises.",
         )
         .of(&SCHEDULES)
         .required()
@@ -104,7 +104,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.transform.kind",
             choice(kinds::<transform::Config>),
-            "How an image comes to the input's size: all of it squashed, or a random crop.",
+            "How an image is brought to the input's size: all of it squashed, or a random crop.",
         )
         .recipes(&[(Modern, "squash"), (Reference, "squash")])
         .run(PLAIN.since("squash"))
@@ -112,7 +112,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.transform.short_side",
             Type::Int { min: 14, max: 8192 },
-            "Short side that an image is resized to, pixels.",
+            "Short side that an image is resized to, in pixels.",
         )
         .of(&TRANSFORMS)
         .unset("the input's shorter side")
@@ -122,7 +122,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.transform.scale",
             Type::Interval { min: 0.1, max: 10.0 },
-            "Bounds of a random factor on the short side.",
+            "Range of the random factor on the short side.",
         )
         .of(&TRANSFORMS)
         .default("[0.5, 2.0]")
@@ -132,7 +132,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.transform.max_class",
             Type::Positive { max: 1.0 },
-            "Part of a crop that one class must stay below, in 10 more tries; 1: no rule.",
+            "Part of a crop that one class must stay below, else up to 10 redraws; 1: no rule.",
         )
         .of(&TRANSFORMS)
         .default("0.75")
@@ -182,7 +182,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.normalise",
             choice(names::<Normalise>),
-            "Mean and standard deviation taken off the image: the encoder's own, or none.",
+            "Mean and standard deviation that normalise images: the encoder's own, or none.",
         )
         .recipes(&[(Modern, "backbone"), (Reference, "none")])
         .run(PLAIN)
@@ -190,7 +190,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.void_label",
             choice(names::<VoidLabel>),
-            "What void pixels are in the loss: left out, or class 0.",
+            "How void pixels count in the loss: left out, or as class 0.",
         )
         .recipes(&[(Modern, "ignore"), (Reference, "background")])
         .run(PLAIN)
@@ -198,7 +198,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.dev.fraction",
             Type::Float { min: 0.0, max: 0.9 },
-            "Part of the train split held out for choosing; 0: none.",
+            "Part of the train split held out to choose the best checkpoint; 0: none.",
         )
         .recipes(&[(Modern, "0"), (Reference, "0")])
         .run(resolved(|run| has_dev(run).then(|| json!(run.spec.train.dev.fraction))))
@@ -220,7 +220,7 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "train.validate_every",
             Type::Int { min: 0, max: 100_000 },
-            "Epochs between validations; 0: only after the last.",
+            "Epochs between validations; 0: only after the last epoch.",
         )
         .recipes(&[(Modern, "1"), (Reference, "5")])
         // The best checkpoint on `dev` is looked for where it is validated.
@@ -233,7 +233,7 @@ pub(super) static GROUP: Group = Group {
     ],
 };
 
-/// Whether the encoder learns nothing, so that its rate means nothing.
+/// Whether the encoder is frozen, so that its learning rate means nothing.
 fn is_frozen(run: &Resolved<'_>) -> bool {
     matches!(run.spec.tune, TuneConfig::Frozen {})
 }

@@ -1,4 +1,4 @@
-//! Keys of `tune`: what of the encoder is trained.
+//! Keys of `tune`: the part of the encoder that is trained.
 
 use serde_json::{Value, json};
 
@@ -13,19 +13,19 @@ static KINDS: Kinds = Kinds::of::<TuneConfig>("tune.kind");
 const WITH_LORA: &str = "tune.kind = 'lora'\ntune.rank = 4";
 
 const TARGET: Type = choice(names::<LoraTarget>);
-/// 0 stands for a frozen encoder.
+/// The type of `lora_rank`; 0 stands for a frozen encoder.
 const LORA_RANK_TYPE: Type = Type::Int { min: 0, max: 1024 };
 
 pub(super) static GROUP: Group = Group {
     name: "tune",
-    doc: "What of the encoder is trained.",
+    doc: "The part of the encoder that is trained.",
     tables: &[],
     compounds: &[LORA_RANK],
     keys: &[
         Key::new(
             "tune.kind",
             choice(kinds::<TuneConfig>),
-            "Nothing of the encoder, low-rank updates of its linear layers, or all of it.",
+            "Train none of the encoder, low-rank updates of its linear layers, or all of it.",
         )
         .default("frozen")
         .run(PLAIN)
@@ -126,13 +126,14 @@ fn arch(run: &Resolved<'_>) -> Option<Arch> {
     backbone::find(&run.spec.model).map(|variant| variant.arch)
 }
 
-/// As a number.
+/// Alpha as a number.
 fn alpha(run: &Resolved<'_>) -> Option<Value> {
     let lora = lora(run)?;
     Some(json!(lora.alpha.unwrap_or_else(|| f64::from(lora.rank.get()))))
 }
 
-/// Each layer by its own name, sorted; as written where only a file knows which layers there are.
+/// The targets, each layer by its own name, sorted; as written where only a file tells which layers
+/// exist.
 fn targets(run: &Resolved<'_>) -> Option<Value> {
     let lora = lora(run)?;
     let targets = arch(run).map_or_else(|| lora.targets.clone(), |arch| lora.targets_in(&arch));
@@ -141,7 +142,7 @@ fn targets(run: &Resolved<'_>) -> Option<Value> {
     Some(json!(names))
 }
 
-/// Left out where they are all blocks, the only choice before the key existed.
+/// The blocks; left out where they are all blocks, the only choice before the key existed.
 fn blocks(run: &Resolved<'_>) -> Option<Value> {
     let blocks = lora(run)?.blocks?;
     let all = arch(run).and_then(|arch| u32::try_from(arch.depth).ok()).map(|n| [0, n - 1]);

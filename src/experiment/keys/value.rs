@@ -1,4 +1,4 @@
-//! What a key takes, and what is said of what it does not.
+//! The types of values that keys take: they check and normalise a value, or say why it is refused.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::experiment::text::problem::{nearest, quoted};
 use crate::experiment::text::tree::{label_of, shortened};
 
-/// What a key takes.
+/// The type of the values that a key takes.
 #[derive(Debug, Clone, Copy)]
 pub enum Type {
     Bool,
@@ -28,9 +28,9 @@ pub enum Type {
     /// The name of a file without its ending: no folder, no white space.
     Name,
     Path,
-    /// Not empty, nothing twice.
+    /// A list: not empty, nothing twice.
     List(&'static Type),
-    /// First and last.
+    /// A range: first and last.
     Range {
         max: u64,
     },
@@ -44,26 +44,26 @@ pub enum Type {
         min: u64,
         max: u64,
     },
-    /// A form of its own.
+    /// A form of value that few keys have.
     Form(&'static Form),
 }
 
-/// Names, and other spellings of them.
+/// The names of a choice, and other spellings of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice {
     pub names: fn() -> Vec<&'static str>,
-    /// (spelling, name)
+    /// Pairs of (spelling, name).
     pub spellings: fn() -> Vec<(&'static str, &'static str)>,
 }
 
 /// A form of value that only one key, or few, have.
 #[derive(Debug)]
 pub struct Form {
-    /// What is allowed, for messages.
+    /// The allowed values, for messages.
     pub allowed: fn() -> String,
-    /// The value in the one form that is kept.
+    /// Checks a value and returns it in its canonical form.
     pub accept: fn(&Value) -> Accepted,
-    /// As a table shows a kept value.
+    /// Shows a kept value as in a table.
     pub label: fn(&Value) -> String,
     /// Calls a function with each path in a kept value.
     pub paths: fn(&mut Value, &mut EachPath<'_>),
@@ -71,16 +71,16 @@ pub struct Form {
     pub is_text: bool,
 }
 
-/// What is done with a path in a value.
+/// A function that is called with a path in a value.
 pub type EachPath<'a> = dyn FnMut(&mut String) + 'a;
 
-/// A value in the one form that its type has, or all that is wrong with it.
+/// A value in the canonical form of its type, or all that is wrong with it.
 pub type Accepted = Result<Value, Vec<Refusal>>;
 
-/// Why a value is refused.
+/// The reason why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What is wrong and what is allowed.
+    /// The message: what is wrong and what is allowed.
     pub message: String,
     pub nearest: Option<String>,
 }
@@ -109,7 +109,7 @@ impl Refusal {
 }
 
 impl Type {
-    /// What is allowed, for messages.
+    /// The allowed values, for messages.
     pub fn allowed(&self) -> String {
         match self {
             Self::Bool => "true or false".to_owned(),
@@ -136,7 +136,7 @@ impl Type {
         }
     }
 
-    /// `value` in the one form that this type has, or all that is wrong with it.
+    /// Checks `value`: returns its canonical form, or all that is wrong with it.
     pub(in crate::experiment) fn accept(&self, value: &Value) -> Accepted {
         match self {
             Self::Bool if value.is_boolean() => Ok(value.clone()),
@@ -239,7 +239,7 @@ impl Type {
         Err(vec![Refusal { message, nearest: nearest(text, names) }])
     }
 
-    /// Text that `fits`; also for the forms that are text.
+    /// Accepts text that `fits`; also for the forms that are text.
     pub(super) fn accept_text(&self, value: &Value, fits: impl Fn(&str) -> bool) -> Accepted {
         let refused = match value {
             Value::String(text) if !text.is_empty() && fits(text) => return Ok(value.clone()),
@@ -248,7 +248,7 @@ impl Type {
             }
             Value::String(text) => {
                 let text = shortened(text);
-                Refusal::new(format!("`{text}` does not fit; allowed: {}", self.allowed()))
+                Refusal::new(format!("`{text}` is not valid; allowed: {}", self.allowed()))
             }
             _ => self.wrong_type(value),
         };
@@ -328,7 +328,7 @@ impl Type {
     }
 }
 
-/// `value` where nothing is refused; else each refusal once.
+/// Returns `value` where nothing is refused; else each refusal once.
 pub(super) fn all_or(value: Value, refused: Vec<Refusal>) -> Accepted {
     if refused.is_empty() {
         return Ok(value);

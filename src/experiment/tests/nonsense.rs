@@ -60,9 +60,9 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
     insta::assert_snapshot!(refused("transform = { kind = 'crop', max_class = 0 }"), @"x.toml:1: transform.max_class: `0` is out of range; allowed: a number above 0, up to 1");
     insta::assert_snapshot!(refused("transform = { kind = 'crop', short_side = 100_000 }"), @"x.toml:1: transform.short_side: `100000` is out of range; allowed: a whole number from 14 to 8192");
     insta::assert_snapshot!(refused("photometric = 0.5"), @"x.toml:1: photometric: found the number `0.5`; allowed: true or false");
-    insta::assert_snapshot!(refused("eval.sets = []"), @"x.toml:1: eval.sets: the list is empty; allowed: a list, each item: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes");
+    insta::assert_snapshot!(refused("eval.sets = []"), @"x.toml:1: eval.sets: the list is empty; allowed: a list, each item: a split name (a file name without folder, ending or white space), or a table of `kind`, `split` and other keys of `data`");
     insta::assert_snapshot!(refused("eval.sets = ['val', 'val']"), @"x.toml:1: eval.sets: `val` is listed twice");
-    insta::assert_snapshot!(refused("eval.sets = ['../val']"), @"x.toml:1: eval.sets: found `../val`; allowed: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes");
+    insta::assert_snapshot!(refused("eval.sets = ['../val']"), @"x.toml:1: eval.sets: found `../val`; allowed: a split name (a file name without folder, ending or white space), or a table of `kind`, `split` and other keys of `data`");
     insta::assert_snapshot!(refused("severities = [5, 6]"), @"x.toml:1: severities: `6` is out of range; allowed: a whole number from 1 to 5");
     insta::assert_snapshot!(refused("severities = [0, 6, 'x', 3, 3]"), @"
     x.toml:1: severities: `0` is out of range; allowed: a whole number from 1 to 5
@@ -86,7 +86,7 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
     insta::assert_snapshot!(refused("schedule.devices = ['cpu']"), @"x.toml:1: schedule.devices: found the list `[cpu]`; allowed: `auto`, `cpu`, `cuda:N`, or several separated by commas");
     insta::assert_snapshot!(refused("name = 3"), @"x.toml:1: name: found a whole number; allowed: text");
     insta::assert_snapshot!(refused("name = 'My Grid'"), @"x.toml:1: name: `My Grid` cannot name an experiment; allowed: 1 to 64 of a-z, 0-9, _ and -");
-    insta::assert_snapshot!(refused("name = '-grid'"), @"x.toml:1: name: `-grid` cannot name an experiment: commands would take it for a flag; allowed: 1 to 64 of a-z, 0-9, _ and -, not beginning with -");
+    insta::assert_snapshot!(refused("name = '-grid'"), @"x.toml:1: name: `-grid` cannot name an experiment: commands would read it as a flag; allowed: 1 to 64 of a-z, 0-9, _ and -, not beginning with -");
     insta::assert_snapshot!(refused("grid = 3"), @"x.toml:1: grid: found a whole number; allowed: a table of axes");
     insta::assert_snapshot!(refused("exclude = { size = 'small' }"), @"x.toml:1: exclude: found a table; allowed: tables, each under [[exclude]]");
 }
@@ -110,27 +110,27 @@ fn a_grid_that_makes_no_sense_is_refused() {
     insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[exclude]]\nsize = 'small'"), @"x.toml:3: grid: no cell is left: [[exclude]] drops them all");
     insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[override]]\nwhen = { size = 'small' }"), @"x.toml:3: override: both `when` and `set` are needed");
     insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[override]]\nif = {}"), @"x.toml:4: override.if: unknown key; allowed: `when` (which cells) and `set` (which keys)");
-    insta::assert_snapshot!(refused("[[override]]\nwhen = { size = 'small' }\nset = { lr = 1 }"), @"x.toml:2: size: no axis sets it; the grid has none");
+    insta::assert_snapshot!(refused("[[override]]\nwhen = { size = 'small' }\nset = { lr = 1 }"), @"x.toml:2: size: no axis sets it; the grid has no axes");
     insta::assert_snapshot!(refused("[grid]\nseed = [0]\nrow = [{ size = 'small', lr = 1 }, { sise = 'base' }]"), @"x.toml:3: sise: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?");
 }
 
 #[test]
 fn combinations_that_do_not_exist_are_refused() {
     insta::assert_snapshot!(refused("[grid]\ndino_type = ['dinov2', 'dinov3']\nsize = ['giant', '7b']"), @"
-    x.toml:3: model.size: there is no `7b` of dinov2; allowed: `tiny`, `small`, `base`, `large`, `giant`, `custom` (in a grid, leave the cell out with [[exclude]])
-    x.toml:3: model.size: there is no `giant` of dinov3; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `large_plus`, `huge_plus`, `7b`, `custom` (in a grid, leave the cell out with [[exclude]])
+    x.toml:3: model.size: dinov2 has no size `7b`; allowed: `tiny`, `small`, `base`, `large`, `giant`, `custom` (in a grid, leave the cell out with [[exclude]])
+    x.toml:3: model.size: dinov3 has no size `giant`; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `large_plus`, `huge_plus`, `7b`, `custom` (in a grid, leave the cell out with [[exclude]])
     ");
-    insta::assert_snapshot!(refused("size = 'h+'"), @"x.toml:1: model.size: there is no `huge_plus` of dinov2; allowed: `tiny`, `small`, `base`, `large`, `giant`, `custom` (in a grid, leave the cell out with [[exclude]])");
-    insta::assert_snapshot!(refused("dino_type = 'dinov3'\npretraining = 'sat493m'"), @"x.toml:2: model.pretraining: there is no `sat493m` of size `small` of dinov3; it exists for `large of dinov3`, `7b of dinov3`");
-    insta::assert_snapshot!(refused("size = 'large'\npretraining = 'sat493m'"), @"x.toml:2: model.pretraining: there is no `sat493m` of size `large` of dinov2; it exists for `large of dinov3`, `7b of dinov3`");
-    insta::assert_snapshot!(refused("size = 'custom'"), @r#"x.toml:1: model.size: size `custom` is what a Hugging Face folder with a `config.json` says; it needs `weights = { kind = "file", path = "…" }`"#);
+    insta::assert_snapshot!(refused("size = 'h+'"), @"x.toml:1: model.size: dinov2 has no size `huge_plus`; allowed: `tiny`, `small`, `base`, `large`, `giant`, `custom` (in a grid, leave the cell out with [[exclude]])");
+    insta::assert_snapshot!(refused("dino_type = 'dinov3'\npretraining = 'sat493m'"), @"x.toml:2: model.pretraining: there are no `sat493m` weights for size `small` of dinov3; they exist for `large of dinov3`, `7b of dinov3`");
+    insta::assert_snapshot!(refused("size = 'large'\npretraining = 'sat493m'"), @"x.toml:2: model.pretraining: there are no `sat493m` weights for size `large` of dinov2; they exist for `large of dinov3`, `7b of dinov3`");
+    insta::assert_snapshot!(refused("size = 'custom'"), @r#"x.toml:1: model.size: size `custom` is read from a Hugging Face folder with a `config.json`: set `weights = { kind = "file", path = "…" }`"#);
     insta::assert_snapshot!(refused("size = 'tiny'"), @"x.toml:1: weights.kind: no pretrained weights exist for size `tiny`; allowed: `random`, `file`");
     insta::assert_snapshot!(refused("lora_rank = 2\nlora_targets = ['q', 'w1']"), @"x.toml:2: tune.targets: the blocks of dinov2_vits14_reg have no layer `w1`; allowed: `q`, `k`, `v`, `proj`, `fc1`, `fc2`, or `all` for every one");
     insta::assert_snapshot!(refused("backbone = 'dinov2_vitg14'\nlora_rank = 2\nlora_targets = ['fc1', 'all']"), @"x.toml:3: tune.targets: the blocks of dinov2_vitg14 have no layer `fc1`; allowed: `q`, `k`, `v`, `proj`, `w12`, `w3`, or `all` for every one");
     insta::assert_snapshot!(refused("backbone = 'dinov3_vith16plus'\nlora_rank = 2\nlora_targets = ['w12']"), @"x.toml:3: tune.targets: the blocks of dinov3_vith16plus have no layer `w12`; allowed: `q`, `k`, `v`, `proj`, `w1`, `w2`, `w3`, or `all` for every one");
     insta::assert_snapshot!(refused("lora_rank = 2\nlora_blocks = [6, 12]"), @"x.toml:2: tune.blocks: dinov2_vits14_reg has blocks 0 to 11; allowed: [first, last] within them");
     insta::assert_snapshot!(refused("select = 'best'"), @"x.toml:1: eval.select: `best` is chosen on a held-out part of the train split, and there is none; allowed: `last`, or set `train.dev.fraction` above 0");
-    insta::assert_snapshot!(refused("dino_type = 'dinov3'\npx = 15"), @"x.toml:2: train.input.px: `15x15` is less than one patch of dinov3; allowed: 16 and more");
+    insta::assert_snapshot!(refused("dino_type = 'dinov3'\npx = 15"), @"x.toml:2: train.input.px: `15x15` is less than one patch of dinov3; allowed: 16 or more");
     insta::assert_snapshot!(refused("epochs = 3\nsteps = 40"), @"x.toml:2: train.steps: set together with `train.epochs`, first in line 1; give one of them");
     insta::assert_snapshot!(refused("train.input = { tokens = 3, px = 40 }"), @"x.toml:1: train.input.px: set together with `train.input.tokens`, first in line 1; give one of them");
     insta::assert_snapshot!(refused("lr = 1\n[train]\nlr = 2"), @"x.toml:3: train.lr: set twice, first in line 1");
@@ -143,10 +143,10 @@ fn combinations_that_do_not_exist_are_refused() {
     x.toml:1: decoder.layers: `5` is out of range; allowed: a whole number from 1 to 4
     x.toml:1: decoder.dropout: `1.0` is out of range; allowed: a number from 0 to 0.9
     ");
-    insta::assert_snapshot!(refused("decoder = 'fpn_reference'\npx = 97"), @"x.toml:2: train.input.px: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) and more, or another decoder");
-    insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'fpn_reference']\ntokens = [6, 7]"), @"x.toml:3: train.input.tokens: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) and more, or another decoder");
-    insta::assert_snapshot!(refused("decoder = 'linear_bn'\nbatch_size = 1\ntokens = 1"), @"x.toml:3: train.batch_size: `linear_bn` cannot be trained: batch normalisation needs more than one value a channel, and a batch of 1 image of 1x1 patches has one; allowed: a larger batch, a larger input, or another decoder");
-    insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'linear']\npx = [[14, 27], [14, 28]]\n[train]\nbatch_size = 1"), @"x.toml:5: train.batch_size: `fpn` cannot be trained: batch normalisation needs more than one value a channel, and a batch of 1 image of 1x1 patches has one; allowed: a larger batch, a larger input, or another decoder");
+    insta::assert_snapshot!(refused("decoder = 'fpn_reference'\npx = 97"), @"x.toml:2: train.input.px: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) or more, or another decoder");
+    insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'fpn_reference']\ntokens = [6, 7]"), @"x.toml:3: train.input.tokens: an input of 6x6 patches leaves nothing after the unpadded convolutions of `fpn_reference`; allowed: 7x7 patches (98 px) or more, or another decoder");
+    insta::assert_snapshot!(refused("decoder = 'linear_bn'\nbatch_size = 1\ntokens = 1"), @"x.toml:3: train.batch_size: `linear_bn` cannot be trained: batch normalisation needs more than one value per channel, and a batch of 1 image of 1x1 patches has one; allowed: a larger batch, a larger input, or another decoder");
+    insta::assert_snapshot!(refused("[grid]\ndecoder = ['fpn', 'linear']\npx = [[14, 27], [14, 28]]\n[train]\nbatch_size = 1"), @"x.toml:5: train.batch_size: `fpn` cannot be trained: batch normalisation needs more than one value per channel, and a batch of 1 image of 1x1 patches has one; allowed: a larger batch, a larger input, or another decoder");
     insta::assert_snapshot!(refused("[train]\nrecipe = 'reference'\nschedule = 'cosine'"), @r#"x.toml:3: train.schedule.warmup_percent: missing: `train.schedule.kind = "cosine"` needs it; allowed: a whole number from 0 to 100"#);
 }
 
@@ -168,41 +168,41 @@ fn folder(extra: &str) -> String {
 fn folders_that_make_no_sense_are_refused() {
     assert_eq!(only(&folder("")).data.kind(), "folder");
     insta::assert_snapshot!(refused("data = 'folder'"), @r#"
-    x.toml:1: data.images: missing: `data.kind = "folder"` needs it; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
-    x.toml:1: data.masks: missing: `data.kind = "folder"` needs it; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
-    x.toml:1: data.classes: missing: `data.kind = "folder"` needs it; allowed: a list of 1 to 255 names, or the path of a file with one a line
+    x.toml:1: data.images: missing: `data.kind = "folder"` needs it; allowed: a path below `data.root` with `{stem}`, optionally `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
+    x.toml:1: data.masks: missing: `data.kind = "folder"` needs it; allowed: a path below `data.root` with `{stem}`, optionally `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
+    x.toml:1: data.classes: missing: `data.kind = "folder"` needs it; allowed: a list of 1 to 255 names, or the path of a file with one per line
     "#);
     insta::assert_snapshot!(refused(&folder("root = ''")), @"x.toml:3: data.root: the text is empty; allowed: a path");
     insta::assert_snapshot!(refused(&folder("root = 'd'\nn_train = 3")), @"x.toml:4: data.n_train: has no effect: no cell with it has data.kind = `shapes`");
-    insta::assert_snapshot!(refused(&folder("images = 'i/a.png'")), @r#"x.toml:3: data.images: `i/a.png` does not have `{stem}` in one place; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)"#);
-    insta::assert_snapshot!(refused(&folder("images = '../{stem}.png'")), @r#"x.toml:3: data.images: `../{stem}.png` is not a path below the dataset's folder; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)"#);
+    insta::assert_snapshot!(refused(&folder("images = 'i/a.png'")), @r#"x.toml:3: data.images: `i/a.png` does not have `{stem}` exactly once; allowed: a path below `data.root` with `{stem}`, optionally `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)"#);
+    insta::assert_snapshot!(refused(&folder("images = '../{stem}.png'")), @r#"x.toml:3: data.images: `../{stem}.png` is not a path below the dataset's folder; allowed: a path below `data.root` with `{stem}`, optionally `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)"#);
     insta::assert_snapshot!(refused(&folder("images = 'm/{stem}.png'")), @"x.toml:5: data.masks: is the same as `data.images`");
     insta::assert_snapshot!(refused(&folder("images = 'i/{split}/{stem}.png'")), @"x.toml:7: data.fractions: draws splits from all images, but a path has `{split}`; give one of them");
-    insta::assert_snapshot!(refused(&folder("classes = ['a', 'a']")), @"x.toml:3: data.classes: `a` is listed twice; allowed: a list of 1 to 255 names, or the path of a file with one a line");
-    insta::assert_snapshot!(refused(&folder("classes = [3]")), @"x.toml:3: data.classes: `3` is no name; allowed: a list of 1 to 255 names, or the path of a file with one a line");
+    insta::assert_snapshot!(refused(&folder("classes = ['a', 'a']")), @"x.toml:3: data.classes: `a` is listed twice; allowed: a list of 1 to 255 names, or the path of a file with one per line");
+    insta::assert_snapshot!(refused(&folder("classes = [3]")), @"x.toml:3: data.classes: `3` is not a valid name; allowed: a list of 1 to 255 names, or the path of a file with one per line");
     insta::assert_snapshot!(refused(&folder("classes = [3, 'a', 'a']")), @"
-    x.toml:3: data.classes: `3` is no name; allowed: a list of 1 to 255 names, or the path of a file with one a line
-    x.toml:3: data.classes: `a` is listed twice; allowed: a list of 1 to 255 names, or the path of a file with one a line
+    x.toml:3: data.classes: `3` is not a valid name; allowed: a list of 1 to 255 names, or the path of a file with one per line
+    x.toml:3: data.classes: `a` is listed twice; allowed: a list of 1 to 255 names, or the path of a file with one per line
     ");
     insta::assert_snapshot!(refused(&folder("fractions = { 'a b' = 2, train = 0 }")), @"
-    x.toml:3: data.fractions: `a b` is no split's name; allowed: a table of splits, each with its part of all images, such as { train = 0.8, val = 0.2 }
-    x.toml:3: data.fractions: a b: `2` is out of range; allowed: a number above 0, up to 1; allowed: a table of splits, each with its part of all images, such as { train = 0.8, val = 0.2 }
-    x.toml:3: data.fractions: train: `0` is out of range; allowed: a number above 0, up to 1; allowed: a table of splits, each with its part of all images, such as { train = 0.8, val = 0.2 }
+    x.toml:3: data.fractions: `a b` is not a split name; allowed: a table of splits, each with its fraction of all images, such as { train = 0.8, val = 0.2 }
+    x.toml:3: data.fractions: a b: `2` is out of range; allowed: a number above 0, up to 1; allowed: a table of splits, each with its fraction of all images, such as { train = 0.8, val = 0.2 }
+    x.toml:3: data.fractions: train: `0` is out of range; allowed: a number above 0, up to 1; allowed: a table of splits, each with its fraction of all images, such as { train = 0.8, val = 0.2 }
     ");
     insta::assert_snapshot!(refused(&folder("label_map = { x = 1, 7 = 'a', 8 = 300 }")), @r#"
     x.toml:3: data.label_map: 7 has the class `a`; allowed: a table of ids or of colours, each with its class (255: void), such as { 7 = 0, 8 = 1 } or { "128,64,0" = 0 }
     x.toml:3: data.label_map: 8 has the class `300`; allowed: a table of ids or of colours, each with its class (255: void), such as { 7 = 0, 8 = 1 } or { "128,64,0" = 0 }
     x.toml:3: data.label_map: `x` is neither an id (`7`) nor a colour (`128,64,0`); allowed: a table of ids or of colours, each with its class (255: void), such as { 7 = 0, 8 = 1 } or { "128,64,0" = 0 }
     "#);
-    insta::assert_snapshot!(refused(&folder("classes = []")), @"x.toml:3: data.classes: there are 0 names; allowed: a list of 1 to 255 names, or the path of a file with one a line");
+    insta::assert_snapshot!(refused(&folder("classes = []")), @"x.toml:3: data.classes: there are 0 names; allowed: a list of 1 to 255 names, or the path of a file with one per line");
     insta::assert_snapshot!(refused(&folder("fractions = { train = 0.8, val = 0.3 }")), @"x.toml:3: data.fractions: add up to 1.1; allowed: 1 at most");
-    insta::assert_snapshot!(refused(&folder("fractions = { train = 0 }")), @"x.toml:3: data.fractions: train: `0` is out of range; allowed: a number above 0, up to 1; allowed: a table of splits, each with its part of all images, such as { train = 0.8, val = 0.2 }");
-    insta::assert_snapshot!(refused(&folder("fractions = { 'a b' = 1 }")), @"x.toml:3: data.fractions: `a b` is no split's name; allowed: a table of splits, each with its part of all images, such as { train = 0.8, val = 0.2 }");
+    insta::assert_snapshot!(refused(&folder("fractions = { train = 0 }")), @"x.toml:3: data.fractions: train: `0` is out of range; allowed: a number above 0, up to 1; allowed: a table of splits, each with its fraction of all images, such as { train = 0.8, val = 0.2 }");
+    insta::assert_snapshot!(refused(&folder("fractions = { 'a b' = 1 }")), @"x.toml:3: data.fractions: `a b` is not a split name; allowed: a table of splits, each with its fraction of all images, such as { train = 0.8, val = 0.2 }");
     insta::assert_snapshot!(refused(&folder("splits = { train = 't.txt' }")), @"x.toml:8: data.fractions: set together with `data.splits`, first in line 3; give one of them");
     insta::assert_snapshot!(refused(&folder("label_map = { 7 = 'a' }")), @r#"x.toml:3: data.label_map: 7 has the class `a`; allowed: a table of ids or of colours, each with its class (255: void), such as { 7 = 0, 8 = 1 } or { "128,64,0" = 0 }"#);
     insta::assert_snapshot!(refused(&folder("label_map = { x = 1 }")), @r#"x.toml:3: data.label_map: `x` is neither an id (`7`) nor a colour (`128,64,0`); allowed: a table of ids or of colours, each with its class (255: void), such as { 7 = 0, 8 = 1 } or { "128,64,0" = 0 }"#);
     insta::assert_snapshot!(refused(&folder("label_map = { 7 = 2 }")), @"x.toml:7: data.label_map: maps 7 to 2, but there are 2 classes; allowed: 0 to 1, and 255 for void");
-    insta::assert_snapshot!(refused(&folder("label_map = { 7 = 0, '1,2,3' = 1 }")), @r#"x.toml:3: data.label_map: there are ids and colours; allowed: a table of ids or of colours, each with its class (255: void), such as { 7 = 0, 8 = 1 } or { "128,64,0" = 0 }"#);
+    insta::assert_snapshot!(refused(&folder("label_map = { 7 = 0, '1,2,3' = 1 }")), @r#"x.toml:3: data.label_map: ids and colours are mixed; allowed: a table of ids or of colours, each with its class (255: void), such as { 7 = 0, 8 = 1 } or { "128,64,0" = 0 }"#);
     insta::assert_snapshot!(refused(&folder("label_map = { 7 = 0 }\nreduce_zero_label = true")), @"x.toml:4: data.reduce_zero_label: set together with `data.label_map`, which can map 0 to 255; give one");
     insta::assert_snapshot!(refused(&folder("void = 70000")), @r#"x.toml:3: data.void: `70000` is neither an id (`7`) nor a colour (`128,64,0`); allowed: an id from 0 to 65535, or a colour such as "128,64,0""#);
     insta::assert_snapshot!(refused(&folder("void = [1, 2, 3]")), @"x.toml:3: data.void: `1,2,3` is a colour, but the masks hold ids, without a `data.label_map` of colours");
@@ -218,22 +218,22 @@ fn sets_of_other_datasets_that_make_no_sense_are_refused() {
     assert_eq!(only(&set("kind = 'acdc'")).eval.sets[1].split(), "val");
     insta::assert_snapshot!(refused(&set("split = 'val'")), @"x.toml:1: eval.sets: the table has no `kind`; allowed: `voc`, `ade20k`, `cityscapes`, `acdc`, `folder`, `shapes`");
     insta::assert_snapshot!(refused(&set("kind = 'acdk'")), @"x.toml:1: eval.sets: `acdk` is not known; allowed: `voc`, `ade20k`, `cityscapes`, `acdc`, `folder`, `shapes`; did you mean `acdc`?");
-    insta::assert_snapshot!(refused(&set("kind = 'acdc', splt = 'val'")), @"x.toml:1: eval.sets: `splt` is no key of a set of kind `acdc`; allowed: `root`, `split`, `kind`; did you mean `split`?");
+    insta::assert_snapshot!(refused(&set("kind = 'acdc', splt = 'val'")), @"x.toml:1: eval.sets: `splt` is not a key of a set of kind `acdc`; allowed: `root`, `split`, `kind`; did you mean `split`?");
     insta::assert_snapshot!(cut(&refused(&set("kind = 'folder', splt = 'val', split = '../a', images = 3")), "`images`, `masks`"), @r#"
-    x.toml:1: eval.sets: `images`: found `3`; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
-    x.toml:1: eval.sets: `split`: `../a` does not fit; allowed: a file name without folder, ending or white space
-    x.toml:1: eval.sets: `splt` is no key of a set of kind `folder`; allowed: `root`, …; did you mean `split`?
-    x.toml:1: eval.sets: the table has no `masks`; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
-    x.toml:1: eval.sets: the table has no `classes`; allowed: a list of 1 to 255 names, or the path of a file with one a line
+    x.toml:1: eval.sets: `images`: found `3`; allowed: a path below `data.root` with `{stem}`, optionally `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
+    x.toml:1: eval.sets: `split`: `../a` is not valid; allowed: a file name without folder, ending or white space
+    x.toml:1: eval.sets: `splt` is not a key of a set of kind `folder`; allowed: `root`, …; did you mean `split`?
+    x.toml:1: eval.sets: the table has no `masks`; allowed: a path below `data.root` with `{stem}`, optionally `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
+    x.toml:1: eval.sets: the table has no `classes`; allowed: a list of 1 to 255 names, or the path of a file with one per line
     "#);
-    insta::assert_snapshot!(refused(&set("kind = 'acdc', train = 'a'")), @"x.toml:1: eval.sets: `train` is no key of a set of kind `acdc`; allowed: `root`, `split`, `kind`");
-    insta::assert_snapshot!(refused(&set("kind = 'acdc', split = '../a'")), @"x.toml:1: eval.sets: `split`: `../a` does not fit; allowed: a file name without folder, ending or white space");
+    insta::assert_snapshot!(refused(&set("kind = 'acdc', train = 'a'")), @"x.toml:1: eval.sets: `train` is not a key of a set of kind `acdc`; allowed: `root`, `split`, `kind`");
+    insta::assert_snapshot!(refused(&set("kind = 'acdc', split = '../a'")), @"x.toml:1: eval.sets: `split`: `../a` is not valid; allowed: a file name without folder, ending or white space");
     insta::assert_snapshot!(refused(&set("kind = 'folder', images = 'i/{stem}.png'")), @r#"
-    x.toml:1: eval.sets: the table has no `masks`; allowed: a path below `data.root` with `{stem}`, perhaps `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
-    x.toml:1: eval.sets: the table has no `classes`; allowed: a list of 1 to 255 names, or the path of a file with one a line
+    x.toml:1: eval.sets: the table has no `masks`; allowed: a path below `data.root` with `{stem}`, optionally `{split}`, in it, such as "images/{split}/{stem}.jpg" (`.*`: jpg, jpeg or png)
+    x.toml:1: eval.sets: the table has no `classes`; allowed: a list of 1 to 255 names, or the path of a file with one per line
     "#);
     insta::assert_snapshot!(refused(&set("kind = 'folder', images = '{stem}.png', masks = '{stem}.png', classes = ['a'], root = 'd', fractions = { val = 1 }")), @"x.toml:1: eval.sets: `data.masks` is the same as `data.images`");
-    insta::assert_snapshot!(refused("eval.sets = [3]"), @"x.toml:1: eval.sets: found `3`; allowed: a split's name (a file name without folder, ending or white space), or a table of `kind`, `split` and what else `data` takes");
+    insta::assert_snapshot!(refused("eval.sets = [3]"), @"x.toml:1: eval.sets: found `3`; allowed: a split name (a file name without folder, ending or white space), or a table of `kind`, `split` and other keys of `data`");
 }
 
 #[test]
@@ -250,8 +250,8 @@ fn files_that_are_no_specs_are_refused() {
         let problems = load_experiment(&layers).unwrap_err();
         insta::allow_duplicates! {
             insta::assert_snapshot!(lines(&in_place(problems, dir.path())), @r#"
-            -x.toml: holds nothing; allowed: at least one key, such as `size = "small"`, or a name, such as `name = "defaults"`
-            -x.toml: name: `-x`, the file's name, cannot name an experiment: commands would take it for a flag; allowed: 1 to 64 of a-z, 0-9, _ and -, not beginning with -
+            -x.toml: sets nothing; allowed: at least one key, such as `size = "small"`, or a name, such as `name = "defaults"`
+            -x.toml: name: `-x`, the file's name, cannot name an experiment: commands would read it as a flag; allowed: 1 to 64 of a-z, 0-9, _ and -, not beginning with -
             "#);
         }
     }
@@ -283,8 +283,8 @@ fn what_follows_from_a_reported_slip_is_not_reported_too() {
 
 #[test]
 fn outside_the_experiment_only_keys_that_change_no_number_are_allowed() {
-    insta::assert_snapshot!(refused_with("", &[("SWEEP_TRAIN_LR", "1")], &[]), @"train.lr: would change numbers, so it may not hide in the machine file or the environment; set it in the experiment file or with `--set` (from the variable `SWEEP_TRAIN_LR`)");
-    insta::assert_snapshot!(refused_with("", &[("SWEEP_LR", "1")], &[]), @"SWEEP_LR: the variable would change numbers; set the key in the experiment file or with `--set`");
+    insta::assert_snapshot!(refused_with("", &[("SWEEP_TRAIN_LR", "1")], &[]), @"train.lr: would change results, so it cannot be set in the machine file or the environment; set it in the experiment file or with `--set` (from the variable `SWEEP_TRAIN_LR`)");
+    insta::assert_snapshot!(refused_with("", &[("SWEEP_LR", "1")], &[]), @"SWEEP_LR: the variable would change results; set the key in the experiment file or with `--set`");
     insta::assert_snapshot!(cut(&refused_with("", &[("SWEEP_RESULT", "x")], &[]), "SWEEP_SCHEDULE_JOBS"), @"SWEEP_RESULT: unknown variable; allowed: SWEEP_SCHEDULE_DEVICES, …; did you mean `SWEEP_RESULTS`?");
     insta::assert_snapshot!(refused_with("", &[("SWEEP_SCHEDULE_JOBS", "many")], &[]), @"schedule.jobs: found the text `many`; allowed: a whole number from 1 to 1024 (from the variable `SWEEP_SCHEDULE_JOBS`)");
     insta::assert_snapshot!(refused("results = 'x'\n[machine]\ndata_dirs = ['y']"), @"
@@ -303,9 +303,9 @@ fn outside_the_experiment_only_keys_that_change_no_number_are_allowed() {
         lines(&in_place(problems, dir.path()))
     };
     insta::assert_snapshot!(cut(&machine("results = 3\n[train]\nlr = 1\n[schedul]\njobs = 2"), "`jobs`"), @"
-    lr: is a key of a run, and there is no experiment here (from `--set lr=1`)
+    lr: is a key of a run, which cannot be set without an experiment (from `--set lr=1`)
     config.toml:1: results: found the number `3`; allowed: a path
-    config.toml:3: train.lr: would change numbers, so it may not hide in the machine file or the environment; set it in the experiment file or with `--set`
+    config.toml:3: train.lr: would change results, so it cannot be set in the machine file or the environment; set it in the experiment file or with `--set`
     config.toml:4: schedul: unknown key; allowed: `schedule`, `machine`, `devices`, …; did you mean `schedule`?
     ");
 }

@@ -1,5 +1,5 @@
-//! The text of an experiment file: a tree of values with the lines they stand in, tables by dotted
-//! names, and what is said of what is wrong.
+//! The text of an experiment file: a tree of values with their line numbers, tables by dotted
+//! names, and problems to report.
 
 pub(super) mod problem;
 pub(super) mod table;

@@ -41,7 +41,7 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// Where a problem list grows, and which parts of a run it leaves in doubt.
+/// A growing list of problems, and the parts of a run that they leave in doubt.
 #[derive(Debug, Default)]
 pub(in crate::experiment) struct Problems {
     list: Vec<Problem>,
@@ -56,8 +56,8 @@ impl Problems {
         }
     }
 
-    /// Says that the value of a key, or those of a group, are not what the user meant, so that what
-    /// follows from them is not reported too.
+    /// Marks the value of a key, or those of a group, as not what the user meant, so that problems
+    /// that follow from them are not reported too.
     pub(in crate::experiment) fn taint(&mut self, name: &str) {
         // A `kind` decides which other keys of its group mean something, a recipe what they are.
         let group = name.strip_suffix(".kind").or_else(|| name.strip_suffix(".recipe"));
@@ -92,7 +92,7 @@ impl Problems {
     }
 }
 
-/// The candidate that `name` is most likely a slip of: the same last segment, or few edits away.
+/// The candidate that `name` most likely means: the same last segment, or few edits away.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let wanted = name.to_lowercase();
     let edits_max = (wanted.chars().count() / 3).max(1);
@@ -110,7 +110,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate.to_owned())
 }
 
-/// `` `a`, `b` and `c` `` for messages.
+/// A list of names for messages: `` `a`, `b` and `c` ``.
 pub(in crate::experiment) fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")

@@ -1,4 +1,4 @@
-//! JSON tables by the dotted names of their fields.
+//! Reads and sets fields of JSON tables by their dotted names.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ pub(in crate::experiment) fn field<'a>(table: &'a Value, name: &str) -> Option<&
     found.filter(|value| !value.is_null())
 }
 
-/// [`field`], to be changed.
+/// [`field`], mutable.
 pub(in crate::experiment) fn field_mut<'a>(
     table: &'a mut Value,
     name: &str,

@@ -1,4 +1,4 @@
-//! A TOML value that knows where it was written, in the order it was written.
+//! A TOML value with the place where it was written; tables keep the order of the file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
 
-/// Characters of a value that a message repeats.
+/// Number of characters of a value that a message repeats.
 const SHOWN_MAX: usize = 60;
 
-/// Who set a value.
+/// The source that set a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::experiment) enum Source {
-    /// This program.
+    /// This program: a default or a recipe.
     Default,
     File(PathBuf),
     /// An environment variable, by name.
@@ -52,7 +52,7 @@ pub(in crate::experiment) enum Tree {
 #[derive(Debug, Clone)]
 pub(in crate::experiment) struct Entry {
     pub(in crate::experiment) name: String,
-    /// Where the key is written.
+    /// The place where the key is written.
     pub(in crate::experiment) at: Origin,
     pub(in crate::experiment) node: Node,
 }
@@ -74,7 +74,7 @@ impl Origin {
         *self.source == Source::Default
     }
 
-    /// A problem with `key`, whose place is this.
+    /// A problem with `key` at this place.
     pub(in crate::experiment) fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         let message = message.into();
         let (file, message) = match &*self.source {
@@ -88,7 +88,7 @@ impl Origin {
 }
 
 impl Node {
-    /// As JSON; the error says what no key can hold.
+    /// The value as JSON; the error names a value that no key can hold.
     pub(in crate::experiment) fn to_json(&self) -> Result<Value, String> {
         match &self.tree {
             Tree::Bool(b) => Ok(Value::from(*b)),
@@ -138,7 +138,7 @@ pub(in crate::experiment) fn label_of(value: &Value) -> String {
     }
 }
 
-/// `text` as the entries of a TOML document.
+/// Parses `text` as the entries of a TOML document.
 pub(in crate::experiment) fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, Box<Problem>> {
     let places = Places::new(text, Arc::new(Source::File(path.to_path_buf())));
     match DeTable::parse(text) {
@@ -152,7 +152,7 @@ pub(in crate::experiment) fn parse(text: &str, path: &Path) -> Result<Vec<Entry>
     }
 }
 
-/// `text` as one TOML value, or as plain text where it is none (`--set size=small`).
+/// Parses `text` as one TOML value, or as plain text where it is not one (`--set size=small`).
 pub(in crate::experiment) fn parse_value(text: &str, at: &Origin) -> Node {
     let document = format!("v = {text}");
     let value = DeTable::parse(&document).ok().and_then(|table| {
@@ -202,7 +202,7 @@ fn int_to_json(n: i128) -> Value {
     }
 }
 
-/// Byte offsets to lines.
+/// The conversion of byte offsets to line numbers.
 struct Places {
     /// Offset of the first byte of each line; empty where lines mean nothing.
     starts: Vec<usize>,
@@ -222,7 +222,7 @@ impl Places {
 }
 
 impl Tree {
-    /// What this is, for "found …".
+    /// The kind of value in words, for "found …".
     pub(in crate::experiment) fn noun(&self) -> &'static str {
         match self {
             Self::Bool(_) => "true or false",

@@ -1,11 +1,11 @@
-//! Where entries of an archive may go.
+//! Decides where entries of an archive may be written.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Longer names are no names on any file system.
+/// Largest length of a name in bytes, on common file systems.
 const NAME_BYTES_MAX: usize = 255;
 const DEPTH_MAX: usize = 32;
 
@@ -13,7 +13,7 @@ const DEPTH_MAX: usize = 32;
 pub(super) struct Place<'a> {
     root: PathBuf,
     wanted: &'a [&'a str],
-    /// By path in lower case: as it is written, and whether it is a folder.
+    /// The entries by path in lower case: the path as written, and whether it is a folder.
     taken: HashMap<String, (String, bool)>,
     pub(super) n_files: usize,
     pub(super) bytes: u64,
@@ -28,7 +28,7 @@ impl<'a> Place<'a> {
     pub(super) fn path(&self, name: &[u8]) -> Result<Option<PathBuf>, &'static str> {
         let name = std::str::from_utf8(name).map_err(|_| "has a name that is not UTF-8")?;
         if name.contains(['\0', '\\']) || name.chars().any(char::is_control) {
-            return Err("has a name with characters that names do not have");
+            return Err("has a name with characters that are not allowed");
         }
         if name.starts_with('/') || name.as_bytes().get(1) == Some(&b':') {
             return Err("has an absolute path");
@@ -49,7 +49,7 @@ impl<'a> Place<'a> {
         Ok((is_wanted && path.components().next().is_some()).then_some(path))
     }
 
-    /// Notes that `path` is made; a file twice, or two names that differ in case only, are refused.
+    /// Records that `path` is made; refuses a file twice, or two names that differ in case only.
     pub(super) fn take(&mut self, path: &Path, is_folder: bool) -> Result<(), &'static str> {
         let text = path.to_str().expect("names are UTF-8");
         let ends = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
@@ -64,7 +64,7 @@ impl<'a> Place<'a> {
                     return Err("differs from another one in upper and lower case only");
                 }
                 Some((_, true)) if is_folder => {}
-                Some(_) => return Err("comes twice"),
+                Some(_) => return Err("occurs twice"),
             }
         }
         Ok(())
@@ -74,7 +74,7 @@ impl<'a> Place<'a> {
         fs_err::create_dir_all(self.root.join(path))
     }
 
-    /// A new file; never one that is there.
+    /// Creates a new file; an existing one is an error.
     pub(super) fn make_file(&mut self, path: &Path) -> io::Result<std::fs::File> {
         let path = self.root.join(path);
         if let Some(parent) = path.parent() {

@@ -180,7 +180,7 @@ fn links_and_devices_are_refused() {
 fn a_name_comes_once_in_any_case() {
     let file = EntryType::Regular;
     let twice = [("top/a", file, &b"1"[..]), ("top/a", file, b"2")];
-    refuses(&tar(&twice), "comes twice");
+    refuses(&tar(&twice), "occurs twice");
     let case = "upper and lower case";
     for bytes in [
         tar(&[("top/a", file, b"1"), ("top/A", file, b"2")]),
@@ -189,9 +189,9 @@ fn a_name_comes_once_in_any_case() {
     ] {
         refuses(&bytes, case);
     }
-    refuses(&tar(&[("a", file, b"1"), ("a/b", file, b"2")]), "comes twice");
-    refuses(&tar(&[("a/b", file, b"1"), ("a", file, b"2")]), "comes twice");
-    refuses(&tar(&[("a/", EntryType::Directory, b""), ("a", file, b"2")]), "comes twice");
+    refuses(&tar(&[("a", file, b"1"), ("a/b", file, b"2")]), "occurs twice");
+    refuses(&tar(&[("a/b", file, b"1"), ("a", file, b"2")]), "occurs twice");
+    refuses(&tar(&[("a/", EntryType::Directory, b""), ("a", file, b"2")]), "occurs twice");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn an_archive_that_is_cut_short_is_named() {
     let whole = tar(TREE);
     // The two blocks of zeros at the end; one would do.
     for len in (0..=whole.len() - 1024).step_by(64) {
-        let expect = if len < 262 { "is no archive" } else { "damaged or cut short" };
+        let expect = if len < 262 { "is not an archive" } else { "damaged or cut short" };
         refuses(&whole[..len], expect);
     }
     for bytes in [gz(&whole), zip_of(TREE)] {

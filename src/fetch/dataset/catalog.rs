@@ -1,5 +1,5 @@
-//! The datasets that are published on the web: where, under which terms, and what they are checked
-//! by. What is here is downloaded to the user's machine and passed on to nobody.
+//! The catalogue of datasets that are published on the web: addresses, terms and checksums. Files
+//! are downloaded to the user's machine and passed on to nobody.
 
 use crate::fetch::archive::Limits;
 use crate::fetch::download::{Checksum, Size};
@@ -11,10 +11,10 @@ pub struct Row {
     pub name: &'static str,
     pub what: &'static str,
     pub licence: Licence,
-    /// Below a data folder.
+    /// The target folder, below a data folder.
     pub target: &'static str,
     pub files: &'static [Source],
-    /// What the target takes, once it is there.
+    /// Bytes on disk of the complete target.
     pub unpacked_bytes: u64,
     pub recipe: Recipe,
 }
@@ -23,26 +23,26 @@ pub struct Row {
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
     pub name: &'static str,
-    /// Tried in order.
+    /// Addresses, tried in order.
     pub urls: &'static [&'static str],
     pub size: Size,
     pub checksum: Checksum,
 }
 
-/// What is done with the files.
+/// The way the files become the target.
 #[derive(Debug, Clone, Copy)]
 pub enum Recipe {
-    /// They are put into the target as they are.
+    /// They are put into the target unchanged.
     Files,
     /// The one archive is unpacked; its folder `inner` becomes the target.
     Archive { inner: &'static str, limits: Limits },
     /// SBD's masks are added to VOC 2012.
     Sbd { n_trainaug: usize, limits: Limits },
-    /// Nobody may download it without an account: these are the steps by hand.
+    /// It cannot be downloaded without an account: these are the steps by hand.
     Gated { steps: &'static str },
 }
 
-/// VOC 2012, which SBD is added to.
+/// The row of VOC 2012, which SBD is added to.
 pub const VOC: &Row = &ROWS[0];
 
 pub const ROWS: &[Row] = &[
@@ -119,7 +119,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "cityscapes",
         what: "Cityscapes, fine annotations: 3,475 images with masks, 19 classes",
-        licence: Licence::open("Cityscapes' own terms: accept them there"),
+        licence: Licence::open("Cityscapes' own terms: accept them on its site"),
         target: "cityscapes",
         files: &[],
         unpacked_bytes: 0,
@@ -134,7 +134,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "acdc",
         what: "ACDC, driving in fog, night, rain and snow: 2,006 images with masks, 19 classes",
-        licence: Licence::open("ACDC's own terms: accept them there"),
+        licence: Licence::open("ACDC's own terms: accept them on its site"),
         target: "ACDC",
         files: &[],
         unpacked_bytes: 0,
@@ -147,7 +147,7 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-/// bethgelab/imagecorruptions at c959e65.
+/// The textures in bethgelab/imagecorruptions at c959e65.
 const FROST: &[Source] = &[
     frost(
         "frost1.png",

@@ -1,4 +1,4 @@
-//! The part of MATLAB's level 5 files that SBD's masks need.
+//! Reads the part of MATLAB's level 5 files that SBD's masks need.
 //!
 //! Source: "MAT-File Format" (`MathWorks`), chapter "MAT-File Level 5".
 
@@ -9,7 +9,7 @@ use flate2::read::ZlibDecoder;
 use crate::data::Mask;
 
 const HEADER_BYTES: usize = 128;
-/// More than any mask of VOC takes; a file that unpacks to more is damaged, or means harm.
+/// Largest unpacked size, above that of any VOC mask; a file with more is damaged or malicious.
 const BYTES_MAX: u64 = 64 << 20;
 
 const MI_INT8: u32 = 1;
@@ -25,7 +25,7 @@ const CLASS_UINT8: u8 = 9;
 pub(super) fn read_u8_field(bytes: &[u8], name: &str, field: &str) -> Result<Mask, String> {
     let is_little = bytes.get(126..128) == Some(b"IM");
     if bytes.len() < HEADER_BYTES || !bytes.starts_with(b"MATLAB 5.0") || !is_little {
-        return Err("is no little-endian MATLAB 5 file".to_owned());
+        return Err("is not a little-endian MATLAB 5 file".to_owned());
     }
     let mut rest = Elements { bytes: &bytes[HEADER_BYTES..] };
     while let Some((kind, data)) = rest.next()? {
@@ -46,7 +46,7 @@ pub(super) fn read_u8_field(bytes: &[u8], name: &str, field: &str) -> Result<Mas
     Err(format!("has no `{name}.{field}`"))
 }
 
-/// Elements one after the other: a tag of kind and length, then data, padded to 8 bytes.
+/// A sequence of elements: each a tag of kind and length, then data, padded to 8 bytes.
 struct Elements<'a> {
     bytes: &'a [u8],
 }
@@ -79,7 +79,7 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// An array: flags, dimensions and name, then what it holds.
+/// An array: flags, dimensions and name, then its content.
 struct Matrix<'a> {
     class: u8,
     dims: Vec<usize>,
@@ -119,15 +119,15 @@ impl<'a> Matrix<'a> {
         Ok(None)
     }
 
-    /// A matrix of bytes, which lies column by column.
+    /// A matrix of bytes, stored column by column.
     fn mask(mut self) -> Result<Mask, String> {
         let [height, width] = self.dims[..] else {
-            return Err("has a mask that is no matrix".to_owned());
+            return Err("has a mask that is not a matrix".to_owned());
         };
         let (kind, data) = self.rest.expect()?;
         let is_bytes = self.class == CLASS_UINT8 && matches!(kind, MI_UINT8 | MI_INT8);
         if !is_bytes || width == 0 || height.checked_mul(width) != Some(data.len()) {
-            return Err("has a mask that is no matrix of uint8".to_owned());
+            return Err("has a mask that is not a matrix of uint8".to_owned());
         }
         let classes =
             (0..height).flat_map(|y| (0..width).map(move |x| data[x * height + y])).collect();
@@ -145,7 +145,7 @@ fn inflate(data: &[u8]) -> Result<Vec<u8>, String> {
     Ok(unpacked)
 }
 
-/// Little-endian; `at + 4` must be within `bytes`.
+/// Reads a little-endian u32; `at + 4` must be within `bytes`.
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

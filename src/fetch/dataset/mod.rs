@@ -1,7 +1,7 @@
-//! Gets datasets from the web, whole and checked, to where [`crate::data::dataset`] looks for them.
+//! Downloads datasets, complete and checked, to where [`crate::data::dataset`] looks for them.
 //!
-//! [`super::thing`] calls it with a row of the catalogue and the data folders; out comes the place
-//! of the dataset, or why it is not there.
+//! [`super::thing`] calls it with a row of the catalogue and the data folders; it returns the place
+//! of the dataset, or the reason why it is missing.
 
 pub mod catalog;
 mod mat;
@@ -19,26 +19,26 @@ use crate::fetch::places::State;
 use crate::fs::Claim;
 use catalog::{ROWS, Recipe, Row, Source};
 
-/// Downloads and unpacked archives, until their row is done; in the data folder.
+/// The folder in the data folder that holds downloads and archives until their row is done.
 const WORK: &str = ".fetch";
 
 /// Where to get a row from and where to put it.
 pub struct Job<'a> {
     pub row: &'a Row,
-    /// The first is where new things go.
+    /// The data folders; new things go into the first.
     pub data_dirs: &'a [PathBuf],
-    /// A base address that has the files by their names.
+    /// A mirror: a base address that has the files by their names.
     pub mirror: Option<&'a str>,
     pub downloader: &'a Downloader,
 }
 
-/// What happens meanwhile.
+/// A progress event.
 #[derive(Debug)]
 pub enum News<'a> {
     Download(&'a Source, download::News<'a>),
-    /// A file that was put there by hand is used.
+    /// A file that the user put there is used.
     Found(&'a Path),
-    /// Another process fetches the same.
+    /// Another process is fetching the same.
     Waits(&'a Path),
     Unpacks {
         archive: &'a Path,
@@ -51,25 +51,25 @@ pub enum News<'a> {
     },
 }
 
-/// Why a row is not there.
+/// The reason why a row is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("`data_dirs` is empty: say where data goes, by it or by `--dir`")]
+    #[error("`data_dirs` is empty: set it, or name a folder with `--dir`")]
     NoFolder,
     #[error("{name} cannot be downloaded without an account: {steps}; the folder is `{target}`")]
     Gated { name: &'static str, steps: &'static str, target: PathBuf },
     #[error(
-        "`{target}` is there and is no whole {name}: move it away, or add what is missing \
+        "`{target}` exists but is not a complete {name}: move it away, or add what is missing \
          ({missing})"
     )]
     Incomplete { name: &'static str, target: PathBuf, missing: String },
-    #[error("SBD is added to VOC 2012, which is not there: `sweep fetch voc` first")]
+    #[error("SBD is added to VOC 2012, which is missing: run `sweep fetch voc` first")]
     NoVoc,
     #[error("`{archive}` has no `{inner}`")]
     NotInside { archive: PathBuf, inner: &'static str },
     #[error("SBD's mask `{name}` {problem}")]
     Mask { name: String, problem: String },
-    #[error("trainaug has {found} images instead of {expected}: VOC or SBD is not whole")]
+    #[error("trainaug has {found} images instead of {expected}: VOC or SBD is incomplete")]
     Count { found: usize, expected: usize },
     #[error(transparent)]
     Download(#[from] download::Error),
@@ -119,7 +119,7 @@ pub fn by_hand(row: &Row, dir: &Path) -> String {
         _ => dir.to_owned(),
     };
     format!(
-        "by hand: get {} on another machine, put it into `{}`, and run `sweep fetch {}` again",
+        "by hand: download {} on another machine, put it into `{}`, and run `sweep fetch {}` again",
         files.join(" "),
         to.display(),
         row.name
@@ -127,9 +127,9 @@ pub fn by_hand(row: &Row, dir: &Path) -> String {
 }
 
 impl Job<'_> {
-    /// Makes the row be there; gives its place, and whether it is new.
+    /// Gets the row unless it is there; returns its place, and whether it is new.
     ///
-    /// May be killed at any moment, and goes on when called again.
+    /// It may be killed at any moment, and continues when called again.
     pub fn run(&self, tell: &mut Tell<'_>) -> Result<(PathBuf, bool), Error> {
         if let State::There(target) = state(self.row, self.data_dirs) {
             if let Recipe::Files = self.row.recipe {
@@ -154,7 +154,7 @@ impl Job<'_> {
         made.map(|()| (target, is_new))
     }
 
-    /// Makes the row be at `target`, by way of `place`.
+    /// Gets the row into `target`, using the folder `place` on the way.
     fn make(
         &self,
         dir: &Path,
@@ -199,7 +199,7 @@ impl Job<'_> {
         }
     }
 
-    /// What the user has there already is not written over.
+    /// Refuses to overwrite what the user already has at the target.
     fn refuse_others(&self, target: &Path) -> Result<(), Error> {
         match missing(self.row, target) {
             Some(missing) if target.exists() => {
@@ -217,7 +217,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The row's archive: one that lies in the data folder by hand, or downloaded.
+    /// The row's archive: one that the user put into the data folder, or downloaded.
     fn archive(&self, dir: &Path, tell: &mut Tell<'_>) -> Result<PathBuf, Error> {
         let [source] = self.row.files else { unreachable!("such rows have one archive") };
         let by_hand = dir.join(source.name);
@@ -257,7 +257,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Removes what was only needed meanwhile; what the user put there stays.
+    /// Removes temporary files; what the user put there stays.
     fn clean(&self, dir: &Path) -> io::Result<()> {
         let work = dir.join(WORK);
         let unpacked = work.join(self.row.name);
@@ -283,7 +283,7 @@ fn remote(source: &Source, mirror: Option<&str>, room_bytes: u64) -> RemoteFile 
     RemoteFile { urls, size: source.size, checksum: source.checksum, room_bytes }
 }
 
-/// What is missing at `target`, as the code that reads it would say; `None` where nothing is.
+/// What is missing at `target`, in the words of the code that reads it; `None` if nothing is.
 fn missing(row: &Row, target: &Path) -> Option<String> {
     if !target.exists() {
         return Some("all".to_owned());

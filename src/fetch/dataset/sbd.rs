@@ -1,4 +1,4 @@
-//! SBD's masks as the larger training set of VOC 2012, `trainaug`, by mmsegmentation's rule
+//! Adds SBD's masks as the larger training set of VOC 2012, `trainaug`, by mmsegmentation's rule
 //! (`tools/dataset_converters/voc_aug.py` at 3f8d34e): the images of VOC's train with VOC's masks,
 //! and those of SBD's train and val that are not in VOC's train or val with SBD's.
 
@@ -13,23 +13,23 @@ use crate::data::Mask;
 use crate::data::image_io::{voc_palette, write_png_mask};
 use crate::fs::write_atomic;
 
-/// What of SBD's archive is unpacked: its images are VOC's.
+/// The parts of SBD's archive that are unpacked: its images are VOC's.
 pub(super) const WANTED: &[&str] = &[
     "benchmark_RELEASE/dataset/cls",
     "benchmark_RELEASE/dataset/train.txt",
     "benchmark_RELEASE/dataset/val.txt",
 ];
 
-/// In VOC's folder.
+/// The folder of the new masks, in VOC's folder.
 const MASKS: &str = "SegmentationClassAug";
 const SPLITS: &str = "ImageSets/Segmentation";
 const N_CLASSES: u8 = 21;
-/// Images of which a user hears at once.
+/// Number of images between progress events.
 const STEP: usize = 100;
 
 /// Adds the masks, then the split file `trainaug.txt`, to the VOC 2012 at `voc`.
 ///
-/// Both take their names when they are whole; the split file last.
+/// Both get their names when they are complete; the split file last.
 pub(super) fn add(
     unpacked: &Path,
     voc: &Path,
@@ -114,7 +114,7 @@ fn stems(path: &Path) -> Result<BTreeSet<String>, Error> {
             if is_name(stem) {
                 return Ok(stem.to_owned());
             }
-            let problem = format!("is no name; it is in `{}`", path.display());
+            let problem = format!("is not a valid name; it is in `{}`", path.display());
             Err(Error::Mask { name: stem.to_owned(), problem })
         })
         .collect()

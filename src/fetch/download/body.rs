@@ -1,4 +1,4 @@
-//! The bytes of an answer on their way into a part.
+//! Copies the body of an HTTP answer into the part file.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -7,10 +7,10 @@ use super::client::{Again, Failure};
 use super::part::{Notes, Part};
 use super::{Error, News, RemoteFile, Size, Tell, shown};
 
-/// Enough to see a page where a file should be.
+/// Number of bytes by which a web page in place of a file is recognised.
 const SNIFF_BYTES: usize = 512;
 
-/// What is left to read of an answer.
+/// The rest of an answer's body.
 pub(super) struct Body<'a> {
     pub(super) reader: Box<dyn Read>,
     pub(super) url: &'a str,
@@ -20,7 +20,7 @@ pub(super) struct Body<'a> {
 }
 
 impl Body<'_> {
-    /// Empties the part for a body from its first byte; not for a page of words.
+    /// Empties the part for a body from its first byte; not where the body is a web page.
     pub(super) fn begin(
         &mut self,
         notes: Notes,
@@ -85,14 +85,14 @@ impl Body<'_> {
 
 fn broken(error: &io::Error) -> Failure {
     let why = match error.kind() {
-        ErrorKind::TimedOut => "nothing came for too long".to_owned(),
-        _ if error.to_string().contains("timeout") => "nothing came for too long".to_owned(),
+        ErrorKind::TimedOut => "no data arrived for too long".to_owned(),
+        _ if error.to_string().contains("timeout") => "no data arrived for too long".to_owned(),
         _ => error.to_string(),
     };
     Failure::Again(Again::new(why))
 }
 
-/// Whether these are the first bytes of HTML: a login page, a page of regrets.
+/// Whether these are the first bytes of HTML, such as a login or error page.
 fn is_page(head: &[u8]) -> bool {
     let text =
         String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_lowercase();

@@ -1,4 +1,4 @@
-//! What a file is held to: its length, its checksum, and the room it takes.
+//! Checks a file's length and checksum, and the free disk space for it.
 
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -11,8 +11,8 @@ use super::{Checksum, Error, News, Proof, RemoteFile, Size, Tell, part, shown};
 use crate::fs::space;
 use crate::fs::{hash, write_atomic};
 
-/// Holds the file at `path` to the checksum of `target`; where none is published, to the one that
-/// is remembered beside `target`, and remembers it.
+/// Checks the file at `path` against the checksum of `target`; where none is published, against the
+/// one recorded beside `target`, which is recorded the first time.
 pub(super) fn verify(
     path: &Path,
     target: &Path,
@@ -77,7 +77,7 @@ fn digest<D: Digest>(path: &Path) -> io::Result<String> {
     }
 }
 
-/// That the file is of the size it should be, and that the disk has room for what is missing.
+/// Checks that the file has the expected size, and that the disk has room for the rest of it.
 pub(super) fn check_size(
     url: &str,
     file: &RemoteFile,

@@ -1,4 +1,4 @@
-//! One HTTP request, and what its answer means.
+//! Makes one HTTP request and interprets its answer.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::part::{Notes, Rest};
 use super::{Error, Proxy, Settings};
 
 const REDIRECTS_MAX: u32 = 10;
-/// A server may ask us to come back later; not later than this.
+/// Longest wait that a server may ask for (`Retry-After`).
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(2);
 
 pub(super) struct Client {
@@ -24,24 +24,24 @@ pub(super) enum Answer {
     Whole { notes: Notes, length: Length, body: Box<dyn Read> },
     /// The file from the byte that was asked for.
     Rest { total: Option<u64>, body: Box<dyn Read> },
-    /// There is nothing after what we have.
+    /// The server has nothing after the bytes we have.
     NoMore,
-    /// What we have is not the beginning of what the server has.
+    /// The bytes we have are not the beginning of the server's file.
     Misfit,
 }
 
-/// What tells where a body ends.
+/// The way the end of a body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Length {
     /// `Content-Length`, or the last chunk of a chunked body.
     Told,
-    /// Only that the connection is closed, as it is too when it breaks.
+    /// Only the closing of the connection, which also happens when it breaks.
     Untold,
 }
 
-/// Why there is no (whole) body.
+/// The reason why there is no complete body.
 pub(super) enum Failure {
-    /// It may work the next time.
+    /// A failure that may pass: it may work the next time.
     Again(Again),
     Final(Error),
 }
@@ -153,14 +153,14 @@ fn is_chunked(headers: &HeaderMap) -> bool {
     encoding.is_some_and(|encoding| encoding.to_ascii_lowercase().contains("chunked"))
 }
 
-/// What names this version of the file.
+/// The validator that identifies this version of the file.
 fn validator(headers: &HeaderMap) -> Option<String> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::to_owned);
     // A weak tag may stand for other bytes of the same meaning.
     text(header::ETAG).filter(|tag| tag.starts_with('"')).or_else(|| text(header::LAST_MODIFIED))
 }
 
-/// First byte and total of `bytes 5-9/10`, `bytes 5-9/*`, `bytes */10`.
+/// The first byte and the total in `bytes 5-9/10`, `bytes 5-9/*`, `bytes */10`.
 fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, Option<u64>)> {
     let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (range, total) = text.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
@@ -196,14 +196,14 @@ fn failure(url: &str, error: ureq::Error) -> Failure {
         E::Timeout(_) => Failure::Again(Again::new("no answer in time")),
         // A certificate that is not trusted.
         E::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            let advice = "if a proxy here opens what is encrypted, put its certificates into the \
+            let advice = "if a proxy here decrypts the connection, put its certificates into the \
                           file that SSL_CERT_FILE names";
             let problem = format!("{error}; {advice}");
             Failure::Final(Error::BadAddress { url: super::shown(url), problem })
         }
         E::Io(error) => unreached(error.to_string()),
         E::Protocol(_) | E::LargeResponseHeader(..) | E::BodyStalled => {
-            Failure::Again(Again::new(format!("the answer is no HTTP: {error}")))
+            Failure::Again(Again::new(format!("the answer is not HTTP: {error}")))
         }
         error => {
             Failure::Final(Error::BadAddress { url: super::shown(url), problem: error.to_string() })

@@ -1,22 +1,22 @@
-//! Why a file is not there.
+//! The errors of a download.
 
 use std::io;
 use std::path::PathBuf;
 
 use super::shown;
 
-/// Each names the address or the file, and what is kept.
+/// The reason why a file could not be downloaded; names the address or file, and what is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot reach {url}: {why}")]
     Unreachable { url: String, why: String },
-    #[error("{url} breaks off: {why}; {done} bytes are kept in `{part}`, the same command goes on")]
+    #[error("{url} stopped: {why}; {done} bytes are kept in `{part}`: run the command again")]
     Broken { url: String, why: String, done: u64, part: PathBuf },
-    #[error("{url} is refused: {status} {}", status_words(*status))]
+    #[error("{url} was refused: {status} {}", status_words(*status))]
     Refused { url: String, status: u16 },
     #[error("{url}: {problem}")]
     BadAddress { url: String, problem: String },
-    #[error("{url} gives a web page instead of the file")]
+    #[error("{url} returned a web page instead of the file")]
     Page { url: String },
     #[error("{url} is another file: {found} bytes where {expected} are expected")]
     WrongSize { url: String, found: u64, expected: String },
@@ -28,14 +28,14 @@ pub enum Error {
     Certificates { path: PathBuf },
     #[error("`{folder}` has {free} bytes free where {needed} are needed")]
     NoRoom { folder: PathBuf, free: u64, needed: u64 },
-    #[error("the disk is full; {done} bytes are kept in `{part}`, the same command goes on")]
+    #[error("the disk is full; {done} bytes are kept in `{part}`: free space and try again")]
     DiskFull { part: PathBuf, done: u64 },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Error {
-    /// Whether no other address would help.
+    /// Whether the error is local, so that no other address would help.
     pub(super) fn is_local(&self) -> bool {
         matches!(
             self,
@@ -43,12 +43,12 @@ impl Error {
         )
     }
 
-    /// Whether what was downloaded or found is not what it should be.
+    /// Whether the content that was downloaded or found failed its check.
     pub fn is_failed_check(&self) -> bool {
         matches!(self, Self::Checksum { .. } | Self::WrongSize { .. })
     }
 
-    /// Whether another machine, or another way, might reach what this one did not.
+    /// Whether the network is the cause, so that another machine or address might succeed.
     pub fn is_of_network(&self) -> bool {
         matches!(
             self,
@@ -61,7 +61,7 @@ impl Error {
         )
     }
 
-    /// Names the address instead of the part that is gone.
+    /// The same error, naming the address instead of the part, which is gone.
     pub(super) fn of(self, url: &str) -> Self {
         match self {
             Self::Checksum { kind, found, expected, .. } => {
@@ -74,9 +74,9 @@ impl Error {
 
 fn status_words(status: u16) -> &'static str {
     match status {
-        401 | 403 => "(not allowed; a link that was sent by e-mail may have run out)",
-        404 | 410 => "(it is not there any more)",
-        300..=399 => "(it leads nowhere)",
+        401 | 403 => "(not allowed; a link that was sent by e-mail may have expired)",
+        404 | 410 => "(it is no longer there)",
+        300..=399 => "(a redirect to nowhere)",
         _ => "",
     }
 }

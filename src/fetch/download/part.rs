@@ -1,4 +1,4 @@
-//! The file that a download grows in, and what is remembered beside it to go on with it.
+//! The part file that a download grows in, and the notes beside it that let it continue.
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::fs::write_atomic;
 
-/// Of the file beside a part; another version is not gone on with.
+/// Version of the notes file; a part with another version is not continued.
 const VERSION: u32 = 1;
 
-/// `<target>.part`, with `<target>.part.json`.
+/// The file `<target>.part`, with its notes in `<target>.part.json`.
 #[derive(Debug)]
 pub(super) struct Part {
     path: PathBuf,
@@ -21,22 +21,22 @@ pub(super) struct Part {
     len: u64,
 }
 
-/// What the server said about the file when its first byte was asked for.
+/// The notes: what the server said about the file when its first byte was requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Notes {
     version: u32,
-    /// Without the query, which may hold a signature.
+    /// The address without its query, which may hold a signature.
     url: String,
-    /// For `If-Range`: an `ETag` (never a weak one) or a `Last-Modified`.
+    /// The validator for `If-Range`: a strong `ETag` or a `Last-Modified`.
     validator: Option<String>,
     pub(super) total: Option<u64>,
 }
 
-/// How to ask for the rest of a part.
+/// The request for the rest of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rest {
     pub(super) from: u64,
-    /// `None` where only the checksum at the end tells whether the pieces fit.
+    /// The validator; `None` where only the checksum at the end tells whether the pieces fit.
     pub(super) if_range: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl Part {
         self.notes.as_ref().and_then(|notes| notes.total)
     }
 
-    /// How to go on from `url`; `None`: from the start.
+    /// The request that continues from `url`; `None` to start over.
     pub(super) fn rest(&self, url: &str, has_checksum: bool) -> Option<Rest> {
         if self.len == 0 {
             return None;
@@ -111,7 +111,7 @@ impl Part {
         written.map_err(|source| name(&self.path, &source))
     }
 
-    /// Forgets all that was downloaded.
+    /// Deletes all that was downloaded.
     pub(super) fn discard(&mut self) -> io::Result<()> {
         self.file.set_len(0).map_err(|source| name(&self.path, &source))?;
         self.len = 0;
@@ -119,7 +119,7 @@ impl Part {
         remove(&self.notes_path)
     }
 
-    /// The part becomes `target`; to be called once it is known to be right.
+    /// Renames the part to `target`; called once it is known to be correct.
     pub(super) fn finish(self, target: &Path) -> io::Result<()> {
         self.file.sync_all().map_err(|source| name(&self.path, &source))?;
         fs_err::rename(&self.path, target)?;
@@ -138,7 +138,7 @@ impl Part {
     }
 }
 
-/// Where the part of `target` lies.
+/// The path of the part of `target`.
 pub(super) fn path(target: &Path) -> PathBuf {
     with_suffix(target, ".part")
 }
@@ -148,7 +148,7 @@ pub(super) fn with_suffix(target: &Path, suffix: &str) -> PathBuf {
     target.with_file_name(format!("{name}{suffix}"))
 }
 
-/// Links that are sent by e-mail carry a signature, which is nobody's business.
+/// The address without its query: links that are sent by e-mail carry a secret signature there.
 pub(super) fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }

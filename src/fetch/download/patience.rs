@@ -1,11 +1,11 @@
-//! When to try again, and when no more.
+//! Decides whether and when a failed download is tried again.
 
 use std::time::Duration;
 
 use super::Settings;
 use super::client::Again;
 
-/// A server that gives a little and breaks off, again and again, is not waited for for ever.
+/// Largest number of attempts at one address, for servers that break off again and again.
 const ATTEMPTS_MAX: u32 = 2000;
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -15,7 +15,7 @@ pub(super) struct Patience {
     wait: Duration,
     attempts: u32,
     idle: u32,
-    /// The most bytes that there ever were: a server that begins anew each time makes no progress.
+    /// The most bytes seen so far: a server that starts over each time makes no progress.
     most: u64,
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Serves until dropped.
+/// A running server; stops when dropped.
 pub(crate) struct Server {
     pub(crate) base: String,
     log: Arc<Mutex<Vec<String>>>,
@@ -15,7 +15,7 @@ pub(crate) struct Server {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// What happens to one request; requests after the last planned one are served well.
+/// The fault of one request; requests after the last planned one are served correctly.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     None,

@@ -203,9 +203,9 @@ fn faults_that_stay_are_named() {
     checked(fails(always(Fault::ShortLength(10)), &["49990 bytes", "50000"]));
     checked(fails(always(Fault::Endless), &["bytes where 50000 are expected"]));
     fails(always(Fault::Page), &["web page"]);
-    fails(always(Fault::Status(404)), &["404", "not there any more"]);
+    fails(always(Fault::Status(404)), &["404", "no longer there"]);
     fails(always(Fault::Status(403)), &["403", "e-mail"]);
-    fails(always(Fault::Status(500)), &["breaks off", "500"]);
+    fails(always(Fault::Status(500)), &["stopped", "500"]);
     fails(always(Fault::RedirectForever), &["too many redirects"]);
     fails(always(Fault::HangUp), &["/file.bin"]);
     fails(always(Fault::Garbage), &["/file.bin"]);
@@ -213,7 +213,7 @@ fn faults_that_stay_are_named() {
     assert!(matches!(error, Error::Broken { done: 20_000, .. }), "{error:?}");
     let stall = Duration::from_secs(5);
     let started = Instant::now();
-    fails(always(Fault::Stall(0, stall)), &["breaks off", "nothing came for too long"]);
+    fails(always(Fault::Stall(0, stall)), &["stopped", "no data arrived for too long"]);
     assert!(started.elapsed() < Duration::from_secs(4));
 }
 

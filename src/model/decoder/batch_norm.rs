@@ -63,8 +63,8 @@ pub(super) fn check_batch(n_images: usize, [rows, columns]: [usize; 2]) -> Resul
         return Ok(());
     }
     Err(format!(
-        "batch normalisation needs more than one value a channel, and a batch of {n_images} image \
-         of {rows}x{columns} patches has one"
+        "batch normalisation needs more than one value per channel, and a batch of {n_images} \
+         image of {rows}x{columns} patches has one"
     ))
 }
 

@@ -59,7 +59,7 @@ pub(super) fn read(file: &mut fs_err::File) -> Result<Header, String> {
     }
     if expected < file_len {
         let more = file_len - expected;
-        return Err(format!("it has {more} bytes behind its tensors: it is no valid safetensors"));
+        return Err(format!("it has {more} bytes behind its tensors: it is not valid safetensors"));
     }
     let entry = |info: &TensorInfo| Entry {
         dtype: info.dtype,

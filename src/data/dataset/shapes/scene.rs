@@ -1,4 +1,4 @@
-//! Drawing one image of `shapes`.
+//! Draws one image of `shapes`.
 //!
 //! Only `+ - * /`, square roots and rounding are used: they are exact on every machine, where
 //! sines and logarithms differ in the last bit.
@@ -30,9 +30,9 @@ const HINTS: [Colour; 6] = [
     [40.0, 210.0, 210.0],
 ];
 
-/// Subsamples a pixel and axis, against jagged edges.
+/// Subsamples per pixel and axis, against jagged edges.
 const SUBSAMPLES: u32 = 2;
-/// Cells of the ground's pattern a side.
+/// Cells of the ground's pattern along a side.
 const GROUND_CELLS: usize = 7;
 /// Half the range of the noise on each pixel, in grey levels.
 const NOISE: f64 = 7.0;

@@ -1,4 +1,4 @@
-//! The files that a template stands for, as they lie on disk.
+//! Lists the files on disk that match a template.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -8,13 +8,13 @@ use super::{Match, Template, is_name};
 use crate::data::Error;
 use crate::fs::list::{self, Entry, Kind};
 
-/// Folders below each other; more are a link that leads back.
+/// Largest depth of folders; deeper is a link that leads back.
 const DEPTH_MAX: usize = 12;
 
 /// The file of a stem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::data::dataset) struct Found {
-    /// Where there is none: where it would be looked for first.
+    /// The file; where there is none, the path where it would be looked for first.
     pub(in crate::data::dataset) path: PathBuf,
     /// Another file that may be meant as well.
     pub(in crate::data::dataset) other: Option<PathBuf>,
@@ -23,11 +23,11 @@ pub(in crate::data::dataset) struct Found {
 /// Everything in the place of a template.
 #[derive(Debug, Default)]
 pub(in crate::data::dataset) struct Seen {
-    /// By stem, then by path.
+    /// The files that fit, by stem, then by path.
     pub(in crate::data::dataset) files: Vec<(String, PathBuf)>,
     /// Files that would be among those if their ending were another one, by stem.
     pub(in crate::data::dataset) other_endings: Vec<(String, PathBuf)>,
-    /// Links that lead nowhere, with the stem that they would have.
+    /// Broken links, with the stem that they would have.
     pub(in crate::data::dataset) dead_links: Vec<(String, PathBuf)>,
 }
 
@@ -41,7 +41,7 @@ impl Template {
         Ok(self.survey(root, split)?.files)
     }
 
-    /// As [`Self::list`], with what lies beside those files and is not among them.
+    /// Like [`Self::list`], with the other files in those folders.
     pub(in crate::data::dataset) fn survey(&self, root: &Path, split: &str) -> Result<Seen, Error> {
         let parts = self.parts(root, split);
         let mut seen = Seen::default();
@@ -99,7 +99,7 @@ struct Folder {
 }
 
 impl Folder {
-    /// One that is not there is empty.
+    /// Lists a folder; one that does not exist is empty.
     fn read(path: &Path) -> io::Result<Self> {
         let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         if path.is_dir() {
@@ -117,7 +117,7 @@ impl Folder {
         Ok(Self { files })
     }
 
-    /// Those of one of `endings`, in their order.
+    /// The files with one of `endings`, in that order.
     fn files(&self, bare: &str, endings: &[String]) -> Vec<PathBuf> {
         let Some(all) = self.files.get(bare) else { return Vec::new() };
         let of = |ending: &String| {
