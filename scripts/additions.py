@@ -5,7 +5,7 @@ Run from the repository root: `python3 scripts/additions.py`. Each addition is m
 working tree, below the target folder, where `cargo check` must take it; git counts the files. All of
 them together must pass `cargo check --all-targets`. Ends with 1, and the table, where one touches
 more files than it may or does not compile, or where the tree no longer has the line that it stands
-beside: mend the addition here.
+beside: then the addition is to be updated here.
 """
 
 import os
@@ -325,7 +325,7 @@ def tried(addition, tree, target):
         touched = files_touched(tree)
         error = check(tree, target, ["--lib", "--bins"])
     except Moved as moved:
-        return Row(addition, f"not made, mend scripts/additions.py: {moved}")
+        return Row(addition, f"the code has moved, update this addition in scripts/additions.py: {moved}")
     finally:
         git(tree, "reset", "--quiet")
         git(tree, "checkout", "--quiet", "--", ".")

@@ -70,7 +70,7 @@ fn check_output(args: &Args) -> anyhow::Result<()> {
     if !is_png {
         return Err(fault(
             Exit::Usage,
-            format!("`{output}` is no PNG file: let its name end in .png"),
+            format!("`{output}` must be a PNG file: give it a name that ends in .png"),
         ));
     }
     let same = |a: &Path, b: &Path| match (fs_err::canonicalize(a), fs_err::canonicalize(b)) {

@@ -146,7 +146,7 @@ fn order_line(order: &Order) -> String {
     }
     facts.push(format!("{noun}: {}", licences.join(", ")));
     if !order.by_hand.is_empty() {
-        facts.push(format!("of {} it says the steps", order.by_hand.join(" and ")));
+        facts.push(format!("for {} it prints the steps", order.by_hand.join(" and ")));
     }
     format!("to get it: {} ({})", order.command, facts.join("; "))
 }
@@ -211,8 +211,8 @@ fn list(places: &Places) {
     printer::data(&format!("{}\n", grid(&head, rows)));
     let first = |dirs: &[PathBuf]| dirs.first().map_or("?".into(), |dir| dir.display().to_string());
     printer::aside(&format_args!(
-        "`sweep fetch NAME…` puts data into `{}` and weights into `{}`; of what is gated it says \
-         how to get it",
+        "`sweep fetch NAME…` puts data into `{}` and weights into `{}`; for gated \
+         files it prints the steps",
         first(&places.data_dirs),
         first(&places.weight_dirs)
     ));
@@ -261,7 +261,7 @@ mod tests {
         let line = |names: &[&str]| order_line(&fetch::missing_command(names).unwrap());
         insta::assert_snapshot!(line(&["voc", "dinov2_vits14"]), @"to get it: sweep fetch voc dinov2_vits14 (1.9 GiB; licences: VOC's own terms (Flickr photos), Apache-2.0)");
         insta::assert_snapshot!(line(&["dinov3_vits16"]), @"to get it: sweep fetch dinov3_vits16 --accept-licence dinov3 (83.4 MiB; licence: DINOv3 License, to be read first: https://ai.meta.com/resources/models-and-libraries/dinov3-license/)");
-        insta::assert_snapshot!(line(&["acdc"]), @"to get it: sweep fetch acdc (licence: ACDC's own terms: accept them on its site; of acdc it says the steps)");
-        insta::assert_snapshot!(line(&["frost", "acdc"]), @"to get it: sweep fetch frost acdc (2.0 MiB; licences: Apache-2.0 (imagecorruptions), ACDC's own terms: accept them on its site; of acdc it says the steps)");
+        insta::assert_snapshot!(line(&["acdc"]), @"to get it: sweep fetch acdc (licence: ACDC's own terms: accept them on its site; for acdc it prints the steps)");
+        insta::assert_snapshot!(line(&["frost", "acdc"]), @"to get it: sweep fetch frost acdc (2.0 MiB; licences: Apache-2.0 (imagecorruptions), ACDC's own terms: accept them on its site; for acdc it prints the steps)");
     }
 }

@@ -31,7 +31,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let run = runs::find(&results, &args.run)?;
     let dir = results.run(&run);
     if !dir.root().is_dir() {
-        return Err(fault(Exit::Usage, format_args!("run {run} is planned, and has not begun")));
+        return Err(fault(
+            Exit::Usage,
+            format_args!("run {run} is planned but has not started, so it has no log"),
+        ));
     }
     let mut reader = Reader::new(&dir);
     loop {

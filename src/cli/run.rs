@@ -166,8 +166,8 @@ impl Invocation<'_> {
         };
         tokio::select! {
             ingested = ingest => ingested.map(|_| ()).context(
-                "the runs are as said above, but the index is not up to date; the same command \
-                 mends that and shows the table",
+                "the runs are saved, but the index could not be brought up to date: give the same \
+                 command again to do that and to see the table",
             ),
             Some(_) = stops.recv() => {
                 Err(fault(Exit::Interrupted, "interrupted before the index was up to date"))
@@ -303,7 +303,7 @@ impl Invocation<'_> {
         }
         printer::aside(&totals(summary, elapsed));
         if summary.interrupted {
-            printer::aside("state is saved; the same command goes on from here");
+            printer::aside("state is saved: give the same command again to continue");
         }
     }
 
