@@ -283,7 +283,7 @@ ADDITIONS = [DECODER, BACKBONE, CORRUPTION, FORMAT, KEY, DATASET]
 
 
 class Moved(Exception):
-    """A line that an addition stands beside is not there once."""
+    """The error of an addition that no longer fits the code."""
 
 
 def main():
@@ -308,7 +308,7 @@ def main():
 
 @dataclass
 class Row:
-    """What came of an addition."""
+    """The result of one addition."""
 
     addition: Addition
     verdict: str
@@ -318,14 +318,14 @@ class Row:
 
 
 def tried(addition, tree, target):
-    """Makes the addition, looks what it touches and whether it compiles, and takes it back."""
+    """Makes the addition, checks which files it touches and that it compiles, and undoes it."""
     start = time.monotonic()
     try:
         make(addition, tree)
         touched = files_touched(tree)
         error = check(tree, target, ["--lib", "--bins"])
     except Moved as moved:
-        return Row(addition, f"the code has moved, update this addition in scripts/additions.py: {moved}")
+        return Row(addition, f"no longer fits the code: {moved}; update scripts/additions.py")
     finally:
         git(tree, "reset", "--quiet")
         git(tree, "checkout", "--quiet", "--", ".")
@@ -358,14 +358,14 @@ def copy(tree):
 def make(addition, tree):
     for name, text in addition.new.items():
         if (tree / name).exists():
-            raise Moved(f"`{name}` is there already")
+            raise Moved(f"`{name}` already exists")
         if not (tree / name).parent.is_dir():
-            raise Moved(f"there is no folder for `{name}`")
+            raise Moved(f"the folder of `{name}` does not exist")
         (tree / name).write_text(text)
     for name, line, lines in addition.behind:
         text = (tree / name).read_text() if (tree / name).is_file() else ""
         if text.split("\n").count(line) != 1:
-            raise Moved(f"`{name}` has not once the line `{line.strip()}`")
+            raise Moved(f"`{name}` must have the line `{line.strip()}` exactly once")
         (tree / name).write_text(f"\n{text}".replace(f"\n{line}\n", f"\n{line}\n{lines}\n")[1:])
 
 
@@ -375,7 +375,7 @@ def files_touched(tree):
 
 
 def check(tree, target, what):
-    """What cargo says against it; empty where it compiles."""
+    """Cargo's errors; empty where it compiles."""
     command = ["cargo", "check", "--locked", "--quiet", "--message-format", "short", *what]
     env = {**os.environ, "CARGO_TARGET_DIR": str(target), "CARGO_TERM_COLOR": "never"}
     done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)

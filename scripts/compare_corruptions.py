@@ -25,7 +25,7 @@ REPEATS = 3
 
 
 def reference():
-    """imagecorruptions, which newer numpy and scikit-image would break."""
+    """Imports imagecorruptions, patched to work with newer numpy and scikit-image."""
     if not hasattr(np, "float_"):
         np.float_ = np.float64
     import cv2
@@ -44,7 +44,7 @@ def reference():
 
 
 def picture(width, height):
-    """The benchmark's waves."""
+    """The picture of waves that the benchmark corrupts."""
     y, x, c = np.mgrid[0:height, 0:width, 0:3].astype(np.float32)
     wave = np.sin(x / 37 + c) * np.cos(y / 23) * 80
     return (128 + wave + np.sin(x * 1.7 + y * 2.3 + c) * 20).astype(np.uint8)

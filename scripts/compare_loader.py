@@ -40,7 +40,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def palette():
-    """VOC's: the bits of the index, dealt to red, green and blue from the top."""
+    """VOC's palette: the bits of the index, dealt to red, green and blue from the top."""
     colours = []
     for index in range(256):
         colour = [0, 0, 0]
@@ -52,7 +52,7 @@ def palette():
 
 
 def make(photos, folder):
-    """VOC's sizes and formats of another dataset; classes are VOC's first ones."""
+    """Writes another dataset in VOC's sizes and formats; classes are VOC's first ones."""
     for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for split in ("train", "val"):
@@ -74,7 +74,7 @@ def make(photos, folder):
 
 
 def reference(checkout, folder, workers, px):
-    """Batches without end, and their number in an epoch, as its `main.py` gets them."""
+    """The reference's endless batches, and their number per epoch, as its `main.py` gets them."""
     import albumentations
     import cv2
     import torch
@@ -89,7 +89,7 @@ def reference(checkout, folder, workers, px):
     transform = albumentations.Compose([albumentations.Resize(height=px, width=px)])
     root = folder.resolve().parent.parent
     if folder.resolve() != root / "VOCdevkit/VOC2012":
-        sys.exit(f"`{folder}` is not called VOCdevkit/VOC2012, as the reference wants it")
+        sys.exit(f"`{folder}` must be called VOCdevkit/VOC2012, as the reference requires")
     dataset = data.PascalVOCDataset(root=str(root), year="2012", image_set="train",
                                     download=False, transform=transform)
     loader = torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True,
@@ -161,7 +161,7 @@ def compare(args, workers, arguments=()):
 
 
 def built():
-    """Builds the benchmark; its path."""
+    """Builds the benchmark and returns its path."""
     command = ["cargo", "bench", "--bench", "loader", "--no-run"]
     text = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True).stderr
     return text.rpartition("(")[2].partition(")")[0]

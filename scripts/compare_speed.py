@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Our forward pass or training step against PyTorch's, side by side in one run.
+"""Compares our forward pass or training step with PyTorch's, side by side in one run.
 
     cargo bench --bench model_step --no-run          # builds ours; prints where it lies
     scripts/compare_speed.py --ours target/release/deps/model_step-… [--mode step]

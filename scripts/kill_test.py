@@ -27,7 +27,7 @@ import tempfile
 import time
 
 MODES = ["coordinator", "worker", "both"]
-# The same command again and again must come to an end some time.
+# Number of times that the command may be run again at the end before it must have finished.
 TRIES_AT_THE_END_MAX = 10
 
 
@@ -109,7 +109,7 @@ def kill(pid):
 
 
 def disturb(sweep, kills, modes, rng, length_s):
-    """Kills at random moments; returns what was hit. Stops early when the sweep is through."""
+    """Kills at random moments; returns what was hit. Stops early when the sweep has finished."""
     hits = dict.fromkeys(modes, 0)
     # Moments spread over the whole sweep, so that all its phases are met.
     gap_s = max(length_s / (kills + 1), 0.05)
@@ -118,7 +118,7 @@ def disturb(sweep, kills, modes, rng, length_s):
         mode = modes[(number - 1) % len(modes)]
         time.sleep(rng.uniform(0.2, 1.8) * gap_s)
         if process.poll() is not None and process.returncode == 0:
-            print(f"  the sweep was through before kill {number}", flush=True)
+            print(f"  the sweep finished before kill {number}", flush=True)
             return hits, process
         victims = workers(sweep.results) if mode in ("worker", "both") else []
         hit = [kill(pid) for pid in victims]
@@ -176,7 +176,7 @@ def main():
         code, _ = b.finish()
     problems = []
     if code != 0:
-        problems.append(f"the killed sweep does not come to an end: exit code {code}")
+        problems.append(f"the killed sweep does not finish: exit code {code}")
 
     (scores_a, unequal_a), (scores_b, unequal_b) = scores(a.results), scores(b.results)
     adapters_a, adapters_b = adapters(a.results), adapters(b.results)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How much memory loading a ViT-L takes, against the model's own size.
+"""Measures how much memory loading a ViT-L takes, compared with the model's own size.
 
 Writes random weights of a DINOv2 ViT-L/14 with registers (1.2 GB) as safetensors in official names
 and, where torch is installed, as `.pth` (zip and legacy pickle); runs
@@ -78,7 +78,7 @@ def write_pth(path, legacy):
 
 
 def status(pid):
-    """kB by name; empty once the process is gone."""
+    """Fields of the process's status in kB by name; empty once the process is gone."""
     try:
         text = pathlib.Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -35,14 +35,14 @@
 //! - [`schedule`]: the event loop that runs workers on devices.
 //! - [`worker`]: one process, one run.
 //! - [`report`]: tables for the terminal, files and READMEs.
-//! - [`cli`]: one file a verb; the only module that prints.
+//! - [`cli`]: one file per verb; the only module that prints.
 //!
 //! # Invariants
 //! - A spec is immutable once expanded; the resolved spec is stored with its run.
 //! - mIoU is the mean over the classes present in the evaluated split's ground truth, from one
 //!   global confusion matrix (u64) at the labels' original size.
 //! - A worker writes only inside its run directory. Only `cli` prints. Only `store` holds SQL.
-//!   Only `spec::load` knows figment.
+//!   Only `experiment::load` uses figment.
 //! - Every write is atomic (temp, fsync, rename) or an append of whole lines.
 //! - The coordinator and the workers may be killed at any line: the same command afterwards
 //!   reaches the same results, bit for bit on the same CPU, binary and thread count.

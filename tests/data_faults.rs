@@ -389,7 +389,7 @@ fn the_program_says_the_same_on_any_number_of_threads_and_ends_as_the_manual_say
     fs_err::write(dir.path().join("x.toml"), "data.root = '.'\n").unwrap();
     check(&["x.toml"], 1, "");
     check(&["x.toml", "--split", "val"], 0, "");
-    check(&["x.toml", "--root", "."], 2, "`--root` is for a kind of dataset");
+    check(&["x.toml", "--root", "."], 2, "`--root` works only with a kind of dataset");
 }
 
 #[test]

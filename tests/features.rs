@@ -231,11 +231,11 @@ fn bad_input_is_one_clear_error_and_nothing_is_written() {
     check("side.safetensors", 2, "its size of 28x40 is no multiple of the patch of 14 pixels");
     check("none.safetensors", 2, "its batch is empty");
     check("cut.safetensors", 2, "cut short");
-    check("good.safetensors --px 28", 2, "--px is for images");
-    check("good.safetensors photo.jpg", 2, "`good.safetensors` must be the only input");
-    check("good.safetensors --layers 0", 2, "there is no layer 0");
-    check("good.safetensors --layers 2,5", 2, "it has 1 to 4");
-    check("good.safetensors --variant dinov2_vits15", 2, "no variant is called `dinov2_vits15`");
+    check("good.safetensors --px 28", 2, "--px works only with images");
+    check("good.safetensors photo.jpg", 2, "`good.safetensors` is not an image");
+    check("good.safetensors --layers 0", 2, "--layers 0: ");
+    check("good.safetensors --layers 2,5", 2, "has layers 1 to 4");
+    check("good.safetensors --variant dinov2_vits15", 2, "no encoder is called `dinov2_vits15`");
     check("good.safetensors --variant dinov2_vits14", 3, "is not dinov2_vits14");
     check("good.safetensors --adapter fpn.pt", 2, "it needs 7x7, 98 pixels");
     check("good.safetensors --adapter none.pt", 3, "none.pt");
@@ -244,7 +244,7 @@ fn bad_input_is_one_clear_error_and_nothing_is_written() {
     check("photo.jpg", 3, "photo.jpg");
     check("photo.jpg --px 13", 2, "less than one patch of 14 pixels");
     check("photo.jpg --px 0", 2, "--px");
-    check("no.jpg", 2, "input `no.jpg` is not there");
+    check("no.jpg", 2, "input `no.jpg` does not exist");
     check("weights", 2, "is a folder");
     check("", 2, "<INPUT>");
 }

@@ -91,7 +91,7 @@ fn killed_at_any_moment_it_goes_on() {
         assert!(!bench.path(&format!("data/weights/{FILE}")).exists());
     }
     check(&bench.fetch(&[]), 0, &["partial"]);
-    check(&bench.fetch(&arguments), 0, &["goes on after", "no checksum of it is published"]);
+    check(&bench.fetch(&arguments), 0, &["resuming after", "no checksum is published"]);
     assert_eq!(fs_err::read(bench.path(&format!("data/weights/{FILE}"))).unwrap(), bytes);
     let asked = server.requests();
     assert_eq!(asked.len(), 4, "{asked:?}");
@@ -100,7 +100,7 @@ fn killed_at_any_moment_it_goes_on() {
     assert!(from >= 400_000, "{asked:?}");
 
     // There now: found, held to what was seen first, and not asked for.
-    check(&bench.fetch(&arguments), 0, &["is what was seen here first"]);
+    check(&bench.fetch(&arguments), 0, &["matches the checksum of the first download"]);
     assert_eq!(server.requests().len(), 4);
     let listed = bench.fetch(&[]);
     check(&listed, 0, &["there: data/weights/", "voc", "dinov3_vitl16", "missing (gated)"]);
@@ -206,7 +206,7 @@ fn an_accepted_licence_gets_timm_s_copy_where_weights_are_looked_for() {
 
     let accepted = [&mirror[..], &ACCEPT].concat();
     let target = format!("data/weights/{COPY}/model.safetensors");
-    check(&bench.fetch(&accepted), 0, &[&target, "no checksum of it is published"]);
+    check(&bench.fetch(&accepted), 0, &[&target, "no checksum is published"]);
     assert_eq!(fs_err::read(bench.path(&target)).unwrap(), bytes);
     let note = fs_err::read_to_string(bench.path(&format!("data/weights/{COPY}/LICENCE.txt")));
     let note = note.unwrap();
@@ -214,7 +214,7 @@ fn an_accepted_licence_gets_timm_s_copy_where_weights_are_looked_for() {
     check(&bench.fetch(&[]), 0, &[&format!("there: {target} (timm's copy)")]);
 
     // There now: held to what was seen first, with or without the flag, and not asked for again.
-    check(&bench.fetch(&mirror), 0, &["is what was seen here first"]);
+    check(&bench.fetch(&mirror), 0, &["matches the checksum of the first download"]);
     assert_eq!(server.requests().len(), 1);
     fs_err::write(bench.path(&target), "changed").unwrap();
     check(&bench.fetch(&accepted), 1, &[&target, "sha256"]);

@@ -172,7 +172,7 @@ fn however_often_it_is_told_to_end_no_worker_ends_unsaved() {
     }
     let (text, code) = sweep.end();
     assert_eq!(code, Some(130), "{text}");
-    assert!(text.contains("stopping: 2 workers to save"), "{text}");
+    assert!(text.contains("stopping: waiting for 2 workers to save"), "{text}");
     assert!(!text.contains("killing"), "{text}");
     let journals = bench.journals();
     assert_eq!(journals.len(), 2);
@@ -237,7 +237,7 @@ fn an_error_of_our_own_lets_the_others_save_and_says_why() {
     let (text, code) = sweep.end();
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("error: cannot write into the directory of run"), "{text}");
-    assert!(text.contains("stopping: 1 worker to save"), "{text}");
+    assert!(text.contains("stopping: waiting for 1 worker to save"), "{text}");
     bench.assert_free();
 }
 

@@ -1,4 +1,4 @@
-//! `sweep adapter`: what adapter files hold, and the same in another format.
+//! `sweep adapter`: shows what adapter files contain, and converts them between formats.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::model::backbone;
 /// Version of the output of `--json`.
 const JSON_VERSION: u32 = 1;
 
-/// Look into adapter files, and convert between formats.
+/// Inspect adapter files, and convert them between formats.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -23,11 +23,11 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Show what an adapter is for and what is in it
+    /// Show which encoder an adapter fits and what it contains
     Inspect {
         /// Our safetensors, the reference project's `.pt`, or a PEFT folder
         file: PathBuf,
-        /// For machines
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -38,10 +38,10 @@ enum Task {
         /// Format to write
         #[arg(long, value_enum)]
         to: Format,
-        /// File to write; for `peft` a folder
+        /// File to write; a folder for `peft`
         #[arg(long, value_name = "OUT")]
         output: PathBuf,
-        /// Encoder it is for, where the file does not say, e.g. `dinov2_vitl14_reg`
+        /// Encoder of the adapter, if the file does not name it, e.g. `dinov2_vitl14_reg`
         #[arg(long, value_name = "NAME")]
         backbone: Option<String>,
     },
@@ -90,7 +90,8 @@ fn open(file: &Path) -> anyhow::Result<AdapterFile> {
     AdapterFile::open(file).map_err(with_exit)
 }
 
-/// Files and folders are the environment's, what is in them is the user's who names them.
+/// Gives the error its exit: the environment's where a file cannot be read or written, else a usage
+/// error, as the user named a file that does not fit.
 pub(super) fn with_exit(error: adapter::Error) -> anyhow::Error {
     let exit = match error {
         adapter::Error::Read { .. }
@@ -109,10 +110,7 @@ pub(super) fn with_exit(error: adapter::Error) -> anyhow::Error {
 
 fn unknown_backbone(name: &str) -> anyhow::Error {
     let names: Vec<_> = backbone::variants().map(|variant| variant.name).collect();
-    fault(
-        Exit::Usage,
-        format_args!("no encoder is called `{name}`; there are: {}", names.join(", ")),
-    )
+    fault(Exit::Usage, format_args!("no encoder is called `{name}`; known: {}", names.join(", ")))
 }
 
 fn as_text(adapter: &AdapterFile) -> String {
@@ -150,7 +148,7 @@ fn as_text(adapter: &AdapterFile) -> String {
     line(
         "normalise",
         match about.normalise {
-            Normalise::Unknown {} => "not said".to_owned(),
+            Normalise::Unknown {} => "unknown".to_owned(),
             Normalise::None {} => "none: values in 0 to 1".to_owned(),
             Normalise::MeanStd { mean, std } => format!("mean {mean:?}, std {std:?}"),
         },

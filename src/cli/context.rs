@@ -1,5 +1,5 @@
-//! What every verb is given: the flags of all verbs and, read when first asked for, the keys of this
-//! machine. [`super::main`] makes one for the verb that the command line names.
+//! The context that every verb gets: the global flags and this machine's keys, read on first use.
+//! [`super::main`] makes one for the verb that the command line names.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -20,12 +20,12 @@ pub struct Globals {
     /// Show failures and results only
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Show what happens inside; twice for more
+    /// Show log messages; twice for debug messages
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 
-/// The surroundings of one verb.
+/// The global flags and the environment of one verb.
 #[derive(Debug)]
 pub struct Context {
     pub globals: Globals,
@@ -36,7 +36,7 @@ pub struct Context {
 impl Context {
     /// The context of this process: its environment is read here and nowhere else.
     pub fn new(globals: Globals) -> Self {
-        // Names and values that are not UTF-8 are no keys of ours.
+        // Variables that are not UTF-8 cannot be keys of `sweep`.
         let env = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
@@ -65,8 +65,8 @@ impl Context {
         Ok(ResultsDir::new(&self.machine()?.results))
     }
 
-    /// The experiment file with all layers over it, `set` the last, and this machine's keys as they
-    /// are under it; its problems are printed one a line.
+    /// Loads the experiment file with all layers over it (`set` last), and this machine's keys as
+    /// the experiment sets them; prints its problems, one per line.
     pub fn experiment(&self, file: &Path, set: &[String]) -> anyhow::Result<(Experiment, Machine)> {
         let machine_file = experiment::machine_file(&self.env);
         let machine_file = machine_file.as_deref();
@@ -75,7 +75,7 @@ impl Context {
         Ok((experiment, self.with_flags(machine)))
     }
 
-    /// A dataset told by keys alone; its problems are printed one a line.
+    /// Loads a dataset's config from keys alone; prints its problems, one per line.
     pub fn data(&self, set: &[String]) -> anyhow::Result<dataset::Config> {
         known(experiment::load_data(set, &self.env))
     }
@@ -88,7 +88,7 @@ impl Context {
     }
 }
 
-/// What was loaded; its problems are printed one a line.
+/// Unwraps what was loaded; prints its problems, one per line.
 pub fn known<T>(loaded: Result<T, Vec<Problem>>) -> anyhow::Result<T> {
     loaded.map_err(|problems| {
         for problem in &problems {
@@ -98,7 +98,7 @@ pub fn known<T>(loaded: Result<T, Vec<Problem>>) -> anyhow::Result<T> {
     })
 }
 
-/// The one runtime of a verb that waits for several things at once.
+/// The tokio runtime of a verb that waits for several things at once.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.or_exit(Exit::Environment)

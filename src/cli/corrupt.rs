@@ -1,4 +1,4 @@
-//! `sweep corrupt`: an image as a corruption leaves it, or the picture of all of them.
+//! `sweep corrupt`: writes a corrupted copy of an image, or a picture of all corruptions.
 
 use std::path::{Path, PathBuf};
 
@@ -12,15 +12,15 @@ use crate::data::{Mask, Rgb, image_io};
 use crate::fs::write_atomic;
 use crate::viz::sheet;
 
-/// Write an image as a corruption leaves it, or a picture of all corruptions and levels
+/// Write a corrupted copy of an image, or a picture of all corruptions and levels
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A JPEG or PNG file
     pub image: PathBuf,
-    /// Every corruption at every level, in one labelled picture
+    /// Draw every corruption at every level, in one labelled picture
     #[arg(long, conflicts_with_all = ["corruption", "severity"])]
     pub all: bool,
-    /// One corruption
+    /// Corruption to apply
     #[arg(
         long,
         value_name = "NAME",
@@ -29,11 +29,11 @@ pub struct Args {
         value_parser = PossibleValuesParser::new(TABLE.iter().map(|row| row.name))
     )]
     pub corruption: Option<String>,
-    /// Its level, 1 (weak) to 5
+    /// Level of the corruption, 1 (weak) to 5
     #[arg(long, value_name = "N", requires = "corruption",
           value_parser = clap::value_parser!(u8).range(1..=5))]
     pub severity: Option<u8>,
-    /// Another picture of the same kind; 0 is the one that scores are made on
+    /// Seed of the corruption's randomness; scores use 0
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
     /// The PNG file to write
@@ -63,14 +63,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What is wrong with the output is said before anything is drawn.
+/// Refuses an unusable output before anything is drawn.
 fn check_output(args: &Args) -> anyhow::Result<()> {
     let output = args.output.display();
     let is_png = args.output.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("png"));
     if !is_png {
         return Err(fault(
             Exit::Usage,
-            format!("`{output}` must be a PNG file: give it a name that ends in .png"),
+            format!("the name of the output `{output}` must end in .png"),
         ));
     }
     let same = |a: &Path, b: &Path| match (fs_err::canonicalize(a), fs_err::canonicalize(b)) {
@@ -81,7 +81,7 @@ fn check_output(args: &Args) -> anyhow::Result<()> {
     if same(&args.image, &args.output) {
         return Err(fault(
             Exit::Usage,
-            format!("`{output}` is the image itself: name another file"),
+            format!("the output `{output}` is the input image: name another file"),
         ));
     }
     Ok(())
@@ -90,7 +90,8 @@ fn check_output(args: &Args) -> anyhow::Result<()> {
 fn say_where_frost_is_from(source: Source, is_drawn: bool) {
     if is_drawn && source == Source::Procedural {
         printer::aside(
-            "frost* is procedural ice: no data folder has the original textures in `frost/`",
+            "frost* is drawn procedurally, as no data folder has the original textures in \
+             `frost/`: `sweep fetch frost` gets them",
         );
     }
 }

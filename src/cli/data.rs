@@ -1,4 +1,4 @@
-//! `sweep data check`: every file of a dataset, looked at.
+//! `sweep data check`: reads every file of a dataset and reports what is wrong.
 
 mod text;
 
@@ -21,7 +21,7 @@ use crate::experiment;
 /// Raised when the meaning of a key of `--json` changes.
 const VERSION: u32 = 1;
 
-/// Look at datasets
+/// Check datasets
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -30,40 +30,40 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Read every image, mask and split list; report what is wrong and what the masks hold
+    /// Read every image, mask and split list; report what is wrong, and the pixels of each class
     Check(CheckArgs),
 }
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// A kind of dataset, or an experiment file (TOML) for the splits it trains and scores on
+    /// Kind of dataset, e.g. `voc`, or an experiment file (TOML) whose splits are checked
     #[arg(value_name = "DATASET|EXPERIMENT")]
     pub target: String,
     /// The dataset's folder, instead of its usual place in the data folders
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Look at this split only; may be repeated
+    /// Check this split only; may be repeated
     #[arg(long, value_name = "NAME")]
     pub split: Vec<String>,
-    /// Set a key, e.g. `data.images=img/{stem}.jpg` of a `folder`
+    /// Set a key, e.g. `data.images=img/{stem}.jpg` for a `folder`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Print everything as JSON
     #[arg(long)]
     pub json: bool,
-    /// Threads; default: one a core
+    /// Number of threads; default: one per core
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
 }
 
-/// A dataset and the splits to look at; none: all with labels.
+/// A dataset and the splits to check; none: all with labels.
 #[derive(Debug)]
 struct Target {
     config: dataset::Config,
     splits: Vec<String>,
 }
 
-/// A dataset that was looked at.
+/// A dataset that was checked.
 #[derive(Debug, Serialize)]
 struct Checked {
     kind: &'static str,
@@ -122,7 +122,7 @@ fn targets(args: &CheckArgs, context: &Context) -> anyhow::Result<(Vec<Target>, 
         return Err(fault(Exit::Usage, words));
     }
     if args.root.is_some() {
-        let words = "`--root` is for a kind of dataset; an experiment says where its data is";
+        let words = "`--root` works only with a kind of dataset; an experiment sets `data.root`";
         return Err(fault(Exit::Usage, words));
     }
     let (experiment, machine) = context.experiment(path, &args.set)?;
@@ -178,7 +178,7 @@ fn look(
     Ok(Checked { kind: target.config.kind(), name: dataset.name, root: dataset.root, report })
 }
 
-/// Draws itself on a terminal only.
+/// The progress bar; it is drawn on a terminal only.
 fn bar(n_pairs: usize, name: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}");
     let style = style.expect("the template is a good one");

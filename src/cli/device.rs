@@ -29,14 +29,15 @@ pub fn open(request: &Request) -> anyhow::Result<Device> {
     device::open(granted.device).or_exit(Exit::Environment)
 }
 
-/// CUDA finds the GPU by its place, here in this process: the wrong one might be in use by others.
+/// Refuses a GPU that CUDA may number differently: this process opens it by index, and a wrong one
+/// might be in use by others.
 fn refuse_an_uncertain_place(granted: &Granted, gpus: &Gpus) -> anyhow::Result<()> {
     match &granted.uuid {
         Some(uuid) if !gpus.is_order_certain => Err(fault(
             Exit::Environment,
             format_args!(
-                "`{}` is {uuid} here, but CUDA may count this machine's GPUs in another order: \
-                 give the same command with {}={uuid} before it and `--device cuda:0`",
+                "`{}` is {uuid} here, but CUDA may number this machine's GPUs in another order: \
+                 run the same command with {}={uuid} before it and `--device cuda:0`",
                 granted.device,
                 nvml::VISIBLE
             ),

@@ -1,4 +1,4 @@
-//! `sweep diff RUN RUN`: two runs, score by score.
+//! `sweep diff RUN RUN`: compares two runs, score by score.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,11 @@ use crate::store::RunDetails;
 /// images), and the degradation under corruption of the first relative to the second (CD, rCD)
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Id of a run or the start of it; or `latest`
+    /// Id of the run or the start of it; or `latest`
     pub run: String,
-    /// The run to compare with
+    /// Run to compare with, named in the same way
     pub reference: String,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -38,7 +38,7 @@ struct Row {
     condition: Condition,
     miou: f64,
     miou_reference: f64,
-    /// Of the difference; `None` where the counts of the images are not there.
+    /// Interval of the difference; `None` where the counts of the images are missing.
     interval_95: Option<Interval>,
 }
 
@@ -83,7 +83,7 @@ fn rows((run, reference): (&RunDetails, &RunDetails), results: &ResultsDir) -> V
     };
     let others: BTreeMap<_, _> = reference.scores.iter().map(|score| (key(score), score)).collect();
     let counts = |run: &RunDetails, score: &ScoreEnded| {
-        // Scores of older versions have none: their row has no interval.
+        // Scores of older versions have no counts: their row has no interval.
         ImageCounts::load(&results.run(&run.run).confusion(score.score.as_str())).ok()
     };
     run.scores
@@ -91,7 +91,7 @@ fn rows((run, reference): (&RunDetails, &RunDetails), results: &ResultsDir) -> V
         .filter_map(|score| {
             let other = others.get(&key(score))?;
             let both = counts(run, score).zip(counts(reference, other));
-            // Where nothing is labelled there is nothing to compare.
+            // A set without a labelled pixel has no score to compare.
             let (miou, miou_reference) = score.metrics.miou.zip(other.metrics.miou)?;
             Some(Row {
                 set: score.set.clone(),
@@ -105,7 +105,7 @@ fn rows((run, reference): (&RunDetails, &RunDetails), results: &ResultsDir) -> V
         .collect()
 }
 
-/// Over the first set and protocol that the rows name; mixing them would compare nothing.
+/// The degradation on the first set and protocol of the rows; scores of several cannot be mixed.
 fn degradation(rows: &[Row]) -> Option<Degradation> {
     let first = rows.first()?;
     let mut ours = Scores::default();

@@ -1,4 +1,4 @@
-//! `sweep doctor`: what works on this machine, and what to do about what does not.
+//! `sweep doctor`: checks what works on this machine, and says how to fix what does not.
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,10 @@ use crate::model::{WeightsConfig, backbone};
 use crate::store::Store;
 use crate::weights;
 
-/// A sweep of the smallest kind writes some tens of MiB.
+/// Free space below which the disk is bad; even the smallest sweep writes tens of MiB.
 const FREE_BYTES_MIN: u64 = 1 << 30;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
     level: Level,
@@ -30,13 +30,13 @@ struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
     Good,
-    /// Works without it.
+    /// Worth knowing; `sweep` works nevertheless.
     Note,
-    /// Nothing works before this is mended.
+    /// Must be fixed before a sweep can run.
     Bad,
 }
 
-/// Check what works on this machine, and say what to do about what does not
+/// Check what works on this machine, and say how to fix what does not
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {}
 
@@ -72,7 +72,7 @@ fn devices(gpus: &Gpus, cuda: CudaSupport) -> Vec<Finding> {
     let mut findings = vec![match (cuda, gpus.visible.is_empty()) {
         (CudaSupport::BuiltIn, _) => found(Level::Good, "this binary has CUDA".to_owned()),
         (CudaSupport::Missing, true) => {
-            found(Level::Good, "the CPU; this binary has no CUDA, and no GPU is visible".to_owned())
+            found(Level::Good, "CPU only: this binary has no CUDA, no GPU is visible".to_owned())
         }
         (CudaSupport::Missing, false) => found(
             Level::Bad,
@@ -133,8 +133,8 @@ fn frost_textures(machine: &Machine) -> Finding {
     let (level, text) = match frost::find(&machine.data_dirs) {
         Ok(Some(dir)) => (Level::Good, format!("ImageNet-C's textures in `{}`", dir.display())),
         Ok(None) => {
-            let text = "no textures in `frost/` of a data folder: frost is drawn, and left out of \
-                        means as `frost*`";
+            let text = "no textures in `frost/` of a data folder (`sweep fetch frost` gets them): \
+                        frost is drawn procedurally as `frost*`, and left out of means";
             (Level::Note, text.to_owned())
         }
         Err(error) => (Level::Note, with_sources(&error)),
@@ -159,8 +159,11 @@ fn weight_files(machine: &Machine) -> Vec<Finding> {
     }
     if !missing.is_empty() {
         let target = machine.weight_dirs.first().map_or(Path::new("weight_dirs"), PathBuf::as_path);
-        let text =
-            format!("not found: {}; put them into `{}`", missing.join(", "), target.display());
+        let text = format!(
+            "not found: {}; `sweep fetch NAME` gets one, or put it into `{}`",
+            missing.join(", "),
+            target.display()
+        );
         findings.push(found(Level::Note, text));
     }
     findings
@@ -180,7 +183,7 @@ fn writable(folder: &Path) -> Finding {
         Err(error) => {
             let folder = folder.display();
             let text =
-                format!("`{folder}` cannot be written ({error}): choose another by `--results`");
+                format!("`{folder}` cannot be written ({error}): choose another with `--results`");
             found(Level::Bad, text)
         }
     }
@@ -201,7 +204,7 @@ fn free_space(folder: &Path) -> Finding {
 async fn database(results: &ResultsDir) -> Finding {
     let found = |level, text| Finding { level, topic: "index", text };
     if !results.database().exists() {
-        return found(Level::Good, "none yet; the first `run` makes it".to_owned());
+        return found(Level::Good, "none yet; the first `sweep run` creates it".to_owned());
     }
     match Store::open_read_only(results).await {
         Ok(store) => {
@@ -269,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_gpus_is_fine() {
-        let expect = ["ok    device    the CPU; this binary has no CUDA, and no GPU is visible"];
+        let expect = ["ok    device    CPU only: this binary has no CUDA, no GPU is visible"];
         check(&Gpus::default(), CudaSupport::Missing, &expect);
     }
 

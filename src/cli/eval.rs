@@ -1,4 +1,4 @@
-//! `sweep eval RUN`: more scores of a trained run.
+//! `sweep eval RUN`: makes more scores of a trained run.
 
 use std::num::NonZeroU32;
 
@@ -12,12 +12,12 @@ use crate::fs::{ResultsDir, write_atomic};
 use crate::id::RunId;
 use crate::resolve;
 
-/// Score a trained run further (other sets, corruptions, levels or protocols), or any adapter file,
-/// without training
+/// Make more scores of a trained run (other sets, corruptions, levels or protocols), or score any
+/// adapter file, without training
 ///
-/// Of a run only what is missing is scored; the scores are added to it, so that an experiment that
-/// asks for them later finds them done. An adapter file needs `--weights`, and the dataset as
-/// `--set data.kind=… --set data.root=…`; its scores are printed.
+/// Of a run only missing scores are made; they are added to it, and experiments that ask for them
+/// later reuse them. An adapter file needs `--weights`, and the dataset as
+/// `--set data.kind=… --set data.root=…`; its scores are only printed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The run's id or the start of it, as the table's last column shows it; or `latest`
@@ -39,7 +39,7 @@ pub struct Args {
     pub set: Vec<String>,
     #[arg(long, value_name = "DEVICE", help = device::ALLOWED)]
     pub device: Option<device::Request>,
-    /// Workers at once on the CPU
+    /// Number of workers at once on the CPU
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroU32>,
 }
@@ -77,7 +77,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         let changed = changed.join(", ");
         return Err(fault(
             Exit::SomeFailed,
-            format_args!("run {run} cannot be scored as it is: changed since: {changed}"),
+            format_args!("run {run} cannot be scored: changed since it was trained: {changed}"),
         ));
     }
     let output = run::Output::Terminal;
@@ -89,8 +89,7 @@ fn find(text: &str, results: &ResultsDir) -> anyhow::Result<(RunId, RunFile)> {
     let run = runs::find(results, text)?;
     let details = index::ask(results, async |store| Ok(store.run_details(&run).await?))?;
     if !details.state.trained {
-        let words =
-            format!("run {run} is not trained to the end: `sweep run` its experiment first");
+        let words = format!("run {run} is not fully trained: `sweep run` its experiment first");
         return Err(fault(Exit::SomeFailed, words));
     }
     let path = results.run(&run).spec();
@@ -100,7 +99,7 @@ fn find(text: &str, results: &ResultsDir) -> anyhow::Result<(RunId, RunFile)> {
     Ok((run, file))
 }
 
-/// What the flags set, as `--set` of an experiment has it.
+/// The keys that the flags set, in the form of `--set`.
 fn overrides(args: &Args, groups: &[&str]) -> anyhow::Result<Vec<String>> {
     let refused = args.set.iter().find(|text| {
         let key = text.split('=').next().unwrap_or_default().trim();
@@ -110,7 +109,7 @@ fn overrides(args: &Args, groups: &[&str]) -> anyhow::Result<Vec<String>> {
         return Err(fault(
             Exit::Usage,
             format_args!(
-                "--set {text}: only keys of `{}` can be set; others make another run",
+                "--set {text}: only keys of `{}` can be set; others would change the run",
                 groups.join("` and `")
             ),
         ));
@@ -131,7 +130,7 @@ fn overrides(args: &Args, groups: &[&str]) -> anyhow::Result<Vec<String>> {
 
 /// An experiment file of this one run.
 fn experiment_text(spec: &RunSpec) -> anyhow::Result<String> {
-    let spec = toml::to_string(spec).context("a spec does not fit into TOML")?;
+    let spec = toml::to_string(spec).context("cannot write the run's spec as TOML")?;
     Ok(format!("# Written by `sweep eval`.\nname = \"{NAME}\"\n{spec}"))
 }
 

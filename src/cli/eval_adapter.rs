@@ -1,4 +1,4 @@
-//! `sweep eval --adapter FILE`: scores of an adapter that no run here made.
+//! `sweep eval --adapter FILE`: scores an adapter file, from wherever it is.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone, clap::Args)]
 #[group(id = "adapter_file")]
 pub struct Args {
-    /// LoRA and decoder to score: of a run, of the reference project (`.pt`), or a PEFT folder
+    /// Adapter (LoRA and decoder): of a run, of the reference project (`.pt`), or a PEFT folder
     #[arg(long, alias = "lora-weights", value_name = "FILE", requires = "weights")]
     pub adapter: Option<PathBuf>,
     /// Weights of the adapter's encoder: a file, or a folder
@@ -52,7 +52,7 @@ struct Row {
     metrics: Metrics,
 }
 
-/// What the flags of `sweep eval` say besides [`Args`].
+/// The flags of `sweep eval` besides [`Args`].
 pub(super) struct Asked<'a> {
     pub(super) adapter: &'a Path,
     /// Keys of `data` and `eval`.

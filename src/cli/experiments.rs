@@ -1,4 +1,4 @@
-//! Finding the experiment that a person means, by its name or by its file.
+//! Finds the experiment that a command line names, by its name or by its file.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use crate::experiment;
 use crate::fs::ResultsDir;
 use crate::store::{ExperimentRows, Store};
 
-/// The name of the experiment that `text` means, from the folder that the person is in.
+/// The name of the experiment that `text` means; a path is relative to the current folder.
 pub fn name_of(text: &str) -> anyhow::Result<String> {
     name_from(Path::new(""), text)
 }
 
-/// The name that `text` means: itself or, where it ends in `.toml`, the name that the file there,
-/// seen from `folder`, gives its experiment. A file that is gone may have left results: its own name
-/// is what is looked for then.
+/// The name of the experiment that `text` means: `text` itself or, where it ends in `.toml`, the
+/// `name` in that file; a path is relative to `folder`. For a file that is gone, which may have
+/// left results, it is the file's own name.
 pub fn name_from(folder: &Path, text: &str) -> anyhow::Result<String> {
     let path = &folder.join(text);
     let is_file = path.extension().is_some_and(|extension| extension == "toml");
@@ -26,7 +26,7 @@ pub fn name_from(folder: &Path, text: &str) -> anyhow::Result<String> {
     }
 }
 
-/// The experiment called `name`, with all that was made of it.
+/// The rows of the experiment called `name`; the error lists the experiments there are.
 pub async fn rows(
     store: &Store,
     results: &ResultsDir,
@@ -40,7 +40,7 @@ pub async fn rows(
     let names: Vec<_> = known.iter().map(|one| format!("`{}`", one.name)).collect();
     let words = match names.as_slice() {
         [] => format!("no experiment `{name}`: none was run in `{folder}` yet"),
-        names => format!("no experiment `{name}` in `{folder}`; there is {}", names.join(", ")),
+        names => format!("no experiment `{name}` in `{folder}`, only {}", names.join(", ")),
     };
     Err(fault(Exit::Usage, words))
 }

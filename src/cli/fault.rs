@@ -1,4 +1,4 @@
-//! Exit codes, and errors that know theirs.
+//! Exit codes, and errors that carry one.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ pub enum Exit {
     SomeFailed,
     /// The spec or the command line is wrong.
     Usage,
-    /// The environment is: no device, no data, disk full, read-only, newer database.
+    /// The environment is at fault: no device, no data, disk full, read-only, newer database.
     Environment,
     /// Another coordinator holds the results folder.
     Busy,
@@ -22,14 +22,14 @@ pub enum Exit {
     Interrupted,
 }
 
-/// An error with its exit; errors without one are of the environment.
+/// An error with its exit; other errors count as [`Exit::Environment`].
 #[derive(Debug)]
 struct Fault {
     exit: Exit,
     error: anyhow::Error,
 }
 
-/// Says how `sweep` ends because of this error.
+/// Gives an error the exit that `sweep` ends with because of it.
 pub trait OrExit<T> {
     fn or_exit(self, exit: Exit) -> anyhow::Result<T>;
 }
@@ -65,7 +65,7 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     }
 }
 
-/// An error made of words alone.
+/// An error that is a message without a source.
 pub fn fault(exit: Exit, words: impl fmt::Display) -> anyhow::Error {
     anyhow::Error::new(Fault { exit, error: anyhow::anyhow!("{words}") })
 }

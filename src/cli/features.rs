@@ -1,4 +1,4 @@
-//! `sweep features`: an encoder's tokens, and a decoder's logits, of images or of a tensor.
+//! `sweep features`: writes an encoder's tokens, and a decoder's logits, of images or of a tensor.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,30 +20,30 @@ use crate::weights;
 
 /// Format of the file that is written.
 const VERSION: u32 = 1;
-/// Longest side of an input; attention over more than this is a slip.
+/// Longest side of an input; a longer one is a typo, as attention over it would take too much.
 const SIDE_PX_MAX: u32 = 8192;
 
 /// Write an encoder's tokens of images, and a decoder's logits, to a safetensors file
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = CONTENT)]
 pub struct Args {
-    /// JPEG or PNG images, squashed to --px and normalised as the weights want it; or one
-    /// safetensors file, whose tensor `input` [batch, 3, height, width] is fed as it is
+    /// JPEG or PNG images, squashed to --px and normalised as the weights require; or one
+    /// safetensors file, whose tensor `input` [batch, 3, height, width] is fed unchanged
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Weights of the encoder: a file, the index of a sharded one, or a folder
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// The encoder in it, such as `dinov2_vits14_reg`, instead of finding out
+    /// Name of the encoder, such as `dinov2_vits14_reg`; found from the weights if left out
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
-    /// LoRA and decoder: of a run, of the reference project (`.pt`), or a PEFT folder
+    /// Adapter (LoRA and decoder): of a run, of the reference project (`.pt`), or a PEFT folder
     #[arg(long, value_name = "FILE")]
     adapter: Option<PathBuf>,
     /// Layers to write as well, counted from 1
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     layers: Vec<usize>,
-    /// Leave the final norm out of --layers
+    /// Write --layers without the final norm
     #[arg(long, requires = "layers")]
     no_norm: bool,
     /// Side of the network's input, or height and width, in pixels [default: what the adapter was
@@ -52,7 +52,7 @@ pub struct Args {
     px: Option<[u32; 2]>,
     #[arg(long, default_value_t = Request::Auto, value_name = "DEVICE", help = devices::ALLOWED)]
     device: Request,
-    /// Images of one forward pass; fewer take less memory
+    /// Images per forward pass; fewer take less memory
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch_size: u16,
     /// The file to write
@@ -108,7 +108,7 @@ fn failed(error: Error, output: &Path) -> anyhow::Error {
     if is_write { error.context(format!("`{}`", output.display())) } else { error }
 }
 
-/// The encoder that is asked for, or the one that the file shows.
+/// The encoder that is asked for, or the one identified from the weight file.
 fn find_backbone(args: &Args) -> anyhow::Result<Backbone> {
     let Some(name) = &args.variant else {
         let found = weights::identify(&args.weights)?;
@@ -119,14 +119,14 @@ fn find_backbone(args: &Args) -> anyhow::Result<Backbone> {
     variant.map(Backbone::from).ok_or_else(|| {
         let names: Vec<_> = backbone::variants().map(|variant| variant.name).collect();
         let names = names.join("`, `");
-        fault(Exit::Usage, format!("no variant is called `{name}`; there are `{names}`"))
+        fault(Exit::Usage, format!("no encoder is called `{name}`; known: `{names}`"))
     })
 }
 
 fn wanted(args: &Args, backbone: &Backbone) -> anyhow::Result<Wanted> {
     let depth = backbone.arch.depth;
     if let Some(layer) = args.layers.iter().find(|layer| **layer == 0 || **layer > depth) {
-        let words = format!("there is no layer {layer} of {}; it has 1 to {depth}", backbone.name);
+        let words = format!("--layers {layer}: {} has layers 1 to {depth}", backbone.name);
         return Err(fault(Exit::Usage, words));
     }
     let mut layers = args.layers.clone();
@@ -143,13 +143,13 @@ fn input(args: &Args, backbone: &Backbone, adapter: Option<&AdapterFile>) -> any
     let input = match (args.inputs.iter().find(is_tensor), args.inputs.len()) {
         (Some(path), 1) => {
             if args.px.is_some() {
-                let words = "--px is for images; a tensor is fed in its own size";
+                let words = "--px works only with images; a tensor is fed in its own size";
                 return Err(fault(Exit::Usage, words));
             }
             Input::tensor(path, patch).or_exit(Exit::Usage)?
         }
         (Some(path), _) => {
-            let words = format!("`{}` must be the only input, or all be images", path.display());
+            let words = format!("`{}` is not an image: it must be the only input", path.display());
             return Err(fault(Exit::Usage, words));
         }
         (None, _) => Input::Images(images(args, backbone, adapter)?),
@@ -174,7 +174,7 @@ fn images(
     adapter: Option<&AdapterFile>,
 ) -> anyhow::Result<Images> {
     if let Some(path) = args.inputs.iter().find(|path| !path.is_file()) {
-        let reason = if path.is_dir() { "is a folder; name its images" } else { "is not there" };
+        let reason = if path.is_dir() { "is a folder; name its images" } else { "does not exist" };
         return Err(fault(Exit::Usage, format!("input `{}` {reason}", path.display())));
     }
     let patch = backbone.arch.patch as u32;

@@ -1,4 +1,4 @@
-//! `sweep fetch`: datasets and weights from the web. Only this verb and `run --fetch`, which calls
+//! `sweep fetch`: downloads datasets and weights. Only this verb and `run --fetch`, which calls
 //! `get_all`, use the network.
 
 mod show;
@@ -20,14 +20,14 @@ use show::Show;
 /// Download datasets and weights, or list what there is
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to get, such as `voc` or `dinov2_vits14_reg`; all is listed if left out
+    /// Names to download, such as `voc` or `dinov2_vits14_reg`; if left out, all are listed
     pub names: Vec<String>,
-    /// Put it here, not into the first data or weight folder
+    /// Folder to download into, instead of the first data or weight folder
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     #[command(flatten)]
     pub terms: Terms,
-    /// The address of one weight file, as Meta sends it by e-mail
+    /// Address of one weight file, as Meta sends it by e-mail
     #[arg(long, value_name = "URL", value_parser = address, conflicts_with = "mirror")]
     pub url: Option<String>,
 }
@@ -35,10 +35,10 @@ pub struct Args {
 /// Where published things come from, and which terms are accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct Terms {
-    /// Accept a licence that has to be accepted before a download, such as `dinov3`
+    /// Accept a licence that must be accepted before a download, such as `dinov3`
     #[arg(long, value_name = "NAME", value_parser = licence)]
     pub accept_licence: Vec<String>,
-    /// An address that has the files by their names, instead of the official ones
+    /// Address of a mirror that has the files by name, instead of the official addresses
     #[arg(long, value_name = "URL", value_parser = address)]
     pub mirror: Option<String>,
 }
@@ -51,7 +51,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let things = known(&args.names)?;
     if args.url.is_some() && !matches!(things[..], [Thing::Weights(_)]) {
-        return Err(fault(Exit::Usage, "`--url` is for one weight file"));
+        return Err(fault(Exit::Usage, "`--url` needs the name of exactly one weight file"));
     }
     let mut setting = setting(&args.terms, places)?;
     if let Some(url) = &args.url {
@@ -62,8 +62,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }))
 }
 
-/// Gets things one after the other and tells where each is; what cannot be got is said, and the
-/// first of it is how it ends.
+/// Gets things one after the other and tells where each is; prints each failure and returns the
+/// exit of the first.
 fn get_all(
     things: &[Thing],
     setting: &Setting,
@@ -99,8 +99,7 @@ fn get_all(
     worst
 }
 
-/// Gets what is missing of an experiment, as far as `sweep fetch` knows it. Fails where something
-/// of that could not be got.
+/// Gets what an experiment lacks and `sweep fetch` knows; returns an error if a download failed.
 pub(super) fn get_missing(
     missing: &Missing,
     terms: &Terms,
@@ -167,10 +166,7 @@ fn known(names: &[String]) -> anyhow::Result<Vec<Thing>> {
     if unknown.is_empty() {
         return Ok(found);
     }
-    let words = format!(
-        "nothing to fetch is called {}; `sweep fetch` lists what there is",
-        unknown.join(", ")
-    );
+    let words = format!("unknown: {}; `sweep fetch` lists all names", unknown.join(", "));
     Err(fault(Exit::Usage, words))
 }
 
@@ -211,8 +207,8 @@ fn list(places: &Places) {
     printer::data(&format!("{}\n", grid(&head, rows)));
     let first = |dirs: &[PathBuf]| dirs.first().map_or("?".into(), |dir| dir.display().to_string());
     printer::aside(&format_args!(
-        "`sweep fetch NAME…` puts data into `{}` and weights into `{}`; for gated \
-         files it prints the steps",
+        "`sweep fetch NAME…` puts data into `{}` and weights into `{}`; for a gated name it prints \
+         the steps",
         first(&places.data_dirs),
         first(&places.weight_dirs)
     ));
@@ -242,14 +238,14 @@ fn address(text: &str) -> Result<String, String> {
     Err("an address begins with `https://` or `http://`".to_owned())
 }
 
-/// The name of a licence that something asks to be accepted.
+/// Parses the name of a licence that must be accepted before a download.
 fn licence(text: &str) -> Result<String, String> {
     let names: Vec<_> = licences_to_accept().iter().map(|terms| terms.name).collect();
     if names.contains(&text) {
         return Ok(text.to_owned());
     }
     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    Err(format!("only {} has to be accepted", names.join(" or ")))
+    Err(format!("only {} can be accepted", names.join(" or ")))
 }
 
 #[cfg(test)]

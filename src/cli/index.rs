@@ -1,4 +1,4 @@
-//! `sweep index`: making the index of the results folder again; and asking it, for other verbs.
+//! `sweep index`: rebuilds the index of the results folder. Other verbs query it with `ask`.
 
 use anyhow::Context as _;
 
@@ -7,7 +7,7 @@ use super::{Context, context, printer, words};
 use crate::fs::{FileLock, ResultsDir};
 use crate::store::Store;
 
-/// The index of the results folder.
+/// Maintain the index of the results folder.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -16,7 +16,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Make the index again from the journals; the old one stays until the new one is whole.
+    /// Rebuild the index from the journals; the old one stays until the new one is complete.
     Rebuild,
 }
 
@@ -33,7 +33,7 @@ async fn rebuild(results: &ResultsDir) -> anyhow::Result<Exit> {
     }
     let Some(_lock) = FileLock::try_acquire(&results.lock())? else {
         let words = format_args!(
-            "a sweep is running in `{folder}` and indexes as it goes: wait for it, or interrupt it"
+            "a sweep is running in `{folder}` and updates the index: wait for it, or interrupt it"
         );
         return Err(fault(Exit::Busy, words));
     };
@@ -50,7 +50,7 @@ async fn rebuild(results: &ResultsDir) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Opens the index of `results`, up to date where it may be written, and asks it.
+/// Opens the index of `results`, brings it up to date where it may be written, and asks it.
 pub(super) fn ask<T>(
     results: &ResultsDir,
     question: impl AsyncFnOnce(&Store) -> anyhow::Result<T>,

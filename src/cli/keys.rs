@@ -1,4 +1,4 @@
-//! `sweep keys [NAME]`: the keys of experiment files, or all that is known of some of them.
+//! `sweep keys [NAME]`: lists the keys of experiment files, or explains some of them.
 
 use serde_json::json;
 
@@ -16,10 +16,10 @@ pub struct Args {
     /// A key, its short name, or a table of keys: `train.lr`, `lr`, `train.transform`
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
-    /// All keys as Markdown
+    /// Print all keys as Markdown
     #[arg(long, conflicts_with_all = ["json", "name"])]
     pub markdown: bool,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -1,4 +1,4 @@
-//! `sweep logs RUN`: the journal of a run in words, and what its workers printed.
+//! `sweep logs RUN`: prints the journal of a run in words, and what its workers printed.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,7 +13,7 @@ use crate::event::{Event, Line};
 use crate::fs::RunDir;
 use crate::schedule::attempt;
 
-/// How often a followed run is looked at.
+/// Time between two looks at a followed run.
 const POLL: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Clone, clap::Args)]
@@ -21,7 +21,7 @@ pub struct Args {
     /// The run's id or the start of it, as the table's last column shows it; or `latest`
     #[arg(value_name = "RUN")]
     pub run: String,
-    /// Go on with what is still to come, until the attempt ends
+    /// Keep printing what is new until the attempt ends
     #[arg(short, long)]
     pub follow: bool,
 }
@@ -31,10 +31,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let run = runs::find(&results, &args.run)?;
     let dir = results.run(&run);
     if !dir.root().is_dir() {
-        return Err(fault(
-            Exit::Usage,
-            format_args!("run {run} is planned but has not started, so it has no log"),
-        ));
+        return Err(fault(Exit::Usage, format_args!("run {run} is planned but has not started")));
     }
     let mut reader = Reader::new(&dir);
     loop {
@@ -49,7 +46,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-/// What is new since the last look.
+/// The lines that are new since the last look.
 #[derive(Debug, Default)]
 struct News {
     lines: Vec<String>,
@@ -57,7 +54,7 @@ struct News {
     ended: bool,
 }
 
-/// Reads journals and worker logs from where it stopped.
+/// A reader of journals and worker logs that goes on where it stopped.
 struct Reader {
     dir: RunDir,
     offsets: BTreeMap<PathBuf, u64>,
@@ -85,7 +82,7 @@ impl Reader {
                             news.lines.push(words::line(&line));
                         }
                     }
-                    // Of a newer version, perhaps; better shown as it is than hidden.
+                    // Possibly of a newer version; better shown as it is than hidden.
                     Err(_) => news.lines.push(text),
                 }
             }

@@ -1,8 +1,8 @@
-//! The command line: one file a verb; the only module that prints.
+//! The command line: one file per verb; the only module that prints.
 //!
 //! `main.rs` calls [`main`] with the arguments and [`end`] with what comes back. Each verb is a
-//! function `run(&Args, &Context) -> anyhow::Result<Exit>`; what it decides and computes lies in the
-//! rooms below.
+//! function `run(&Args, &Context) -> anyhow::Result<Exit>`; decisions and computations are in the
+//! modules that it calls.
 
 pub mod printer;
 pub mod fault;
@@ -60,16 +60,16 @@ struct Cli {
     verb: Verb,
 }
 
-/// What is said where stdout takes nothing.
-const LOST: &str = "the output is lost, as it cannot be written to stdout";
+/// The error where stdout cannot be written.
+const LOST: &str = "cannot write the output to stdout";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Train and score what an experiment still lacks, then show its table; also resumes
+    /// Train and score what is missing of an experiment, resuming where it stopped; show its table
     Run(run::Args),
     /// Show what `run` would do
     Plan(plan::Args),
-    /// Show how far experiments are
+    /// Show the progress of experiments
     Status(status::Args),
     /// Show the journal of a run and what its workers printed
     Logs(logs::Args),
@@ -81,7 +81,7 @@ enum Verb {
     Readme(readme::Args),
     Index(index::Args),
     Adapter(adapter::Args),
-    /// Look into weight files
+    /// Inspect weight files
     Weights(weights::Args),
     Features(features::Args),
     Fetch(fetch::Args),
@@ -91,7 +91,7 @@ enum Verb {
     Recipes(recipes::Args),
     #[command(hide = true)]
     Keys(keys::Args),
-    /// One run in one process; started by `run`
+    /// Work on one run in this process; started by `run`
     #[command(hide = true)]
     Worker(worker::Args),
 }
@@ -106,11 +106,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            // A terminal that was closed: the exit code says it too.
+            // This fails on a closed terminal; the exit code says the same.
             let _ = error.print();
             return Ok(Exit::Usage.into());
         }
-        // Help and version are no errors.
+        // Help and version are not errors.
         Err(error) => {
             error.print().context(LOST)?;
             return Ok(Exit::Done.into());
@@ -151,7 +151,8 @@ impl Verb {
     }
 }
 
-/// How the program ends: where output was lost, what was done or found has not been told.
+/// The final exit code: where output was lost, success turns into a failure, as its result was not
+/// shown.
 pub fn end(code: ExitCode) -> ExitCode {
     let Some(error) = printer::lost() else { return code };
     printer::note(&format_args!("error: {LOST}: {error}"));
@@ -173,7 +174,7 @@ fn start_tracing(globals: &Globals) {
         .with_ansi(printer::has_colours())
         .without_time()
         .with_target(false)
-        // It would panic where stderr is a terminal that was closed.
+        // It would panic where stderr is a closed terminal.
         .log_internal_errors(false);
     tracing_subscriber::registry().with(lines).with(levels).init();
 }

@@ -1,4 +1,4 @@
-//! `sweep plan EXPERIMENT`: what `run` would do, and why.
+//! `sweep plan EXPERIMENT`: shows what `run` would do, and why.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::resolve::{self, Lack, Lacking, Missing, Resolved};
 use crate::store::RunState;
 use crate::train::TRAIN_NUMERICS;
 
-/// Older runs that a note names; the others are counted.
+/// Number of older runs that a note names; the others are counted.
 const OLDER_NAMED: usize = 3;
 /// Stands for the run and the scores of a cell that lacks something: they are not known.
 const NOTHING: &str = "–";
@@ -24,7 +24,7 @@ pub struct Args {
     /// Experiment file (TOML)
     #[arg(value_name = "EXPERIMENT")]
     pub experiment: PathBuf,
-    /// Set a key over all files, e.g. `train.epochs=2`
+    /// Set a key, overriding all files, e.g. `train.epochs=2`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -56,8 +56,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     Missing::of(&lacking).map_or(Ok(Exit::Done), |missing| Err(fetch::lacking(&missing)))
 }
 
-/// What is said of finished runs that cells which start would have been in an older version of
-/// `sweep`, if there are any.
+/// The note on finished runs that differ from starting cells only by an older numerics version;
+/// `None` if there are none.
 pub(super) fn older_note(
     cells: &[Resolved],
     planned: &[PlannedRun],
@@ -76,8 +76,8 @@ fn older_words(runs: &BTreeSet<RunId>) -> Option<String> {
     let (matches, are) = if runs.len() == 1 { ("matches", "it is") } else { ("match", "they are") };
     (!runs.is_empty()).then(|| {
         format!(
-            "{} of an older numerics version {matches} these cells: {}{more}; {are} kept and not \
-             mixed in (`sweep show ID`)",
+            "{} of an older numerics version {matches} these cells: {}{more}; {are} kept but not \
+             reused (`sweep show ID`)",
             words::count(runs.len(), "finished run"),
             named.join(", ")
         )
@@ -186,8 +186,8 @@ mod tests {
         let run = |i: usize| RunId::parse(&format!("{i:016x}")).unwrap();
         let words = |n: usize| older_words(&(1..=n).map(run).collect());
         assert_eq!(words(0), None);
-        insta::assert_snapshot!(words(1).unwrap(), @"1 finished run of an older numerics version matches these cells: 0000000000000001; it is kept and not mixed in (`sweep show ID`)");
-        insta::assert_snapshot!(words(5).unwrap(), @"5 finished runs of an older numerics version match these cells: 0000000000000001, 0000000000000002, 0000000000000003 and 2 more; they are kept and not mixed in (`sweep show ID`)");
+        insta::assert_snapshot!(words(1).unwrap(), @"1 finished run of an older numerics version matches these cells: 0000000000000001; it is kept but not reused (`sweep show ID`)");
+        insta::assert_snapshot!(words(5).unwrap(), @"5 finished runs of an older numerics version match these cells: 0000000000000001, 0000000000000002, 0000000000000003 and 2 more; they are kept but not reused (`sweep show ID`)");
     }
 
     #[test]

@@ -1,8 +1,7 @@
-//! The one place that writes: data to stdout, everything else to stderr.
+//! The one place that prints: data to stdout, everything else to stderr.
 //!
-//! A verb hands over what it has to say and goes on; that stdout takes nothing any more does not
-//! stop a run that is under way. What was lost is known at the end ([`lost`]), when
-//! [`super::end`] makes an exit code of it.
+//! A failed write to stdout does not stop a run that is under way: the error is kept ([`lost`]),
+//! and at the end [`super::end`] turns it into an exit code.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -15,12 +14,12 @@ static QUIET: AtomicBool = AtomicBool::new(false);
 /// The first error of stdout, after which nothing is written to it.
 static CLOSED: OnceLock<io::Error> = OnceLock::new();
 
-/// From now on failures and results only.
+/// Prints only failures and results from now on.
 pub fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
-/// As [`note`], of what is neither a failure nor a result: `--quiet` silences it.
+/// Prints, as [`note`], what is neither a failure nor a result; `--quiet` silences it.
 pub fn aside(text: &(impl Display + ?Sized)) {
     if !QUIET.load(Ordering::Relaxed) {
         note(text);
@@ -29,9 +28,9 @@ pub fn aside(text: &(impl Display + ?Sized)) {
 
 /// Writes `text` and a newline to stderr.
 ///
-/// A terminal that was closed takes nothing any more; a sweep goes on without it.
+/// Errors are ignored: a sweep goes on when its terminal is closed.
 pub fn note(text: &(impl Display + ?Sized)) {
-    // See above: there is nobody left to tell.
+    // There is nobody left to tell.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
@@ -48,13 +47,13 @@ pub fn data(text: &str) {
     }
 }
 
-/// Whether stdout still takes what is written to it.
+/// Whether stdout can still be written to.
 pub fn is_open() -> bool {
     CLOSED.get().is_none()
 }
 
-/// Why not all that [`data`] was given is written; `None` where it is, and where the reader has gone
-/// away by itself (`sweep table | head`): it has all it wants.
+/// The error by which output of [`data`] was lost; `None` if none was, and if the reader closed the
+/// pipe itself (`sweep table | head`), as it has all it wants.
 pub fn lost() -> Option<&'static io::Error> {
     CLOSED.get().filter(|error| error.kind() != ErrorKind::BrokenPipe)
 }

@@ -17,7 +17,7 @@ use crate::schedule::retry::{Ending, Verdict};
 use crate::schedule::stop::Stopping;
 use view::{RunTitle, State, SweepView};
 
-/// Shows what the scheduler tells.
+/// The display of the scheduler's news.
 pub struct Progress {
     view: SweepView,
     started: Instant,
@@ -67,16 +67,16 @@ impl Progress {
             News::Stopping { how, n_workers } => self.stopping(*how, *n_workers),
             News::Failing { error, n_workers } => self.failing(error, *n_workers),
             News::IndexFails { error } => self.print(&format!(
-                "warning: {}; the sweep goes on, and tries again: until then nothing new is shown",
+                "warning: {}; the sweep goes on and retries, but shows no progress until then",
                 with_sources(*error)
             )),
-            News::IndexWorks => self.print("the index is written again"),
+            News::IndexWorks => self.print("the index works again"),
             News::Tick => {}
         }
         self.redraw();
     }
 
-    /// Takes the bars away; what was printed stays.
+    /// Removes the bars; printed lines stay.
     pub fn finish(self) {
         if let Screen::Bars { multi, .. } = self.screen {
             // A terminal that is gone needs no clearing.
@@ -162,13 +162,14 @@ impl Progress {
         match how {
             Stopping::No => {}
             Stopping::Asked => self.print(&format!(
-                "stopping: {workers} to save and exit; Ctrl-C once more kills without saving"
+                "stopping: waiting for {workers} to save; Ctrl-C again kills without saving"
             )),
             Stopping::Killed => self.print(&format!("killing {workers}")),
         }
     }
 
-    /// Without workers nobody is waited for, and the program's last words follow at once.
+    /// Prints an error that ends the sweep, unless there are no workers to wait for: then the
+    /// program ends with it at once.
     fn failing(&self, error: &Error, n_workers: usize) {
         if n_workers > 0 {
             self.print(&format!("error: {}", with_sources(error)));
@@ -182,7 +183,7 @@ impl Progress {
     fn print(&self, text: &str) {
         match &self.screen {
             Screen::Bars { multi, .. } => {
-                // A terminal that was closed takes nothing any more.
+                // This fails on a closed terminal; the sweep goes on.
                 let _ = multi.println(text);
             }
             Screen::Plain | Screen::Quiet => printer::note(text),
@@ -206,12 +207,12 @@ fn text_bar() -> ProgressBar {
     ProgressBar::new_spinner().with_style(style)
 }
 
-/// Shown wherever anything is.
+/// Whether the event is shown both with bars and with plain lines.
 fn is_for_everyone(event: &Event) -> bool {
     matches!(event, Event::Warning { .. } | Event::CheckpointRejected { .. })
 }
 
-/// Shown where no bar shows how far a run is.
+/// Whether the event is shown where no bar shows how far a run is.
 fn is_milestone(event: &Event) -> bool {
     matches!(
         event,
@@ -225,10 +226,10 @@ fn is_milestone(event: &Event) -> bool {
 fn end_words(ending: &Ending, verdict: Verdict) -> String {
     match (ending, verdict) {
         (Ending::Done, _) => "done".to_owned(),
-        (Ending::Interrupted, Verdict::Retry) => "stopped from outside; tried again".to_owned(),
+        (Ending::Interrupted, Verdict::Retry) => "stopped from outside; retrying".to_owned(),
         (Ending::Interrupted, Verdict::GiveUp) => "stopped from outside; given up".to_owned(),
         (Ending::Interrupted, _) => "saved and stopped".to_owned(),
-        (Ending::Failed { reason, .. }, Verdict::Retry) => format!("{reason}; tried again"),
+        (Ending::Failed { reason, .. }, Verdict::Retry) => format!("{reason}; retrying"),
         (Ending::Failed { reason, .. }, Verdict::Leave) => format!("stopped: {reason}"),
         (Ending::Failed { reason, .. }, _) => format!("failed: {reason}"),
     }

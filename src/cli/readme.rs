@@ -1,4 +1,4 @@
-//! `sweep readme`: tables between markers, kept up to date.
+//! `sweep readme`: updates the tables between markers in a file.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -20,9 +20,9 @@ use crate::store::Store;
 /// byte.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The file that has the table's place
+    /// File with the markers
     pub file: PathBuf,
-    /// Change nothing; exit with 1 where a table is out of date.
+    /// Change nothing; exit with code 1 if a table is out of date.
     #[arg(long)]
     pub check: bool,
 }
@@ -39,8 +39,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         .map_err(|error| fault(Exit::Usage, format_args!("`{file}`, {error}")))?;
     if places.is_empty() {
         let words = format_args!(
-            "`{file}` has no place for a table: a line `<!-- sweep:table NAME -->` and one \
-             `<!-- sweep:end -->`, each for itself and not in code"
+            "`{file}` has no place for a table: add a line `<!-- sweep:table NAME -->` and a line \
+             `<!-- sweep:end -->`, outside of code"
         );
         return Err(fault(Exit::SomeFailed, words));
     }
@@ -73,7 +73,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Each table by what its marker calls it.
+    /// The tables by the names in their markers.
     async fn tables(&self, store: &Store) -> anyhow::Result<BTreeMap<String, String>> {
         let mut tables = BTreeMap::new();
         for place in self.places {
@@ -102,7 +102,7 @@ impl Asked<'_> {
     }
 }
 
-/// The table as it was committed, where it was.
+/// The committed table; `None` if there is none.
 fn committed(results: &ResultsDir, name: &str) -> anyhow::Result<Option<String>> {
     match fs_err::read_to_string(results.table(name, "md")) {
         Ok(text) => Ok(Some(text)),

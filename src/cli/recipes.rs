@@ -1,4 +1,4 @@
-//! `sweep recipes`: the training recipes key by key.
+//! `sweep recipes`: lists the training recipes key by key.
 
 use super::fault::Exit;
 use super::grid::grid;

@@ -31,8 +31,8 @@ use crate::schedule::local::{LocalProcesses, this_program};
 use crate::schedule::{Slot, orphans};
 use crate::store::{self, RunState, Store};
 
-/// Another program may keep the index locked for so long: while workers run, when the index is asked
-/// again and nothing else may wait; and when they are done.
+/// Longest wait for an index that another program has locked: while workers run, when it is tried
+/// again later and nothing else may wait; and when they are done.
 const LOCKED_MAX: Duration = Duration::from_millis(500);
 const LOCKED_MAX_AT_END: Duration = Duration::from_secs(30);
 
@@ -43,13 +43,13 @@ pub struct Args {
     pub experiment: PathBuf,
     #[arg(long, value_name = "DEVICE", help = device::ALLOWED)]
     pub device: Option<device::Request>,
-    /// Workers at once on the CPU
+    /// Number of workers at once on the CPU
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroU32>,
-    /// Set a key over all files, e.g. `train.epochs=2`
+    /// Set a key, overriding all files, e.g. `train.epochs=2`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Get missing datasets and weights first, as `sweep fetch` does
+    /// Download missing datasets and weights first, as `sweep fetch` does
     #[arg(long)]
     pub fetch: bool,
     #[command(flatten)]
@@ -58,7 +58,7 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     if !args.fetch && args.terms != fetch::Terms::default() {
-        return Err(fault(Exit::Usage, "`--accept-licence` and `--mirror` are for `--fetch`"));
+        return Err(fault(Exit::Usage, "`--accept-licence` and `--mirror` need `--fetch`"));
     }
     let (mut experiment, machine) = context.experiment(&args.experiment, &args.set)?;
     if let Some(device) = &args.device {
@@ -83,7 +83,7 @@ pub(super) fn carry_out(invocation: &Invocation<'_>) -> anyhow::Result<Exit> {
     runtime()?.block_on(invocation.work())
 }
 
-/// Takes the results folder for this process.
+/// Makes this process the coordinator of the results folder.
 pub(super) fn coordinate(results: &ResultsDir, name: &str) -> anyhow::Result<Coordinator> {
     Coordinator::acquire(results, name, now_ms).map_err(|error| match error {
         coordinator::Error::Held { .. } => fault(Exit::Busy, error),
@@ -95,7 +95,7 @@ pub(super) fn coordinate(results: &ResultsDir, name: &str) -> anyhow::Result<Coo
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
     Terminal,
-    /// There and into the results folder.
+    /// To the terminal and into the results folder.
     Files,
 }
 
@@ -157,7 +157,7 @@ impl Invocation<'_> {
         }
     }
 
-    /// The index, with what it missed while it was locked. Ctrl-C ends the waiting.
+    /// Brings into the index what it missed while it was locked. Ctrl-C ends the wait.
     async fn bring_up_to_date(&self, store: &Store) -> anyhow::Result<()> {
         let mut stops = signals::stops().context("cannot listen to signals")?;
         let ingest = async {
@@ -166,8 +166,8 @@ impl Invocation<'_> {
         };
         tokio::select! {
             ingested = ingest => ingested.map(|_| ()).context(
-                "the runs are saved, but the index could not be brought up to date: give the same \
-                 command again to do that and to see the table",
+                "the runs ended as listed above, but the index is not up to date; run the same \
+                 command again to update it and show the table",
             ),
             Some(_) = stops.recv() => {
                 Err(fault(Exit::Interrupted, "interrupted before the index was up to date"))
@@ -200,7 +200,7 @@ impl Invocation<'_> {
         printer::aside(&format_args!("{}: {counts}", self.experiment.name));
     }
 
-    /// Says it before anything is done, so that there is time to give another name.
+    /// Warns before anything is done, so that there is time to choose another name.
     fn warn_of_another_table(&self) -> anyhow::Result<()> {
         if self.output == Output::Terminal {
             return Ok(());
@@ -208,13 +208,13 @@ impl Invocation<'_> {
         let name = &self.experiment.name;
         let runs: Vec<_> = self.cells.iter().map(|resolved| &resolved.run).collect();
         let others = report::files_of_others(&self.results, name, &runs)
-            .context("cannot read the table that is there")?;
+            .context("cannot read the existing table")?;
         if !others.is_empty() {
             let paths: Vec<_> = others.iter().map(|path| format!("`{}`", path.display())).collect();
             printer::note(&format_args!(
-                "warning: {} of other runs will be replaced, as this experiment is called \
-                 `{name}` too and has none of them; another `name` in its file, or another \
-                 `--results`, keeps both",
+                "warning: {} of other runs will be replaced, as an earlier experiment was also \
+                 called `{name}`; to keep both, change `name` in the experiment file, or use \
+                 another `--results`",
                 paths.join(" and ")
             ));
         }
@@ -303,7 +303,7 @@ impl Invocation<'_> {
         }
         printer::aside(&totals(summary, elapsed));
         if summary.interrupted {
-            printer::aside("state is saved: give the same command again to continue");
+            printer::aside("state is saved; run the same command again to continue");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Finding the run that a person means, by the start of its id or as `latest`.
+//! Finds the run that a command line names, by the start of its id or as `latest`.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -33,8 +33,8 @@ pub fn find(results: &ResultsDir, text: &str) -> anyhow::Result<RunId> {
         (1, Some(run)) => Ok(run.clone()),
         (0, _) => {
             let words = format!(
-                "no run in `{folder}` begins with `{text}`; the last column of `sweep table` names \
-                 them, and `{LATEST}` is the last that worked"
+                "no run's id in `{folder}` begins with `{text}`; the last column of `sweep table` \
+                 has the ids, and `{LATEST}` is the run that worked last"
             );
             Err(fault(Exit::Usage, words))
         }
@@ -42,7 +42,7 @@ pub fn find(results: &ResultsDir, text: &str) -> anyhow::Result<RunId> {
             let more = n.saturating_sub(LISTED_MAX);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let words =
-                format!("`{text}` is the beginning of several runs: {}{more}", shown.join(", "));
+                format!("several runs' ids begin with `{text}`: {}{more}", shown.join(", "));
             Err(fault(Exit::Usage, words))
         }
     }
@@ -74,7 +74,7 @@ fn written(results: &ResultsDir, run: &RunId) -> Option<SystemTime> {
     times.max()
 }
 
-/// Names in `folder`; none where it is not there.
+/// Names of what is in `folder`; none if it does not exist.
 fn folders(folder: &Path) -> io::Result<Vec<String>> {
     match fs_err::read_dir(folder) {
         Ok(entries) => {

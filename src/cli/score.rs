@@ -1,4 +1,4 @@
-//! `sweep score`: scores of predictions that were saved as mask files.
+//! `sweep score`: scores predictions that were saved as mask files.
 
 use std::num::NonZeroU8;
 use std::path::PathBuf;
@@ -12,19 +12,19 @@ use crate::eval::score::masks::{self, Error, Folders, Scored};
 use crate::eval::score::per_image;
 use crate::host;
 
-/// Score index masks that anyone's program wrote, by the code behind the tables
+/// Score index masks that any program wrote, with the code behind the tables
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Folder of predicted masks: PNG files of class indices, one for each mask of the truth
+    /// Folder of predicted masks: PNG files of class indices, one for each ground truth mask
     #[arg(long, value_name = "DIR")]
     pub pred: PathBuf,
-    /// Folder of ground truth masks, of the same names
+    /// Folder of ground truth masks, with the same names
     #[arg(long, value_name = "DIR")]
     pub truth: PathBuf,
     /// Number of classes; indices are 0 to N-1
     #[arg(long, value_name = "N")]
     pub classes: NonZeroU8,
-    /// Value of the truth that is left out
+    /// Value of ground truth pixels that are left out
     #[arg(long, value_name = "VALUE", default_value_t = crate::data::VOID)]
     pub ignore: u8,
     /// Print everything as JSON, with the confusion matrix (rows are the truth)

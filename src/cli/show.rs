@@ -1,4 +1,4 @@
-//! `sweep show`: all about one run.
+//! `sweep show`: prints all that is known about one run.
 
 mod scores;
 
@@ -10,15 +10,15 @@ use super::{Context, index, printer, runs, words};
 use crate::event::{Outcome, TrainStep};
 use crate::store::{AttemptRow, EpochRow, RunDetails};
 
-/// Show a run: its spec, how far it is, its attempts, losses and scores.
+/// Show a run: its spec, progress, attempts, losses and scores.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run's id or the start of it, as the table's last column shows it; or `latest`.
     pub run: String,
-    /// Every score of every corruption with the IoU of each class, not of the clean ones only.
+    /// Show every score of every corruption with the IoU of each class, not only the clean ones.
     #[arg(long)]
     pub all: bool,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -128,7 +128,7 @@ fn epoch(row: &EpochRow) -> String {
     format!("epoch {epoch} (step {step}): loss {loss_mean:.4}, {time_s:.1} s{validations}")
 }
 
-/// Over the epochs whose waiting is known.
+/// The line about waiting for data, over the epochs that measured it.
 fn waiting(epochs: &[EpochRow]) -> Option<String> {
     let known: Vec<_> = epochs.iter().filter_map(|row| Some((row.wait_ms?, row.time_ms))).collect();
     let sum = |part: fn(&(u64, u64)) -> u64| known.iter().map(part).sum();

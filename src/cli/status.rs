@@ -1,4 +1,4 @@
-//! `sweep status [EXPERIMENT]`: how far experiments are.
+//! `sweep status [EXPERIMENT]`: shows the progress of experiments.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::id::RunId;
 use crate::schedule::coordinator;
 use crate::store::{CellRow, CellState, ExperimentRows, RunState, Store};
 
-/// Of the JSON; raised when a field changes its meaning.
+/// Version of the JSON, raised when a field changes its meaning.
 const VERSION: u32 = 1;
 
 #[derive(Debug, Clone, clap::Args)]
@@ -22,7 +22,7 @@ pub struct Args {
     /// Name or file (TOML) of an experiment; without it, all are listed
     #[arg(value_name = "EXPERIMENT")]
     pub experiment: Option<String>,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -123,7 +123,7 @@ fn coordinator_now(results: &ResultsDir) -> Option<String> {
     }
 }
 
-/// Whether a worker is at the run.
+/// Whether a worker holds the run.
 fn is_locked(results: &ResultsDir, run: &RunId) -> bool {
     let lock = results.run(run).lock();
     lock.exists() && matches!(FileLock::try_acquire(&lock), Ok(None))

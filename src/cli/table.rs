@@ -1,4 +1,4 @@
-//! `sweep table`: the results of an experiment.
+//! `sweep table`: prints the results table of an experiment.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
@@ -11,14 +11,14 @@ use crate::store::{ExperimentRows, Store};
 /// Print the results table of an experiment.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Name or file (TOML) of the experiment; the latest planned if left out.
+    /// Name or file (TOML) of the experiment; if left out, the one planned last.
     pub experiment: Option<String>,
-    /// How the table is written
+    /// Format of the table
     #[arg(long, default_value_t = Format::Terminal,
           value_parser = PossibleValuesParser::new(Format::ALL.iter().map(|format| format.name()))
               .try_map(|name| name.parse::<Format>()))]
     pub format: Format,
-    /// `all` adds the reference project's own metric; csv and json always have all.
+    /// Columns: `all` adds the reference project's own metric; csv and json always have all.
     #[arg(long, default_value_t = Columns::Usual,
           value_parser = PossibleValuesParser::new(Columns::ALL.map(|(name, _)| name))
               .try_map(|name| name.parse::<Columns>()))]

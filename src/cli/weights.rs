@@ -1,4 +1,4 @@
-//! `sweep weights inspect PATH`: what is in a weight file, and whether it can be loaded.
+//! `sweep weights inspect PATH`: shows what a weight file contains, and whether it can be loaded.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::model::params::Params;
 use crate::weights::inspect::Values;
 use crate::weights::{self, Inspection};
 
-/// Names shown of a list; the others are counted.
+/// Number of names shown of a list; the others are counted.
 const SHOWN: usize = 6;
 
 #[derive(Debug, Clone, clap::Args)]
@@ -26,8 +26,8 @@ pub struct Args {
 
 #[derive(Debug, Clone, clap::Subcommand)]
 enum Action {
-    /// Show naming, variant, types, tensors and sha256; exit code 1 if names, types or shapes (with
-    /// --load: values too) keep it from being loaded
+    /// Show naming, variant, types, tensors and sha256; exit code 1 if the names, types or shapes
+    /// (with --load also the values) cannot be loaded
     Inspect(Inspect),
 }
 
@@ -111,7 +111,7 @@ fn text(found: &Inspection, loaded: Option<&str>) -> String {
     let prefix = found.prefix.as_ref().map_or_else(String::new, |p| format!(", after `{p}`"));
     row("naming", &format!("{}{prefix}", found.naming.unwrap_or("unknown")));
     if let Some(architecture) = &found.architecture {
-        let variant = found.variant.as_deref().unwrap_or("none: a size of its own");
+        let variant = found.variant.as_deref().unwrap_or("none: a custom size");
         row("variant", variant);
         row("architecture", architecture);
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::event::{Event, Line, Metrics, Outcome};
 
-/// Of training, beyond which more is said of waiting for data; and the least of it that matters,
-/// as an epoch of a second waits for its first batch.
+/// Percent of training spent waiting for data beyond which advice is given; and the shortest such
+/// wait, as an epoch of one second also waits for its first batch.
 const WAITING_PERCENT_MAX: f64 = 10.0;
 const WAITING_MS_MIN: u64 = 5000;
 
@@ -27,7 +27,7 @@ pub fn event(event: &Event) -> String {
             m.n_train_images,
             m.steps_total
         ),
-        Event::Resumed { step, .. } => format!("goes on after step {step}"),
+        Event::Resumed { step, .. } => format!("resumed after step {step}"),
         Event::CheckpointRejected { checkpoint, reason } => {
             format!("checkpoint {checkpoint} is not used: {reason}")
         }
@@ -70,7 +70,7 @@ pub fn waiting(wait_ms: u64, time_ms: u64) -> Option<String> {
     }
     let percent = wait_ms as f64 / time_ms as f64 * 100.0;
     let advice = if percent > WAITING_PERCENT_MAX && wait_ms >= WAITING_MS_MIN {
-        ": more `schedule.threads` load faster, `schedule.cache_mb` keeps what is loaded"
+        ": raise `schedule.threads` to load faster, or `schedule.cache_mb` to keep loaded images"
     } else {
         ""
     };
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(check(0, 1), "waited for data 0.0% of training");
         assert_eq!(check(10_000, 100_000), "waited for data 10.0% of training");
         assert_eq!(check(4999, 5000), "waited for data 100.0% of training");
-        insta::assert_snapshot!(check(10_100, 100_000), @"waited for data 10.1% of training: more `schedule.threads` load faster, `schedule.cache_mb` keeps what is loaded");
+        insta::assert_snapshot!(check(10_100, 100_000), @"waited for data 10.1% of training: raise `schedule.threads` to load faster, or `schedule.cache_mb` to keep loaded images");
         assert_eq!(waiting(0, 0), None);
     }
 

@@ -1,4 +1,4 @@
-//! `sweep worker <run dir> --attempt N`: one run in this process; started by the scheduler.
+//! `sweep worker <run dir> --attempt N`: works on one run; started by the scheduler.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     })
 }
 
-/// Where the disk is full the journal may not say so: the exit does.
+/// The exit of a failure; that of a full disk is its own, as the journal may not be writable then.
 fn exit_of(class: FailureClass) -> Exit {
     match class {
         FailureClass::Disk => Exit::Environment,
@@ -46,7 +46,8 @@ fn exit_of(class: FailureClass) -> Exit {
     }
 }
 
-/// The coordinator holds the other end of the pipe, so that its death is noticed too.
+/// Stops the worker when its stdin ends: the coordinator holds the other end of that pipe, so that
+/// its death is noticed too.
 fn stop_at_end_of_stdin(stop: &Arc<AtomicBool>) {
     let stop = Arc::clone(stop);
     std::thread::spawn(move || {
@@ -64,7 +65,8 @@ fn stop_at_end_of_stdin(stop: &Arc<AtomicBool>) {
     });
 }
 
-/// Returns once signals are listened to: one that came before would end the worker unsaved.
+/// Stops the worker at a signal. Returns once signals are listened to: one that came before would
+/// end the worker unsaved.
 fn stop_at_signals(stop: &Arc<AtomicBool>) {
     let stop = Arc::clone(stop);
     let (ready, is_ready) = mpsc::channel();
@@ -80,10 +82,10 @@ fn stop_at_signals(stop: &Arc<AtomicBool>) {
         };
         let listened = context::runtime().and_then(|runtime| runtime.block_on(listen()));
         if let Err(error) = listened {
-            tracing::warn!("signals end this worker without saving: {error:#}");
+            tracing::warn!("a signal will end this worker without saving: {error:#}");
         }
     });
-    // An error where the thread could not listen, which it has said.
+    // This fails where the thread could not listen, which it has logged.
     let _ = is_ready.recv();
 }
 

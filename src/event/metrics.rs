@@ -22,7 +22,8 @@ pub struct Metrics {
     pub n_images: u64,
     /// Labelled (not void) pixels.
     pub n_pixels: u64,
-    /// IoU weighted by each class's share of the ground truth; `None` in journals older than it.
+    /// IoU weighted by each class's share of the ground truth; `None` in journals older than this
+    /// field.
     #[serde(default)]
     pub iou_frequency_weighted: Option<f64>,
     /// mmseg's mean, over the classes that the ground truth or the prediction has.

@@ -77,7 +77,7 @@ impl FailureClass {
         self.names().1
     }
 
-    /// The class of that name; an unknown name, as of a later version, is one that may pass.
+    /// The class of that name; an unknown one, of a later version, counts as one that may pass.
     pub fn parse(name: &str) -> Self {
         let found = Self::NAMES.iter().find(|(_, other, _)| *other == name);
         found.map_or(Self::Environment, |(class, ..)| *class)

@@ -21,10 +21,10 @@ pub enum Error {
         "line {line}: `{marker}` is not a marker: write `<!-- sweep:table NAME -->` or `<!-- sweep:end -->`"
     )]
     Unknown { line: usize, marker: String },
-    #[error("line {line}: a marker stands alone on its line; in code (`…`) it is text")]
+    #[error("line {line}: a marker must stand alone on its line, or in code (`…`) to be text")]
     NotAlone { line: usize },
     #[error(
-        "line {line}: table `{name}` starts inside of the one that starts on line {outer}: end that one first, with `<!-- sweep:end -->`"
+        "line {line}: table `{name}` starts inside the one that starts on line {outer}: end that one first with `<!-- sweep:end -->`"
     )]
     Nested { line: usize, name: String, outer: usize },
     #[error("line {line}: table `{name}` has no `<!-- sweep:end -->`")]
@@ -53,7 +53,7 @@ pub struct Rewritten {
     pub stale: Vec<String>,
 }
 
-/// A line outside of code that has to do with tables.
+/// A line outside of code that is, or contains, a table marker.
 #[derive(Debug, PartialEq, Eq)]
 enum Marker<'a> {
     Table(&'a str),
@@ -122,7 +122,7 @@ pub fn rewrite(text: &str, places: &[Place], tables: &BTreeMap<String, String>) 
     rewritten
 }
 
-/// What `line`, which is in no fence, says of tables; `None` where that is nothing.
+/// The marker on `line`, which is in no fence; `None` if there is none.
 fn marker(line: &str) -> Option<Marker<'_>> {
     if indent(line) > INDENT_MAX {
         return None;
@@ -137,18 +137,18 @@ fn marker(line: &str) -> Option<Marker<'_>> {
             _ => Marker::Unknown,
         });
     }
-    // With backticks or in a quotation it is taken to be shown, not meant.
+    // With backticks or in a quotation it is text about a marker.
     let mut comments = line.split("<!--").skip(1);
     let is_shown = line.contains('`') || line.starts_with('>');
     let is_marker = comments.any(|comment| comment.trim_start().starts_with("sweep:"));
     (is_marker && !is_shown).then_some(Marker::NotAlone)
 }
 
-/// What is indented further is code in itself (`CommonMark` 4.4).
+/// Columns of indentation above which a line is code (`CommonMark` 4.4).
 const INDENT_MAX: usize = 3;
 /// Columns to a tab stop.
 const TAB: usize = 4;
-/// A fence is at least so long.
+/// Number of marks of the shortest fence.
 const FENCE_MIN: usize = 3;
 
 /// The line that opened fenced code (`CommonMark` 4.5).
@@ -199,7 +199,7 @@ fn indent(line: &str) -> usize {
         .fold(0, |column, c| if c == '\t' { (column / TAB + 1) * TAB } else { column + 1 })
 }
 
-/// An experiment's name, which is never a path, or its file.
+/// Whether `name` can be an experiment's name, which is never a path, or its file.
 fn is_name(name: &str) -> bool {
     let is_file = Path::new(name).extension().is_some_and(|extension| extension == "toml");
     !name.is_empty()
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_marker_among_other_text_is_pointed_out() {
-        let words = "line 1: a marker stands alone on its line; in code (`…`) it is text";
+        let words = "line 1: a marker must stand alone on its line, or in code (`…`) to be text";
         check("see <!-- sweep:table ok --> x <!-- sweep:end --> tail", words);
         check("<!-- sweep:table ok --><!-- sweep:end -->", words);
         check("- <!--sweep:end-->", words);
@@ -300,7 +300,7 @@ mod tests {
         check("x\n<!-- sweep:table a -->\n", "line 2: table `a` has no `<!-- sweep:end -->`");
         check(
             "<!-- sweep:table a -->\n<!-- sweep:table b -->\n<!-- sweep:end -->",
-            "line 2: table `b` starts inside of the one that starts on line 1: end that one first, \
+            "line 2: table `b` starts inside the one that starts on line 1: end that one first \
              with `<!-- sweep:end -->`",
         );
         check(

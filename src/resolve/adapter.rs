@@ -1,8 +1,7 @@
-//! What an adapter that no run here made is scored with: its encoder, the sets, the conditions and
-//! the protocol.
+//! Finds what scoring an adapter file takes: its encoder, the sets, conditions and protocol.
 //!
-//! `sweep eval --adapter` calls [`scoring`] with the opened file and what it was asked for; data and
-//! weights are found and held against the file before anything is computed.
+//! `sweep eval --adapter` calls [`scoring`] with the opened file and the request; data and weights
+//! are found and compared with the file before anything is computed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,14 +21,14 @@ use crate::experiment::RunSpec;
 use crate::host;
 use crate::weights::{self, Identified};
 
-/// What an adapter of the reference project was made with, which its files do not say: the input
-/// of its code's default, and its batch, over which its metric is averaged.
+/// Input and batch size of the reference project's adapters, which its files do not state: its
+/// code's default input, and the batch over which its metric is averaged.
 const REFERENCE_PX: u32 = 490;
 const REFERENCE_BATCH: u32 = 12;
-/// Side of the input, in patches, where neither the file nor the user says it.
+/// Side of the input, in patches, where neither the file nor the user gives it.
 const INPUT_TOKENS: u32 = 37;
 
-/// What to score, and on what.
+/// The request: the adapter to score, and the settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     pub adapter: &'a AdapterFile,
@@ -37,12 +36,12 @@ pub struct Asked<'a> {
     pub weights: &'a Path,
     /// Height and width of the input, where it is not the adapter's own.
     pub px: Option<[u32; 2]>,
-    /// Its keys `data` and `eval` say on what and how.
+    /// Spec whose keys `data` and `eval` are used.
     pub spec: &'a RunSpec,
     pub data_dirs: &'a [PathBuf],
 }
 
-/// All that the scores are made of.
+/// All that the scores are made from.
 #[derive(Debug)]
 pub struct Scoring {
     pub encoder: Identified,
@@ -55,12 +54,12 @@ pub struct Scoring {
 /// A set to score.
 #[derive(Debug)]
 pub struct Set {
-    /// `voc/val`.
+    /// Dataset and split, e.g. `voc/val`.
     pub name: String,
     pub split: Arc<Split>,
 }
 
-/// A condition to score under, with what makes it of clean images.
+/// A condition to score under, with the corruptor that makes it from clean images.
 #[derive(Debug)]
 pub struct Sight {
     pub condition: Condition,
@@ -72,8 +71,8 @@ pub enum Error {
     #[error("`{}` has no decoder: nothing can be scored", path.display())]
     NoDecoder { path: PathBuf },
     #[error(
-        "`{}` tells {n_adapter} classes apart, and `{}` has {n_dataset}: choose the dataset with \
-         --set data.kind=… and --set data.root=…",
+        "`{}` has {n_adapter} classes, but the dataset `{}` has {n_dataset}: choose another \
+         dataset with --set data.kind=… and --set data.root=…",
         path.display(), root.display()
     )]
     OtherClasses { path: PathBuf, n_adapter: usize, root: PathBuf, n_dataset: usize },
@@ -86,7 +85,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether what was asked for is at fault, and not what this machine has.
+    /// Whether the request is at fault, and not this machine.
     pub fn is_of_the_request(&self) -> bool {
         match self {
             Self::NoDecoder { .. } | Self::OtherClasses { .. } | Self::OtherSet(_) => true,
@@ -114,7 +113,7 @@ pub fn scoring(asked: Asked<'_>) -> Result<Scoring, Error> {
     Ok(Scoring { encoder, protocol, sets, conditions: conditions(spec, data_dirs)? })
 }
 
-/// A set to score, of an adapter for `own`.
+/// Opens a set to score; its classes must be those of `own`, the adapter's dataset.
 fn open(set: &EvalSet, own: &Dataset, data_dirs: &[PathBuf]) -> Result<Set, Error> {
     let dataset = match set {
         EvalSet::Own(_) => own.clone(),

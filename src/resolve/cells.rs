@@ -1,4 +1,4 @@
-//! Resolving the cells of an experiment, one after the other.
+//! Resolves the cells of an experiment, one after the other.
 
 use super::world::World;
 use super::{Lacking, Resolution, Resolved};

@@ -1,4 +1,4 @@
-//! Whether weight files hold what the models take, before a worker is started that would find out.
+//! Checks that weight files fit their models, before a worker is started that would fail on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

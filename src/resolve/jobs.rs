@@ -1,5 +1,5 @@
-//! What resolved cells come to: what the plan is made of, what the experiment's journal says of it,
-//! and the jobs of the scheduler.
+//! Turns resolved cells into the plan's input, the plan's entry in the experiment's journal, and
+//! the scheduler's jobs.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::event::{self, Planned, PlannedCell, PlannedScore, Protocol};
 use crate::experiment::{self, Experiment, RunFile, ScoreRequest};
 use crate::id::RunId;
 
-/// What the plan decides about, cell by cell.
+/// The plan's input, cell by cell.
 pub fn wanted(cells: &[Resolved]) -> Vec<Wanted> {
     cells
         .iter()
@@ -21,7 +21,7 @@ pub fn wanted(cells: &[Resolved]) -> Vec<Wanted> {
         .collect()
 }
 
-/// What each run is called: the title of the first of its cells.
+/// The title of each run: that of the first of its cells.
 pub fn titles(cells: &[Resolved]) -> BTreeMap<&RunId, String> {
     let mut titles = BTreeMap::new();
     for Resolved { cell, run, .. } in cells {
@@ -30,7 +30,7 @@ pub fn titles(cells: &[Resolved]) -> BTreeMap<&RunId, String> {
     titles
 }
 
-/// What the experiment's journal says of this plan.
+/// The entry of this plan in the experiment's journal.
 pub fn planned(experiment: &Experiment, cells: &[Resolved]) -> Planned {
     let suite = cells.iter().find_map(|resolved| suite(&resolved.cell.spec, &resolved.facts));
     Planned {

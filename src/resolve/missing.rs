@@ -1,11 +1,12 @@
-//! What this machine lacks, in words and, where `sweep fetch` can get it, by name.
+//! The things that an experiment needs and this machine lacks, in words and, where `sweep fetch`
+//! can get them, by name.
 
 use std::collections::BTreeSet;
 
 use super::Lacking;
 use crate::event;
 
-/// Cells named in one complaint; the others are counted.
+/// Number of cells named in one complaint; the others are counted.
 const CELLS_NAMED: usize = 3;
 
 /// One thing that a cell needs and that is missing, damaged or does not fit.
@@ -13,7 +14,7 @@ const CELLS_NAMED: usize = 3;
 pub struct Lack {
     /// What is wrong, and what to do about it.
     pub message: String,
-    /// What `sweep fetch` calls it; several where one builds on another.
+    /// Its names for `sweep fetch`; several where one builds on another.
     pub names: Vec<&'static str>,
 }
 
@@ -52,7 +53,7 @@ impl Missing {
         (!complaints.is_empty()).then_some(Self(complaints))
     }
 
-    /// What of it `sweep fetch` knows, by its names there, each once, in the order to get it in.
+    /// The names of those things that `sweep fetch` knows, each once, in the order to get them.
     pub fn fetchable(&self) -> Vec<&'static str> {
         let names = self.0.iter().flat_map(|complaint| &complaint.lack.names);
         let mut seen = BTreeSet::new();

@@ -1,11 +1,11 @@
-//! From an experiment and this machine to what can be worked on: datasets and weights are found,
-//! opened, fingerprinted and hashed, each thing once, and give runs and scores their ids.
+//! Resolves an experiment on this machine: finds, opens, fingerprints and hashes its datasets and
+//! weights, each once, and gives runs and scores their ids.
 //!
 //! Verbs call [`cells`] with an experiment, the machine's keys and the results folder. Out come the
 //! cells with their facts, ids and score requests ([`Resolved`]), or what each lacks
 //! ([`Lacking`]); from those [`wanted`] for the plan, [`jobs`] for the scheduler and [`planned`]
-//! for the experiment's journal. [`adapter`] does the same for a file that no run here made. Nothing is
-//! printed and no run's folder is touched.
+//! for the experiment's journal. [`adapter`] does the same for an adapter file. Nothing is printed
+//! and no run's folder is touched.
 
 mod missing;
 mod notes;
@@ -32,7 +32,7 @@ pub use jobs::{jobs, planned, titles, wanted};
 pub use missing::{Lack, Missing};
 pub use notes::{data_notes, weight_notes};
 
-/// A cell with all that its run and scores are known by.
+/// A cell with all that identifies its run and scores.
 #[derive(Debug, Clone)]
 pub struct Resolved {
     pub cell: Cell,

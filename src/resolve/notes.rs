@@ -1,6 +1,6 @@
-//! What the owner of the data should know before a run: files that no split has, classes that no
-//! training pixel has. `plan` and `run` print it; `data check` says the same file by file. Of weight
-//! files `plan` says whose copy they are.
+//! Notes on data and weights before a run: files that no split has, classes that no training pixel
+//! has. `plan` and `run` print them; `data check` lists the same file by file. Of weight files,
+//! `plan` notes whose copy they are.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub fn data_notes(cells: &[Resolved], results: &ResultsDir) -> Vec<String> {
             if !looked_at.insert((key(config), root.clone(), split.to_owned())) {
                 continue;
             }
-            // What cannot be read is named by the run that reads it.
+            // What cannot be read is reported by the run that reads it.
             let is_train = config == &spec.data && split == spec.data.train();
             let print = is_train.then_some(facts.train_fingerprint.as_str());
             notes.extend(of_split((config, root, split), print, &cache).unwrap_or_default());
@@ -43,8 +43,7 @@ pub fn data_notes(cells: &[Resolved], results: &ResultsDir) -> Vec<String> {
     notes
 }
 
-/// Notes on the weight files of `cells`, each once: of those that are copies by others, what is to
-/// be known of them.
+/// Notes on the weight files of `cells` that are copies by others, each once.
 pub fn weight_notes(cells: &[Resolved]) -> Vec<String> {
     let notes: BTreeSet<_> = cells
         .iter()
@@ -58,7 +57,7 @@ pub fn weight_notes(cells: &[Resolved]) -> Vec<String> {
     notes.into_iter().collect()
 }
 
-/// Of one split; where it is trained on, `train` is its fingerprint.
+/// Notes on one split; where it is trained on, `train` is its fingerprint.
 fn of_split(
     (config, root, split): (&dataset::Config, &Path, &str),
     train: Option<&str>,

@@ -1,5 +1,5 @@
-//! The datasets of the cells and the sets that runs are scored on: found, opened, fingerprinted, and
-//! whether they fit a run and each other.
+//! Finds, opens and fingerprints the datasets of the cells and the sets that runs are scored on,
+//! and checks that they fit a run and each other.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::fetch;
 use crate::fetch::dataset::catalog::{ROWS, Row};
 use crate::fs::ResultsDir;
 
-/// Differences that a message lists.
+/// Number of differences that a message lists.
 const LISTED_MAX: usize = 5;
 
 pub(super) struct Sets<'a> {
@@ -45,7 +45,7 @@ impl<'a> Sets<'a> {
         self.datasets.entry(key(config)).or_insert_with(open).clone()
     }
 
-    /// A set to score, of a run on `own`.
+    /// Opens a set that a run on `own` is to be scored on.
     pub(super) fn set(
         &mut self,
         spec: &RunSpec,
@@ -83,7 +83,7 @@ impl<'a> Sets<'a> {
         self.fingerprints.entry(key).or_insert_with(take).clone()
     }
 
-    /// The original textures, where a suite has frost and a data folder has them.
+    /// The folder of frost's original textures, where the suite has frost and a data folder has it.
     pub(super) fn frost(&mut self, spec: &RunSpec) -> Result<Option<PathBuf>, Lack> {
         let suite = corrupt::suite::suite(&spec.eval.corruption.suite);
         if !suite.is_some_and(|suite| suite.contains(Corruption::Frost)) {
@@ -95,8 +95,8 @@ impl<'a> Sets<'a> {
     }
 }
 
-/// The error in words, and what `sweep fetch` calls what is missing. A folder that the spec names
-/// itself is the user's to mend.
+/// The error in words, and the names for `sweep fetch` of what is missing; none where the spec
+/// names the folder, as the user put the data there.
 fn lack(error: &Error, config: &dataset::Config) -> Lack {
     let rows = match error {
         _ if config.root().is_some() => Vec::new(),
@@ -127,7 +127,8 @@ pub(super) fn key(config: &dataset::Config) -> String {
     serde_json::to_string(config).expect("a config is plain data")
 }
 
-/// Classes are told by name and place: a prediction of class 3 must mean the same in both.
+/// Refuses a dataset whose classes differ in name or order: a prediction of class 3 must mean the
+/// same in both.
 pub(super) fn refuse_other_classes(own: &Dataset, other: &Dataset) -> Result<(), String> {
     if own.classes == other.classes {
         return Ok(());
@@ -158,8 +159,8 @@ pub(super) fn refuse_other_classes(own: &Dataset, other: &Dataset) -> Result<(),
     ))
 }
 
-/// Leaves out a set that is listed twice; two that differ may not have one name, by which tables
-/// know them.
+/// Leaves out a set that is listed twice; refuses two different ones of one name, as tables know
+/// sets by their names.
 pub(super) fn distinct(sets: Vec<SetFacts>) -> Result<Vec<SetFacts>, String> {
     let mut kept: Vec<SetFacts> = Vec::new();
     for set in sets {

@@ -1,4 +1,4 @@
-//! The weight files of the cells: found, hashed, and held against what was released.
+//! Finds and hashes the weight files of the cells, and compares them with the released ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -61,13 +61,13 @@ impl<'a> Weights<'a> {
         Ok(Some(file))
     }
 
-    /// Says once a file if its weights are of the other images, whose mean is another: no shape
-    /// shows that.
+    /// Warns, once per file, if its weights were pretrained on other images than the spec says:
+    /// these are normalised by another mean, which no shape shows.
     fn note_other_images(&mut self, path: &Path, model: model::Config) {
         if !self.looked_into.insert(path.to_owned()) {
             return;
         }
-        // A file that cannot be read is met when it is loaded.
+        // A file that cannot be read is reported when it is loaded.
         let Ok(found) = weights::identify(path) else { return };
         let images = found.variant.map(|variant| (variant.dino_type, variant.pretraining));
         if let Some((dino_type, pretraining)) = images
@@ -75,7 +75,7 @@ impl<'a> Weights<'a> {
             && pretraining != model.pretraining
         {
             let (file, name) = (path.display(), found.name);
-            tracing::warn!("`{file}` seems to be {name}: `model.pretraining` says otherwise");
+            tracing::warn!("`{file}` seems to be {name}: check `model.pretraining`, which differs");
         }
     }
 
@@ -94,10 +94,10 @@ impl<'a> Weights<'a> {
         self.sha256s.entry(path.to_owned()).or_insert_with(take).clone()
     }
 
-    /// Keeps the hashes for another time.
+    /// Saves the hashes for later invocations.
     pub(super) fn save(&mut self) {
         if let Err(error) = self.hashes.save() {
-            // It only costs time to hash again; a folder that cannot be written is met later.
+            // Hashing again only costs time; a folder that cannot be written is reported later.
             tracing::warn!(%error, "cannot write the cache of hashes");
         }
     }

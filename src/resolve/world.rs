@@ -1,5 +1,5 @@
-//! What was looked up already on this machine, so that cells that share a dataset or a weight file
-//! find it known.
+//! A cache of what was looked up on this machine, so that a dataset or a weight file that cells
+//! share is looked up once.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ impl<'a> World<'a> {
         Self { sets: Sets::new(machine, results), weights: Weights::new(machine, results) }
     }
 
-    /// What identity needs to know of `spec`, or all that is missing of it.
+    /// The facts that the identity of `spec` needs, or all that is missing for them.
     pub(super) fn facts(&mut self, spec: &RunSpec) -> Result<Facts, BTreeSet<Lack>> {
         let mut lacks = BTreeSet::new();
         let weights = keep(self.weights.find(spec), &mut lacks).flatten();
@@ -48,7 +48,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Keeps the hashes for another time.
+    /// Saves the hashes for later invocations.
     pub(super) fn save(&mut self) {
         self.weights.save();
     }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use crate::fs::{FileLock, ResultsDir};
 use crate::resolve::Job;
 
-/// A worker needs so long at most to save and exit.
+/// Longest time that a worker needs to save and exit.
 const WAIT_MAX: Duration = Duration::from_secs(20);
-/// How often a lock is tried.
+/// Time between two tries of a lock.
 const POLL: Duration = Duration::from_millis(200);
 
 /// Waits until no worker holds one of the jobs' runs, 20 s in all at most; returns whether there was

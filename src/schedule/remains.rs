@@ -25,7 +25,7 @@ pub fn outcome(dir: &RunDir, attempt: u32) -> io::Result<Option<Outcome>> {
     };
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let lines = bytes[..whole].split(|byte| *byte == b'\n');
-    // A line that cannot be read says nothing here; whoever indexes the journal reports it.
+    // A line that cannot be read is skipped here; indexing the journal reports it.
     let mut ends = lines.rev().filter_map(|line| match serde_json::from_slice(line) {
         Ok(Line { event: Event::AttemptEnded { outcome }, .. }) => Some(outcome),
         _ => None,

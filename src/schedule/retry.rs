@@ -7,7 +7,7 @@ use crate::event::{FailureClass, Outcome};
 
 /// Exit code of a worker that stopped on request with its state saved.
 pub const CODE_INTERRUPTED: i32 = 130;
-/// Exit code of a worker that could not write to its disk, and so perhaps not to its journal.
+/// Exit code of a worker that could not write to its disk, and so possibly not to its journal.
 pub const CODE_DISK: i32 = 3;
 /// Exit code of a Rust process whose main thread panicked.
 const CODE_PANIC: i32 = 101;
@@ -39,8 +39,8 @@ pub enum Verdict {
 ///
 /// A signal says more than the journal: a worker that is killed after its last line is retried,
 /// finds everything done and exits. After a second stop it was us. Success needs both: a worker
-/// whose folder was deleted exits well, and nothing of its run is there. `log_tail` explains exits
-/// that nothing else explains.
+/// whose folder was deleted exits with 0, and nothing of its run is there. `log_tail` explains
+/// exits that nothing else explains.
 pub fn ending(
     exit: WorkerExit,
     outcome: Option<&Outcome>,

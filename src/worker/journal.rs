@@ -29,7 +29,7 @@ impl Earlier {
             if !(is_journal && name.starts_with("events.")) {
                 continue;
             }
-            // A torn line is no event; whoever ingests the journal reports it.
+            // A torn line is not an event; indexing the journal reports it.
             let text = String::from_utf8_lossy(&fs_err::read(&path)?).into_owned();
             for line in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
                 match line.event {

@@ -1,4 +1,4 @@
-//! What `sweep data check` says to people.
+//! The report of `sweep data check` as text.
 
 use super::Checked;
 use crate::cli::grid::grid;
@@ -6,7 +6,7 @@ use crate::cli::words;
 use crate::data::check::{Finding, Kind, Report};
 use crate::data::image_io::Stored;
 
-/// Findings of one kind that are listed; a whole folder that is missing is one slip.
+/// Number of findings of one kind that are listed; a missing folder would fill the screen.
 const LISTED_MAX: usize = 20;
 
 pub(super) fn dataset(checked: &Checked) -> String {

@@ -1,4 +1,4 @@
-//! A download as people see it: a bar on a terminal, plain lines elsewhere.
+//! The progress of a download: a bar on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::cli::{printer, words};
 use crate::fetch::dataset;
 use crate::fetch::download::{News, Proof};
 
-/// Where there is no bar, how far it is is said this often.
+/// Time between progress lines where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(15);
 
 pub(super) struct Show {
@@ -36,7 +36,7 @@ impl Show {
     pub(super) fn data(&mut self, news: &dataset::News<'_>) {
         match news {
             dataset::News::Download(_, news) => self.weights(news),
-            dataset::News::Found(path) => self.note(&format!("uses `{}`", path.display())),
+            dataset::News::Found(path) => self.note(&format!("using `{}`", path.display())),
             dataset::News::Waits(path) => self.waits(path),
             dataset::News::Unpacks { done, total, .. } => {
                 self.amount("unpacked", *done, Some(*total));
@@ -52,37 +52,36 @@ impl Show {
             News::Waits { target } => self.waits(target),
             News::Asks { url, from: 0 } => self.note(&format!("from {url}")),
             News::Asks { url, from } => {
-                self.note(&format!("from {url}, goes on after {}", words::size(*from)));
+                self.note(&format!("from {url}, resuming after {}", words::size(*from)));
             }
             News::Bytes { done, total } => self.amount("downloaded", *done, *total),
             News::Retries { why, wait } => {
-                self.note(&format!("{why}; again in {}", words::duration(*wait)));
+                self.note(&format!("{why}; retrying in {}", words::duration(*wait)));
             }
-            News::StartsOver { why } => self.note(&format!("starts over: {why}")),
-            News::NextUrl { why } => self.note(&format!("{why}; tries the next address")),
+            News::StartsOver { why } => self.note(&format!("starting over: {why}")),
+            News::NextUrl { why } => self.note(&format!("{why}; trying the next address")),
             News::Checks { target, bytes } => {
                 let name = target.file_name().unwrap_or_default().to_string_lossy();
-                self.note(&format!("checks {name}, {}", words::size(*bytes)));
+                self.note(&format!("checking {name}, {}", words::size(*bytes)));
             }
         }
     }
 
     pub(super) fn proof(&mut self, proof: &Proof) {
         self.note(&match proof {
-            Proof::Published => "is what was published".to_owned(),
+            Proof::Published => "matches the published checksum".to_owned(),
             Proof::Remembered { record } => {
-                format!("is what was seen here first (`{}`)", record.display())
+                format!("matches the checksum of the first download (`{}`)", record.display())
             }
             Proof::FirstSeen { record } => format!(
-                "no checksum of it is published: its sha256 is remembered in `{}` and held from \
-                 now on",
+                "no checksum is published: its sha256 is recorded in `{}` and checked from now on",
                 record.display()
             ),
-            Proof::None => "no checksum of it is known".to_owned(),
+            Proof::None => "not checked, as no checksum is known".to_owned(),
         });
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     pub(super) fn note(&self, text: &str) {
         let line = format!("{}: {text}", self.name);
         match &self.screen {
@@ -92,7 +91,7 @@ impl Show {
         }
     }
 
-    /// Takes the bar away; what was printed stays.
+    /// Removes the bar; printed lines stay.
     pub(super) fn finish(&self) {
         if let Screen::Bar(bar) = &self.screen {
             bar.finish_and_clear();
@@ -100,7 +99,7 @@ impl Show {
     }
 
     fn waits(&self, path: &std::path::Path) {
-        self.note(&format!("another process is at `{}`: waits for it", path.display()));
+        self.note(&format!("waiting for another process that uses `{}`", path.display()));
     }
 
     fn amount(&mut self, verb: &str, done: u64, total: Option<u64>) {
@@ -115,7 +114,7 @@ impl Show {
         self.far(&format!("{}{of} {verb}", words::size(done)));
     }
 
-    /// How far it is; not every time it is told.
+    /// Prints how far it is, but not every time it is called.
     fn far(&mut self, text: &str) {
         match &mut self.screen {
             Screen::Bar(bar) => bar.set_message(text.to_owned()),

@@ -1,4 +1,4 @@
-//! What is known of a sweep in progress; pure, fed with journal lines.
+//! The state of a sweep in progress, made from journal lines; pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::id::RunId;
 
 /// Share of a run's work that is training, until better is known; scoring is the rest.
 const TRAINING_SHARE: f64 = 0.6;
-/// Of the work, before an estimate is worth showing.
+/// Share of the work that must be done before an estimate is shown.
 const SHOWN_FROM: f64 = 0.01;
 
 /// A run of the sweep, before anything is heard of it.
@@ -45,7 +45,7 @@ pub struct RunView {
     images_per_s: Option<f64>,
     scores_made: u32,
     scores_wanted: u32,
-    /// Images of the score in the making, done and in all.
+    /// Images of the score under way: done, and in all.
     images: Option<(u64, u64)>,
     trained: bool,
     /// Time and work when the present kind of work began, for the run's own estimate.
@@ -71,7 +71,7 @@ impl SweepView {
         Self { runs, done: 0, failed: 0, work_before }
     }
 
-    /// A run that was not announced is not shown.
+    /// The view of `run`; `None` for a run that was not announced.
     pub fn run(&self, run: &RunId) -> Option<&RunView> {
         self.runs.get(run)
     }
@@ -216,7 +216,7 @@ impl RunView {
         (done > 0.0).then(|| elapsed.mul_f64(((end - self.work()) / done).max(0.0)))
     }
 
-    /// One line: title, then where it is.
+    /// One line: the title, then the progress.
     pub fn line(&self) -> String {
         format!("{}: {}", self.title, self.place())
     }

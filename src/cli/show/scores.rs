@@ -46,7 +46,7 @@ impl Group<'_> {
         lines
     }
 
-    /// All that one score says.
+    /// The lines of one score in full.
     fn whole(&self, score: &ScoreEnded) -> Vec<String> {
         let metrics = &score.metrics;
         let mut lines = vec![format!(
@@ -109,7 +109,7 @@ fn corrupted(matrix: &Scores, summary: &Summary) -> Vec<String> {
         let moving = corrupt::TABLE.iter().filter(|row| row.moves_pixels).map(|row| row.name);
         let moving: Vec<_> = moving.filter(|name| matrix.corrupted.contains_key(*name)).collect();
         lines.push(format!(
-            "in place: without {}, where labels stay as pixels move",
+            "in place: without {}, which move pixels while labels stay",
             moving.join(", ")
         ));
     }
@@ -185,7 +185,7 @@ mod tests {
         blur 60.00, noise 22.50, weather 7.50
         mPC 30.00, rPC 60.00 (levels 1, 5)
         frost*: procedural, in no mean
-        in place: without zoom_blur, where labels stay as pixels move
+        in place: without zoom_blur, which move pixels while labels stay
         ");
     }
 

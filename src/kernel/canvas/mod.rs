@@ -10,7 +10,7 @@ use super::dispatch::on_host;
 use super::operation::Values;
 use super::upsampled::Logits;
 
-/// The sum of the logits of windows over one image.  The host adds up for every device.
+/// The sum of the logits of windows over one image. The host adds up for every device.
 #[derive(Debug, Clone)]
 pub struct Canvas {
     sums: cpu::Sums,

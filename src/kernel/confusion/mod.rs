@@ -9,7 +9,7 @@ use super::classes;
 /// Counts pixels into `[n_classes, n_classes]`: rows are the truth, columns the prediction.
 ///
 /// Both maps are `[batch, height, width]`; pixels whose truth is [`crate::data::VOID`] are left
-/// out. The host counts for every device; counts are exact, so that it cannot be told who did.
+/// out. The host counts for every device; counts are exact, so that the result is the same anyway.
 ///
 /// # Panics
 /// If sizes differ or a class is `n_classes` or above: masks are checked when they are read,

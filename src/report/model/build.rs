@@ -1,4 +1,4 @@
-//! From the rows of the store to a table.
+//! Builds a table from the rows of the store.
 
 use crate::report::model::columns::Sweep;
 use crate::report::model::group;
@@ -21,7 +21,7 @@ impl Table {
     }
 }
 
-/// One line a failed run.
+/// One line for each failed run.
 fn failures(experiment: &ExperimentRows) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for cell in &experiment.cells {

@@ -1,4 +1,4 @@
-//! Which columns a table has, and the cells of a row.
+//! Decides which columns a table has, and makes the cells of its rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ const KEYS: [&str; 15] = [
     "runs",
 ];
 
-/// What the rows of a table have in common, and in what they differ.
+/// The facts about all rows of a table that decide its columns.
 pub(super) struct Sweep<'a> {
     pub(super) experiment: &'a ExperimentRows,
     /// Axes that no other column shows.
@@ -38,7 +38,7 @@ pub(super) struct Sweep<'a> {
     pub(super) protocols: BTreeSet<&'a str>,
     /// Levels asked for.
     pub(super) severities: BTreeSet<u8>,
-    /// What means over corruptions are over, the whole suite first.
+    /// Parts of the suite that means are over, the whole suite first.
     pub(super) parts: Vec<Part>,
     pub(super) family: Family,
     /// Classes (present in the ground truth, of all).
@@ -137,7 +137,7 @@ impl<'a> Sweep<'a> {
         columns
     }
 
-    /// ` (15)`, where it is not clear from the suite alone.
+    /// The number of corruptions, ` (15)`; empty where the suite alone makes it clear.
     pub(in crate::report) fn count(&self, part: &Part) -> String {
         if self.parts.len() == 1 && part.n_left_out == 0 {
             return String::new();
@@ -255,7 +255,7 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// From `finetuned` to `input_px`.
+/// The cells of the columns from `finetuned` to `input_px`.
 fn model_cells(cell: &CellRow) -> [Cell; 7] {
     let Some(facts) = &cell.facts else {
         // Not started: the labels are all that is known.
@@ -287,7 +287,7 @@ fn model_cells(cell: &CellRow) -> [Cell; 7] {
     ]
 }
 
-/// What tells a row from others without its axes. Parameters follow from the rest.
+/// The texts that tell a row from others without its axes. Parameters follow from the rest.
 fn described(group: &Group<'_>) -> Vec<String> {
     let cells = model_cells(group.first());
     let cells = cells.into_iter().filter(|cell| !matches!(cell.data, Data::Count(_)));
@@ -313,7 +313,7 @@ fn measure(
     Measure::over(&parts(group, total, value, is_part))
 }
 
-/// What each replicate has of such a score.
+/// The parts of such a score that each replicate has.
 fn parts(
     group: &Group<'_>,
     total: u32,

@@ -28,7 +28,7 @@ pub(super) struct Entry<'a> {
     pub(super) scores: Vec<&'a CellScore>,
 }
 
-/// How scores are made, as far as their plan says it.
+/// The protocol of scores, as far as their plan states it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum How<'a> {
     Parts(&'a Protocol),
@@ -83,7 +83,7 @@ fn has_several_sets(cell: &CellRow) -> bool {
     sets.next().is_some_and(|first| sets.any(|set| set != first))
 }
 
-/// One block of rows a set: what is compared stands together.
+/// Sorts groups into one block of rows per set, so that what is compared stands together.
 fn in_blocks(groups: &mut [Group<'_>]) {
     let mut sets: Vec<&str> = Vec::new();
     for group in groups.iter() {
@@ -116,7 +116,8 @@ impl<'a> How<'a> {
     }
 }
 
-/// `eval` is of the run's first experiment: what this one asks for is in its planned scores.
+/// The cell's spec without its seed, and without `eval`, which is that of the run's first
+/// experiment: what this one asks for is in its planned scores.
 fn spec_but_seed(cell: &CellRow) -> Option<String> {
     let mut spec = serde_json::to_value(&cell.facts.as_ref()?.spec).expect("plain data serialises");
     if let Value::Object(keys) = &mut spec {
@@ -130,8 +131,8 @@ fn labels_but_seed(cell: &CellRow) -> String {
     serde_json::to_string(&labels).expect("plain data serialises")
 }
 
-/// Lines of journals older than the parts, each without the size of its cells' input: all that can
-/// be done with them is to look for it in the text.
+/// Protocol lines of journals older than the parts, each without the size of its cells' input,
+/// which is cut out of the text.
 fn old_lines_but_input(experiment: &ExperimentRows) -> BTreeMap<&str, String> {
     let mut lines = BTreeMap::new();
     for cell in &experiment.cells {

@@ -10,7 +10,7 @@ use crate::report::model::names::NOTHING;
 pub struct Measure {
     /// Replicates of which all parts were scored, by seed; 0 to 1.
     pub values: Vec<Replicate>,
-    /// What there is where no replicate is whole.
+    /// The mean over fewer parts, where no replicate is whole.
     pub partial: Option<Partial>,
     /// Why there is nothing, where there is nothing.
     pub missing: Missing,
@@ -42,7 +42,7 @@ pub enum Missing {
     Failed,
 }
 
-/// What one replicate has of a score that is a mean over parts (one part: the clean score).
+/// The parts that one replicate has of a score that is their mean (one part: the clean score).
 #[derive(Debug, Clone)]
 pub(in crate::report) struct Parts {
     pub(super) seed: Option<u64>,
@@ -93,7 +93,7 @@ impl Measure {
         std(&self.numbers())
     }
 
-    /// As the table shows it, in percent. `n_row`: what the row's column `n` counts, where there
+    /// The text of its cell, in percent. `n_row`: what the row's column `n` counts, where there
     /// are replicates; a score over another number of them says so.
     pub(in crate::report) fn text(&self, n_row: Option<u32>) -> String {
         if let Some(mean) = self.mean() {

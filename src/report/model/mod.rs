@@ -1,5 +1,5 @@
-//! What a table says, before it is rendered: its words, measures, columns, groups of replicates and
-//! caption. Modules use those before them.
+//! The contents of a table before it is rendered: its words, measures, columns, groups of
+//! replicates and caption. Modules use those before them.
 
 pub(super) mod names;
 mod suite;

@@ -1,4 +1,4 @@
-//! The words of a table's cells: what a run is made of, how large it is, what it is called.
+//! The words of a table's cells: the parts of a run, its size and its name.
 
 use crate::experiment::RunSpec;
 use crate::id::RunId;
@@ -6,7 +6,7 @@ use crate::model::{
     Config, DinoType, LoraConfig, Pretraining, Scaling, TuneConfig, WeightsConfig, backbone,
 };
 
-/// The text of a cell that has nothing to say.
+/// The text of an empty cell.
 pub(in crate::report) const NOTHING: &str = "–";
 
 /// The part of a run's id that tables show; `sweep show` takes it.
@@ -24,7 +24,7 @@ pub(in crate::report) fn finetuned(spec: &RunSpec) -> String {
     }
 }
 
-/// `LoRA r=4`, and in brackets what is not as usual: `rsLoRA r=16 (all, blocks 6-11)`.
+/// A run's LoRA: `LoRA r=4`, and in brackets what is unusual: `rsLoRA r=16 (all, blocks 6-11)`.
 fn lora(config: &LoraConfig) -> String {
     let LoraConfig { rank, alpha, targets, scaling, dropout, blocks } = config;
     let name = match scaling {
@@ -57,7 +57,7 @@ pub(in crate::report) fn pretraining(spec: &RunSpec) -> String {
     }
 }
 
-/// `ViT-L/14`.
+/// The encoder's size and patch: `ViT-L/14`.
 pub(in crate::report) fn model(model: Config) -> String {
     match backbone::find(&model) {
         Some(row) => row.architecture(),
@@ -65,7 +65,7 @@ pub(in crate::report) fn model(model: Config) -> String {
     }
 }
 
-/// Register (storage) tokens.
+/// Number of register (storage) tokens.
 pub(in crate::report) fn registers(model: Config) -> u64 {
     backbone::registers(&model).into()
 }
@@ -75,7 +75,7 @@ pub(in crate::report) fn patch_px(model: Config) -> u32 {
     backbone::patch_px(model.dino_type)
 }
 
-/// `304.4 M`, `17.2 k`.
+/// A number of parameters: `304.4 M`, `17.2 k`.
 pub(in crate::report) fn parameters(n: u64) -> String {
     match n {
         0..1000 => n.to_string(),
@@ -84,7 +84,7 @@ pub(in crate::report) fn parameters(n: u64) -> String {
     }
 }
 
-/// `448x448`.
+/// Height and width: `448x448`.
 pub(in crate::report) fn size(hw: [u32; 2]) -> String {
     format!("{}x{}", hw[0], hw[1])
 }

@@ -10,13 +10,13 @@ use crate::corrupt::frost::Source;
 use crate::corrupt::suite::{self, Suite};
 use crate::corrupt::{Corruption, Effect};
 
-/// Suites whose mean is shown beside that of a larger one, and what their columns' keys end in.
+/// Suites whose mean is shown beside that of a larger one, and the endings of their columns' keys.
 const PARTS: [(&str, &str); 2] = [("imagenet-c-15", "_of15"), ("imagenet-c-12", "_of12")];
 
 /// A part of a suite, the whole of it included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::report) struct Part {
-    /// What the keys of its columns end in; nothing for the whole.
+    /// Ending of the keys of its columns; empty for the whole.
     pub(super) key: &'static str,
     /// Names over which the mean is.
     pub(super) names: BTreeSet<String>,
@@ -24,7 +24,7 @@ pub(in crate::report) struct Part {
     pub(super) n_left_out: usize,
 }
 
-/// What the corruptions of an experiment are means of.
+/// The kinds of corruption that a column's mean is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     /// Corruptions, by level.
@@ -44,7 +44,7 @@ impl Family {
     }
 }
 
-/// The whole suite first.
+/// The parts of a suite, the whole suite first.
 pub(in crate::report) fn parts(suite: &[String]) -> Vec<Part> {
     let whole = Part::of("", suite.iter());
     let n_whole = suite.len();
@@ -70,7 +70,7 @@ impl Part {
         Self { key, names, n_left_out: left_out.len() }
     }
 
-    /// `15`, or `14+1` where one is left out.
+    /// Number of corruptions: `15`, or `14+1` where one is left out.
     pub(in crate::report) fn count(&self) -> String {
         match self.n_left_out {
             0 => self.names.len().to_string(),

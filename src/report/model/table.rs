@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::id::RunId;
 use crate::report::model::measure::Measure;
 
-/// Which columns a table for people has; `csv` and `json` always have all.
+/// The choice of columns of a table for people; `csv` and `json` always have all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Columns {
     #[default]
@@ -23,7 +23,7 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Each as long as `columns`.
     pub rows: Vec<Vec<Cell>>,
-    /// Sentences that say what the numbers are.
+    /// Sentences that explain the numbers.
     pub caption: Vec<String>,
     /// Why runs failed: for the terminal only.
     pub failures: Vec<String>,
@@ -36,11 +36,11 @@ pub struct Column {
     /// Name in a table for people.
     pub head: String,
     pub kind: Kind,
-    /// From which choice of columns on it is shown.
+    /// Smallest choice of columns that shows it.
     pub shown: Columns,
 }
 
-/// What a column's cells hold, and so how they are written in `csv` and `json`.
+/// The kind of a column's cells, which decides how `csv` and `json` write them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
@@ -50,14 +50,14 @@ pub enum Kind {
     Score,
     /// A mean over a suite, which may be incomplete.
     SuiteScore,
-    /// Whole replicates of all.
+    /// Number of whole replicates, and of all.
     Replicates,
     Runs,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
-    /// As a table for people shows it.
+    /// Text in a table for people.
     pub text: String,
     pub data: Data,
 }
@@ -73,7 +73,7 @@ pub enum Data {
 }
 
 impl Table {
-    /// The places of the columns that `columns` shows.
+    /// Indices of the columns that `columns` shows.
     pub(in crate::report) fn shown(&self, columns: Columns) -> Vec<usize> {
         let is_shown = |column: &Column| column.shown == Columns::Usual || columns == Columns::All;
         (0..self.columns.len()).filter(|&i| is_shown(&self.columns[i])).collect()
@@ -81,7 +81,7 @@ impl Table {
 }
 
 impl Kind {
-    /// Numbers are aligned to the right.
+    /// Whether its cells are aligned to the right, as numbers are.
     pub(in crate::report) fn is_right(self) -> bool {
         match self {
             Self::Text | Self::Runs => false,
@@ -91,7 +91,7 @@ impl Kind {
 }
 
 impl Columns {
-    /// Each with its name.
+    /// All choices, each with its name.
     pub const ALL: [(&str, Self); 2] = [("usual", Self::Usual), ("all", Self::All)];
 }
 

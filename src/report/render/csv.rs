@@ -8,7 +8,7 @@ use crate::report::model::table::{Column, Columns, Data, Kind, Table};
 
 pub(super) const WRITTEN: Written = Written::As("csv");
 
-/// One line a row, of all columns; a missing number is an empty field.
+/// The table as CSV: one line per row, of all columns; a missing number is an empty field.
 ///
 /// A score has the columns `<key>`, `<key>_std` and `<key>_n`; one over a suite also
 /// `<key>_partial` and `<key>_parts`, so that a part of a suite is never read as the whole.

@@ -11,7 +11,7 @@ pub(super) const WRITTEN: Written = Written::Not;
 /// Raised when the meaning of a key changes.
 const VERSION: u32 = 1;
 
-/// The whole table, all columns.
+/// The whole table as JSON, with all columns.
 pub(super) fn render(table: &Table, _: Columns) -> String {
     let rows: Vec<Value> = table
         .rows

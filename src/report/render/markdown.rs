@@ -5,7 +5,7 @@ use crate::report::model::table::{Columns, Table};
 
 pub(super) const WRITTEN: Written = Written::As("md");
 
-/// The table, its columns padded to the same width, and its caption.
+/// The table as markdown, each column padded to one width, and its caption.
 pub(super) fn render(table: &Table, columns: Columns) -> String {
     let shown = table.shown(columns);
     let heads: Vec<String> = shown.iter().map(|&i| escape(&table.columns[i].head)).collect();
@@ -43,7 +43,7 @@ fn line(cells: &[String], widths: &[usize], right: &[bool]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// What would end a cell, start markup or end a comment is escaped.
+/// Escapes what would end a cell, start markup or end a comment.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -24,7 +24,7 @@ macro_rules! formats {
         impl Format {
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// As `--format` takes it.
+            /// The name that `--format` takes.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => stringify!($module)),+
@@ -37,7 +37,7 @@ macro_rules! formats {
                 }
             }
 
-            /// Whether `sweep run` writes the table in this format too.
+            /// What `sweep run` does with this format.
             pub fn written(self) -> Written {
                 match self {
                     $(Self::$variant => $module::WRITTEN),+

@@ -15,14 +15,14 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Blanks between columns where they fit, and where not.
+/// Blanks between columns where the table fits, and where it does not.
 const GAP: u16 = 2;
 const GAP_NARROW: u16 = 1;
 
 /// A longer word (a path, a list of keys) is broken where room is short.
 const WORD_MAX: usize = 12;
 
-/// As wide as the terminal.
+/// The table for the terminal, at most as wide as it.
 pub(super) fn render(table: &Table, columns: Columns) -> String {
     terminal(table, columns, None)
 }
@@ -92,7 +92,7 @@ fn head(table: &Table, i: usize, gap: u16) -> String {
     }
 }
 
-/// Columns at the least: words are broken only where they cannot all be kept.
+/// Least width of a column, that of its longest word: words are broken only where not all fit.
 fn longest_word(table: &Table, i: usize, head: &str) -> u16 {
     let cells = table.rows.iter().map(|row| row[i].text.as_str()).chain([head]);
     let words = cells.flat_map(str::split_whitespace).map(|word| word.chars().count());
@@ -109,7 +109,7 @@ fn needed(table: &Table, shown: &[usize]) -> usize {
     shown.iter().map(width).sum()
 }
 
-/// Columns that describe runs and say the same of all.
+/// Columns that describe runs and have the same text in all rows.
 fn same_in_all(table: &Table, shown: &[usize]) -> Vec<usize> {
     let Some((first, rest)) = table.rows.split_first() else { return Vec::new() };
     let is_same = |&&i: &&usize| {
