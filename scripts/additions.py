@@ -376,7 +376,7 @@ def files_touched(tree):
 
 def check(tree, target, what):
     """Cargo's errors; empty where it compiles."""
-    command = ["cargo", "check", "--locked", "--quiet", "--message-format", "short", *what]
+    command = ["cargo", "check", "--release", "--locked", "--quiet", "--message-format", "short", *what]
     env = {**os.environ, "CARGO_TARGET_DIR": str(target), "CARGO_TERM_COLOR": "never"}
     done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)
     return done.stderr[-4000:] if done.returncode else ""
