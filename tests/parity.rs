@@ -2,6 +2,7 @@
 //! PyTorch code (tiny random models; `tests/data/README.md` says how they were made).
 //!
 //! With the full set of those numbers in a folder, `SWEEP_GOLDEN=<folder>` compares with all of it.
+//! `SWEEP_TEST_DEVICE=wgpu:0` computes there instead of on the CPU.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -23,6 +24,12 @@ use dino_sweep::train::optimizer::{AdamW, Rates};
 use dino_sweep::weights::{self, TensorFile};
 use safetensors::SafeTensors;
 use serde_json::Value;
+
+/// The device that is tested.
+fn device() -> Device {
+    let name = std::env::var("SWEEP_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    dino_sweep::device::open(name.parse().unwrap()).unwrap()
+}
 
 const DRAW: Draw = Draw { seed: 0, step: 0 };
 
@@ -125,7 +132,7 @@ fn arch(meta: &Value) -> Arch {
 
 fn encoder(model: &str) -> Encoder {
     let arch = arch(&meta(model));
-    weights::load(&dir(model).join("backbone.safetensors"), (model, arch), &Device::flex()).unwrap()
+    weights::load(&dir(model).join("backbone.safetensors"), (model, arch), &device()).unwrap()
 }
 
 /// Floats of a golden file by name.
@@ -153,7 +160,7 @@ fn image(model: &str, file: &str, mean_std: ([f32; 3], [f32; 3])) -> Tensor<4> {
             (f32::from(*u) / 255.0 - mean_std.0[c]) / mean_std.1[c]
         })
         .collect();
-    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    Tensor::from_data(TensorData::new(values, shape), &device())
 }
 
 const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
@@ -254,7 +261,7 @@ impl Case {
             let trained = slot.is_trained();
             let theirs = reference_name(name);
             let theirs = theirs.strip_prefix("decoder.").unwrap_or(&theirs);
-            slot.set_from_file(adapter.read(theirs).unwrap(), &Device::flex());
+            slot.set_from_file(adapter.read(theirs).unwrap(), &device());
             if trained {
                 slot.train();
             }
@@ -329,7 +336,7 @@ fn losses_gradients_and_three_adamw_steps_are_the_references() {
         for step in 0..3 {
             let output = network.forward(input.clone(), Mode::Train(DRAW));
             let labels = [shape[0], shape[1], shape[2]];
-            let labels = classes::tensor(targets.clone(), labels, &Device::flex());
+            let labels = classes::tensor(targets.clone(), labels, &device());
             let loss = network.loss(output, labels);
             let mut gradients = loss.backward();
             let (loss, expect): (f64, _) = (loss.into_scalar(), losses[step].as_f64().unwrap());
@@ -389,18 +396,18 @@ fn the_bn_head_is_pytorchs() {
         let expect = |name: &str| file.read(&named(name)).unwrap();
         let config = DecoderConfig::LinearBn(linear_bn::Config { layers, dropout: 0.0 });
         let sizes = Sizes { dim: 6, n_classes: 3 };
-        let mut head = Decoder::new(&config, sizes, 0, &Device::flex());
+        let mut head = Decoder::new(&config, sizes, 0, &device());
         head.each("", &mut |name, mut slot| {
             let shape = file.shape(&named(&format!("start.{name}"))).unwrap();
             assert_eq!(slot.file_shape(), shape, "{name}");
-            slot.set_from_file(expect(&format!("start.{name}")), &Device::flex());
+            slot.set_from_file(expect(&format!("start.{name}")), &device());
             if !is_buffer(name) {
                 slot.train();
             }
         });
         let tokens = expect("tokens");
         let layer = |values: &[f32]| {
-            Tensor::from_data(TensorData::new(values.to_vec(), [2, 12, 6]), &Device::flex())
+            Tensor::from_data(TensorData::new(values.to_vec(), [2, 12, 6]), &device())
         };
         let patches = tokens.chunks(2 * 12 * 6).map(layer).collect();
         let features = Features { patches, class: vec![], grid: [3, 4] };
@@ -410,8 +417,7 @@ fn the_bn_head_is_pytorchs() {
         let logits = head.predict(output);
         close("train", &values(logits.clone().inner()), &expect("train_logits"), 1e-5);
         let weights = TensorData::new(expect("weights"), logits.dims());
-        let gradients =
-            (logits * Tensor::<4>::from_data(weights, &Device::flex())).sum().backward();
+        let gradients = (logits * Tensor::<4>::from_data(weights, &device())).sum().backward();
         head.each("", &mut |name, slot| {
             if is_buffer(name) {
                 close(name, &slot.to_file(), &expect(&format!("after.{name}")), 1e-6);

@@ -4,28 +4,23 @@ use burn::tensor::Device;
 
 use super::fault::{Exit, OrExit, fault};
 use super::printer;
-use crate::device::nvml::{self, Environment, Gpus};
-use crate::device::{self, CudaSupport, Granted, Request};
+use crate::device::nvml::{self, Gpus};
+use crate::device::{self, Granted, Hardware, Request};
 
 /// The GPUs of this machine, if `request` may use them.
-pub fn gpus(request: &Request) -> Gpus {
-    if request.may_use_gpus() { look() } else { Gpus::default() }
-}
-
-/// The GPUs of this machine.
-pub fn look() -> Gpus {
-    nvml::discover(&Environment::here())
+pub fn hardware(request: &Request) -> Hardware {
+    if request.may_use_gpus() { Hardware::here() } else { Hardware::default() }
 }
 
 /// The device that `request` names: of several the first.
 pub fn open(request: &Request) -> anyhow::Result<Device> {
-    let gpus = gpus(request);
-    let chosen = device::choose(request, CudaSupport::here(), &gpus).or_exit(Exit::Environment)?;
+    let hardware = hardware(request);
+    let chosen = device::choose(request, &hardware).or_exit(Exit::Environment)?;
     for note in &chosen.notes {
         printer::aside(&format_args!("note: {note}"));
     }
     let granted = chosen.devices.first().expect("a request that is granted gives a device");
-    refuse_an_uncertain_place(granted, &gpus)?;
+    refuse_an_uncertain_place(granted, &hardware.gpus)?;
     device::open(granted.device).or_exit(Exit::Environment)
 }
 

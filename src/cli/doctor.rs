@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::fault::Exit;
-use super::{Context, context, device, printer, words};
+use super::{Context, context, printer, words};
 use crate::corrupt::frost;
 use crate::data::dataset;
-use crate::device::nvml::{Answer, Gpu, Gpus, Problem};
-use crate::device::{BUILD_LINE, CudaSupport, Device};
+use crate::device::nvml::{Answer, Gpu, Problem};
+use crate::device::{self, Api, Device, Hardware};
 use crate::error::with_sources;
 use crate::experiment::Machine;
 use crate::fs::{ResultsDir, space, write_atomic};
@@ -43,7 +43,7 @@ pub struct Args {}
 pub fn run(_: &Args, context: &Context) -> anyhow::Result<Exit> {
     let machine = context.machine()?;
     let results = context.results()?;
-    let mut findings = devices(&device::look(), CudaSupport::here());
+    let mut findings = devices(&Hardware::here());
     findings.push(threads());
     findings.extend(datasets(machine));
     findings.push(frost_textures(machine));
@@ -67,16 +67,22 @@ fn line(finding: &Finding) -> String {
     format!("{mark}  {:<9} {}", finding.topic, finding.text)
 }
 
-fn devices(gpus: &Gpus, cuda: CudaSupport) -> Vec<Finding> {
+fn devices(hardware: &Hardware) -> Vec<Finding> {
     let found = |level, text: String| Finding { level, topic: "device", text };
-    let mut findings = vec![match (cuda, gpus.visible.is_empty()) {
-        (CudaSupport::BuiltIn, _) => found(Level::Good, "this binary has CUDA".to_owned()),
-        (CudaSupport::Missing, true) => {
-            found(Level::Good, "CPU only: this binary has no CUDA, no GPU is visible".to_owned())
+    let Hardware { apis, gpus, adapters } = hardware;
+    let names: Vec<_> = apis.iter().map(ToString::to_string).collect();
+    let mut findings = vec![match (names.is_empty(), gpus.visible.is_empty()) {
+        (false, _) => found(Level::Good, format!("this binary has {}", names.join(" and "))),
+        (true, true) => {
+            let text = "CPU only: this binary has neither CUDA nor wgpu, no NVIDIA GPU is visible";
+            found(Level::Good, text.to_owned())
         }
-        (CudaSupport::Missing, false) => found(
+        (true, false) => found(
             Level::Bad,
-            format!("this binary has no CUDA: build with `{BUILD_LINE}`, or use `--device cpu`"),
+            format!(
+                "this binary has no CUDA: build with `{}`, or use `--device cpu`",
+                Api::Cuda.build_line()
+            ),
         ),
     }];
     if let Some(driver) = &gpus.driver {
@@ -88,8 +94,23 @@ fn devices(gpus: &Gpus, cuda: CudaSupport) -> Vec<Finding> {
             found(Level::Bad, format!("{problem}: fix that, or use `--device cpu`"))
         }
     }));
-    let gpus = gpus.visible.iter().enumerate();
-    findings.extend(gpus.map(|(index, gpu)| gpu_finding(Device::Cuda(index as u32), gpu)));
+    let visible = gpus.visible.iter().enumerate();
+    findings.extend(visible.map(|(index, gpu)| gpu_finding(Device::Cuda(index as u32), gpu)));
+    if apis.contains(&Api::Wgpu) && adapters.is_empty() {
+        let text = "no graphics adapter is found: install the Vulkan loader (libvulkan1) and your \
+                    GPU's Vulkan driver";
+        findings.push(found(Level::Note, text.to_owned()));
+    }
+    findings.extend(adapters.iter().enumerate().map(|(index, adapter)| {
+        let device = Device::Wgpu(index as u32);
+        let name = device::name(device);
+        if adapter.is_gpu {
+            found(Level::Good, format!("{device} is {name}"))
+        } else {
+            let text = format!("{device} is {name}, which computes on the CPU: `auto` skips it");
+            found(Level::Note, text)
+        }
+    }));
     findings
 }
 
@@ -218,6 +239,14 @@ async fn database(results: &ResultsDir) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::nvml::Gpus;
+
+    const CUDA: &[Api] = &[Api::Cuda];
+
+    fn found(apis: &[Api], gpus: Gpus) -> Vec<String> {
+        let hardware = Hardware { apis: apis.to_vec(), gpus, ..Hardware::default() };
+        devices(&hardware).iter().map(line).collect()
+    }
 
     fn gpus(in_use: Option<&str>) -> Gpus {
         let gpu = Gpu::Answers(Answer {
@@ -229,51 +258,44 @@ mod tests {
         Gpus { driver: Some("580.1".to_owned()), visible: vec![gpu], ..Gpus::default() }
     }
 
-    fn check(gpus: &Gpus, cuda: CudaSupport, expect: &[&str]) {
-        let lines: Vec<_> = devices(gpus, cuda).iter().map(line).collect();
-        assert_eq!(lines, expect);
-    }
-
     #[test]
     fn a_gpu_that_this_binary_cannot_use_is_bad() {
-        check(
-            &gpus(None),
-            CudaSupport::Missing,
-            &[
-                "BAD   device    this binary has no CUDA: build with `cargo build --release \
-                 --features cuda`, or use `--device cpu`",
-                "ok    device    NVIDIA driver 580.1",
-                "ok    device    cuda:0 is H100, 80.0 GiB, free",
-            ],
-        );
+        let expect = [
+            "BAD   device    this binary has no CUDA: build with `cargo build --release \
+             --features cuda`, or use `--device cpu`",
+            "ok    device    NVIDIA driver 580.1",
+            "ok    device    cuda:0 is H100, 80.0 GiB, free",
+        ];
+        assert_eq!(found(&[], gpus(None)), expect);
     }
 
     #[test]
     fn a_gpu_that_others_use_is_noted() {
         let expect =
             "note  device    cuda:0 is H100, 80.0 GiB, in use by process 7: `auto` skips it";
-        let findings = devices(&gpus(Some("in use by process 7")), CudaSupport::BuiltIn);
-        assert_eq!(line(&findings[2]), expect);
+        assert_eq!(found(CUDA, gpus(Some("in use by process 7")))[2], expect);
     }
 
     #[test]
     fn a_gpu_that_cannot_be_asked_is_noted_and_a_driver_that_does_not_answer_is_bad() {
         let silent = Gpu::Silent { uuid: None, problem: "it is lost".to_owned() };
         let gpus = Gpus { visible: vec![silent], ..Gpus::default() };
-        let findings = devices(&gpus, CudaSupport::BuiltIn);
         let expect = "note  device    cuda:0 does not answer (it is lost): `auto` skips it";
-        assert_eq!(line(&findings[1]), expect);
+        assert_eq!(found(CUDA, gpus)[1], expect);
         let problem = Some(Problem::Silent("version mismatch".to_owned()));
-        let findings = devices(&Gpus { problem, ..Gpus::default() }, CudaSupport::BuiltIn);
         let expect = "BAD   device    a GPU seems to be there, but the NVIDIA driver does not \
                       answer (version mismatch): fix that, or use `--device cpu`";
-        assert_eq!(line(&findings[1]), expect);
+        assert_eq!(found(CUDA, Gpus { problem, ..Gpus::default() })[1], expect);
     }
 
     #[test]
     fn a_machine_without_gpus_is_fine() {
-        let expect = ["ok    device    CPU only: this binary has no CUDA, no GPU is visible"];
-        check(&Gpus::default(), CudaSupport::Missing, &expect);
+        let expect = "ok    device    CPU only: this binary has neither CUDA nor wgpu, no NVIDIA \
+                      GPU is visible";
+        assert_eq!(found(&[], Gpus::default()), [expect]);
+        let lines = found(&[Api::Cuda, Api::Wgpu], Gpus::default());
+        assert_eq!(lines[0], "ok    device    this binary has CUDA and wgpu");
+        assert!(lines[1].starts_with("note  device    no graphics adapter"), "{lines:?}");
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::fault::{Exit, OrExit, fault};
 use super::progress::view::RunTitle;
 use super::progress::{Detail, Progress};
 use super::{Context, fetch, plan as plan_verb, printer, signals, words};
+use crate::device;
 use crate::device::nvml::Gpu;
-use crate::device::{self, CudaSupport};
 use crate::event::Line;
 use crate::experiment::Experiment;
 use crate::fs::{ResultsDir, RunDir};
@@ -268,16 +268,15 @@ impl Invocation<'_> {
     async fn slots(&self, jobs: &[Job]) -> anyhow::Result<Vec<Slot>> {
         let schedule = &self.experiment.schedule;
         let request = &schedule.devices;
-        let mut gpus = super::device::gpus(request);
-        if gpus.visible.iter().any(Gpu::is_in_use) {
+        let mut hardware = super::device::hardware(request);
+        if hardware.gpus.visible.iter().any(Gpu::is_in_use) {
             let tell = || printer::aside("waiting for an earlier worker to save and exit");
             let waited = orphans::wait(&self.results, jobs, tell).await;
             if waited.context("cannot look for earlier workers")? {
-                gpus = super::device::gpus(request);
+                hardware = super::device::hardware(request);
             }
         }
-        let cores = host::cores();
-        let host = Host { cores, cuda: CudaSupport::here(), gpus: &gpus };
+        let host = Host { cores: host::cores(), hardware: &hardware };
         let chosen = devices::slots(request, schedule.jobs, schedule.threads, host)
             .or_exit(Exit::Environment)?;
         for note in &chosen.notes {

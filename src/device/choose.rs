@@ -1,5 +1,5 @@
-//! Chooses devices from what a user asks for and what NVML reports, or gives the reason why none
-//! can be used.
+//! Chooses devices from what a user asks for and what this machine and binary have, or gives the
+//! reason why none can be used.
 //!
 //! The scheduler turns the answer into slots; verbs that compute in their own process take its
 //! first device. Where a GPU is there but cannot be used, `auto` never falls back to the CPU: that
@@ -7,8 +7,35 @@
 
 use thiserror::Error;
 
-use super::nvml::{Answer, Gpu, Gpus, Problem};
-use super::{BUILD_LINE, CudaSupport, Device, Request};
+use super::adapters::{self, Adapter};
+use super::nvml::{self, Answer, Gpu, Gpus, Problem};
+use super::{Api, Device, Request};
+
+/// The GPUs of this machine, and what this binary can do with them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hardware {
+    /// The interfaces that this binary was built with.
+    pub apis: Vec<Api>,
+    /// NVIDIA's GPUs.
+    pub gpus: Gpus,
+    /// What Vulkan or Metal show.
+    pub adapters: Vec<Adapter>,
+}
+
+impl Hardware {
+    /// Looks at this machine.
+    pub fn here() -> Self {
+        Self {
+            apis: Api::ALL.into_iter().filter(|api| api.is_built_in()).collect(),
+            gpus: nvml::discover(&nvml::Environment::here()),
+            adapters: adapters::list(),
+        }
+    }
+
+    fn has(&self, api: Api) -> bool {
+        self.apis.contains(&api)
+    }
+}
 
 /// The devices to use, and what the user should know about how they were chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,14 +57,16 @@ pub struct Granted {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     #[error(
-        "a GPU is visible ({gpu}) but this binary was built without CUDA: build with \
-         `{BUILD_LINE}`, or add `--device cpu` to use the CPU anyway"
+        "a GPU is visible ({gpu}) but this binary was built without CUDA: build with `{}`, or add \
+         `--device cpu` to use the CPU anyway",
+        Api::Cuda.build_line()
     )]
     NotBuiltIn { gpu: String },
     #[error(
-        "`{device}` was asked for but this binary was built without CUDA: build with `{BUILD_LINE}`"
+        "`{device}` was asked for but this binary was built without {api}: build with `{}`",
+        api.build_line()
     )]
-    AskedButNotBuiltIn { device: Device },
+    AskedButNotBuiltIn { device: Device, api: Api },
     #[error(
         "every visible GPU is in use: {gpus}; wait, or name devices, e.g. `--device cuda:0` or \
          `--device cpu`"
@@ -56,32 +85,45 @@ pub enum Error {
     Silent { device: Device, problem: String },
 }
 
-/// Chooses the devices for `request` on a machine with these GPUs.
-pub fn choose(request: &Request, cuda: CudaSupport, gpus: &Gpus) -> Result<Chosen, Error> {
+/// Chooses the devices for `request` on a machine with this hardware.
+pub fn choose(request: &Request, hardware: &Hardware) -> Result<Chosen, Error> {
     let mut chosen = match request {
-        Request::Auto => automatic(cuda, gpus)?,
-        Request::Listed(devices) => listed(devices, cuda, gpus)?,
+        Request::Auto => automatic(hardware)?,
+        Request::Listed(devices) => listed(devices, hardware)?,
     };
-    let has_gpu = chosen.devices.iter().any(|granted| granted.device != Device::Cpu);
-    if has_gpu && !gpus.is_order_certain && gpus.visible.len() > 1 {
+    let gpus = &hardware.gpus;
+    let has_cuda = chosen.devices.iter().any(|granted| matches!(granted.device, Device::Cuda(_)));
+    if has_cuda && !gpus.is_order_certain && gpus.visible.len() > 1 {
         let words = "GPUs are numbered as in `nvidia-smi`, which may differ from CUDA's own order";
         chosen.notes.push(words.to_owned());
     }
     Ok(chosen)
 }
 
-fn automatic(cuda: CudaSupport, gpus: &Gpus) -> Result<Chosen, Error> {
-    let Some(first) = gpus.visible.first() else {
-        let notes = match &gpus.problem {
-            None => Vec::new(),
-            Some(problem @ Problem::NoDriver(_)) => vec![format!("using the CPU: {problem}")],
-            Some(problem) => return Err(Error::NoneVisible { problem: problem.to_string() }),
-        };
-        return Ok(Chosen { devices: vec![Granted { device: Device::Cpu, uuid: None }], notes });
-    };
-    if cuda == CudaSupport::Missing {
+fn automatic(hardware: &Hardware) -> Result<Chosen, Error> {
+    let gpus = &hardware.gpus;
+    if !gpus.visible.is_empty() && hardware.has(Api::Cuda) {
+        return free(gpus);
+    }
+    let adapters = (0..).zip(&hardware.adapters).filter(|(_, adapter)| adapter.is_gpu);
+    let devices: Vec<_> =
+        adapters.map(|(i, _)| Granted { device: Device::Wgpu(i), uuid: None }).collect();
+    if !devices.is_empty() {
+        return Ok(Chosen { devices, notes: Vec::new() });
+    }
+    if let Some(first) = gpus.visible.first() {
         return Err(Error::NotBuiltIn { gpu: named(first) });
     }
+    let notes = match &gpus.problem {
+        None => Vec::new(),
+        Some(problem @ Problem::NoDriver(_)) => vec![format!("using the CPU: {problem}")],
+        Some(problem) => return Err(Error::NoneVisible { problem: problem.to_string() }),
+    };
+    Ok(Chosen { devices: vec![Granted { device: Device::Cpu, uuid: None }], notes })
+}
+
+/// The visible GPUs of NVIDIA that answer and that nobody else uses: at least one.
+fn free(gpus: &Gpus) -> Result<Chosen, Error> {
     let mut devices = Vec::new();
     let mut skipped = Vec::new();
     for (index, gpu) in gpus.visible.iter().enumerate() {
@@ -105,14 +147,14 @@ fn automatic(cuda: CudaSupport, gpus: &Gpus) -> Result<Chosen, Error> {
     })
 }
 
-fn listed(devices: &[Device], cuda: CudaSupport, gpus: &Gpus) -> Result<Chosen, Error> {
+fn listed(devices: &[Device], hardware: &Hardware) -> Result<Chosen, Error> {
+    let gpus = &hardware.gpus;
     let mut chosen = Chosen { devices: Vec::new(), notes: Vec::new() };
     for &device in devices {
+        if let Some(api) = device.api().filter(|api| !hardware.has(*api)) {
+            return Err(Error::AskedButNotBuiltIn { device, api });
+        }
         let granted = match device {
-            Device::Cpu => Granted { device, uuid: None },
-            Device::Cuda(_) if cuda == CudaSupport::Missing => {
-                return Err(Error::AskedButNotBuiltIn { device });
-            }
             Device::Cuda(index) => {
                 let Some(gpu) = gpus.visible.get(index as usize) else {
                     return Err(Error::NoSuchGpu { device, found: found(gpus) });
@@ -120,10 +162,25 @@ fn listed(devices: &[Device], cuda: CudaSupport, gpus: &Gpus) -> Result<Chosen, 
                 chosen.notes.extend(reservation(device, gpu));
                 Granted { device, uuid: Some(uuid(device, gpu)?) }
             }
+            Device::Wgpu(index) if index as usize >= hardware.adapters.len() => {
+                let found = found_adapters(hardware.adapters.len());
+                return Err(Error::NoSuchGpu { device, found });
+            }
+            Device::Cpu | Device::Wgpu(_) => Granted { device, uuid: None },
         };
         chosen.devices.push(granted);
     }
     Ok(chosen)
+}
+
+fn found_adapters(n: usize) -> String {
+    match n {
+        0 => "no graphics adapter was found: install the Vulkan loader (libvulkan1) and your \
+              GPU's Vulkan driver; `sweep doctor` lists what is there"
+            .to_owned(),
+        1 => "only wgpu:0 was found".to_owned(),
+        n => format!("wgpu:0 to wgpu:{} were found", n - 1),
+    }
 }
 
 /// The warning about a GPU that was asked for by name and is in use or does not answer; `None`
@@ -177,7 +234,9 @@ fn found(gpus: &Gpus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use CudaSupport::{BuiltIn, Missing};
+
+    const BUILT_IN: &[Api] = &[Api::Cuda];
+    const MISSING: &[Api] = &[];
 
     /// A fake machine's GPUs, described by letters: `f` free, `u` in use, `s` silent with a UUID,
     /// `x` silent without.
@@ -201,8 +260,10 @@ mod tests {
         Gpus { driver, visible, problem: None, is_order_certain: true }
     }
 
-    fn check_on(gpus: &Gpus, cuda: CudaSupport, request: &str, expect: Result<&str, &str>) {
-        let chosen = choose(&request.parse().unwrap(), cuda, gpus);
+    fn check_on(gpus: &Gpus, apis: &[Api], request: &str, expect: Result<&str, &str>) {
+        let gpus = gpus.clone();
+        let hardware = Hardware { apis: apis.to_vec(), gpus, ..Hardware::default() };
+        let chosen = choose(&request.parse().unwrap(), &hardware);
         let words = |chosen: Chosen| {
             let devices = chosen.devices.iter().map(|granted| {
                 let uuid = granted.uuid.as_ref().map_or(String::new(), |uuid| format!("={uuid}"));
@@ -217,69 +278,69 @@ mod tests {
         }
     }
 
-    fn check(letters: &str, cuda: CudaSupport, request: &str, expect: Result<&str, &str>) {
-        check_on(&gpus(letters), cuda, request, expect);
+    fn check(letters: &str, apis: &[Api], request: &str, expect: Result<&str, &str>) {
+        check_on(&gpus(letters), apis, request, expect);
     }
 
     #[test]
     fn auto_takes_free_gpus_or_else_the_cpu() {
-        check("", BuiltIn, "auto", Ok("cpu"));
-        check("", Missing, "auto", Ok("cpu"));
-        check("ff", BuiltIn, "auto", Ok("cuda:0=GPU-0; cuda:1=GPU-1"));
+        check("", BUILT_IN, "auto", Ok("cpu"));
+        check("", MISSING, "auto", Ok("cpu"));
+        check("ff", BUILT_IN, "auto", Ok("cuda:0=GPU-0; cuda:1=GPU-1"));
         let expect = "cuda:1=GPU-1; skipping cuda:0 (H100, in use by process 7)";
-        check("uf", BuiltIn, "auto", Ok(expect));
-        check("uu", BuiltIn, "auto", Err("every visible GPU is in use: cuda:0"));
+        check("uf", BUILT_IN, "auto", Ok(expect));
+        check("uu", BUILT_IN, "auto", Err("every visible GPU is in use: cuda:0"));
     }
 
     #[test]
     fn a_gpu_that_cannot_be_asked_is_skipped_by_name() {
         let expect = "cuda:0=GPU-0; skipping cuda:1 (does not answer: GPU is lost)";
-        check("fs", BuiltIn, "auto", Ok(expect));
-        check("fx", BuiltIn, "auto", Ok(expect));
+        check("fs", BUILT_IN, "auto", Ok(expect));
+        check("fx", BUILT_IN, "auto", Ok(expect));
         let none = "no visible GPU can be used: cuda:0 (H100, in use by process 7), cuda:1 (does";
-        check("ux", BuiltIn, "auto", Err(none));
+        check("ux", BUILT_IN, "auto", Err(none));
     }
 
     #[test]
     fn auto_never_takes_the_cpu_where_a_gpu_is_there_and_says_how_to_go_on() {
-        for (letters, cuda) in [("s", BuiltIn), ("xx", BuiltIn), ("x", Missing), ("s", Missing)] {
-            check(letters, cuda, "auto", Err("--device cpu"));
-            check(letters, cuda, "cpu", Ok("cpu"));
+        for (letters, apis) in [("s", BUILT_IN), ("xx", BUILT_IN), ("x", MISSING), ("s", MISSING)] {
+            check(letters, apis, "auto", Err("--device cpu"));
+            check(letters, apis, "cpu", Ok("cpu"));
         }
         let names_none = Problem::NamesNone { value: "4".to_owned(), n_gpus: 2 };
         for problem in [Problem::Silent("driver/library mismatch".to_owned()), names_none] {
             let gpus = Gpus { problem: Some(problem), ..gpus("") };
-            for cuda in [BuiltIn, Missing] {
-                check_on(&gpus, cuda, "auto", Err("--device cpu"));
-                check_on(&gpus, cuda, "cpu", Ok("cpu"));
+            for apis in [BUILT_IN, MISSING] {
+                check_on(&gpus, apis, "auto", Err("--device cpu"));
+                check_on(&gpus, apis, "cpu", Ok("cpu"));
             }
         }
         let unused = Problem::NoDriver("NVIDIA driver is not loaded".to_owned());
         let gpus = Gpus { problem: Some(unused), ..gpus("") };
         let expect = "cpu; using the CPU: the NVIDIA driver does not answer (NVIDIA driver is not \
                       loaded)";
-        check_on(&gpus, BuiltIn, "auto", Ok(expect));
+        check_on(&gpus, BUILT_IN, "auto", Ok(expect));
     }
 
     #[test]
     fn a_visible_gpu_without_cuda_stops_auto_and_names_the_build_line() {
-        check("f", Missing, "auto", Err("cargo build --release --features cuda"));
-        check("u", Missing, "auto", Err("--device cpu"));
-        check("f", Missing, "cpu", Ok("cpu"));
-        check("f", Missing, "cuda:0", Err("cargo build --release --features cuda"));
+        check("f", MISSING, "auto", Err("cargo build --release --features cuda"));
+        check("u", MISSING, "auto", Err("--device cpu"));
+        check("f", MISSING, "cpu", Ok("cpu"));
+        check("f", MISSING, "cuda:0", Err("cargo build --release --features cuda"));
     }
 
     #[test]
     fn devices_asked_for_by_name_must_exist() {
-        check("ff", BuiltIn, "cuda:1", Ok("cuda:1=GPU-1"));
-        check("ff", BuiltIn, "cuda:2", Err("cuda:0 to cuda:1 are visible"));
-        check("", BuiltIn, "cuda:0", Err("no NVIDIA driver"));
-        check("f", BuiltIn, "cuda:0,cpu", Ok("cuda:0=GPU-0; cpu"));
+        check("ff", BUILT_IN, "cuda:1", Ok("cuda:1=GPU-1"));
+        check("ff", BUILT_IN, "cuda:2", Err("cuda:0 to cuda:1 are visible"));
+        check("", BUILT_IN, "cuda:0", Err("no NVIDIA driver"));
+        check("f", BUILT_IN, "cuda:0,cpu", Ok("cuda:0=GPU-0; cpu"));
         let expect = "cuda:0=GPU-0; cuda:0 (H100) is in use by process 7; used anyway, as asked";
-        check("u", BuiltIn, "cuda:0", Ok(expect));
+        check("u", BUILT_IN, "cuda:0", Ok(expect));
         let expect = "cuda:1=GPU-1; cuda:1 does not answer: GPU is lost; used anyway, as asked";
-        check("fs", BuiltIn, "cuda:1", Ok(expect));
-        check("fx", BuiltIn, "cuda:1", Err("`cuda:1` cannot be used"));
+        check("fs", BUILT_IN, "cuda:1", Ok(expect));
+        check("fx", BUILT_IN, "cuda:1", Err("`cuda:1` cannot be used"));
     }
 
     #[test]
@@ -287,7 +348,31 @@ mod tests {
         let gpus = Gpus { is_order_certain: false, ..gpus("ff") };
         let expect = "cuda:1=GPU-1; GPUs are numbered as in `nvidia-smi`, which may differ from \
                       CUDA's own order";
-        check_on(&gpus, BuiltIn, "cuda:1", Ok(expect));
-        check_on(&gpus, BuiltIn, "cpu", Ok("cpu"));
+        check_on(&gpus, BUILT_IN, "cuda:1", Ok(expect));
+        check_on(&gpus, BUILT_IN, "cpu", Ok("cpu"));
+    }
+    #[test]
+    fn adapters_are_used_where_cuda_is_not() {
+        let check = |letters: &str, adapters: &[bool], apis: &[Api], request: &str| {
+            let adapters = adapters.iter().map(|is_gpu| Adapter { is_gpu: *is_gpu }).collect();
+            let hardware = Hardware { apis: apis.to_vec(), gpus: gpus(letters), adapters };
+            let devices = choose(&request.parse().unwrap(), &hardware).map(|chosen| {
+                let names: Vec<_> = chosen.devices.iter().map(|g| g.device.to_string()).collect();
+                names.join(",")
+            });
+            devices.map_err(|error| error.to_string())
+        };
+        let ok = |devices: &str| Ok(devices.to_owned());
+        let (both, wgpu) = ([Api::Cuda, Api::Wgpu], [Api::Wgpu]);
+        assert_eq!(check("", &[true, true, false], &wgpu, "auto"), ok("wgpu:0,wgpu:1"));
+        assert_eq!(check("f", &[true], &both, "auto"), ok("cuda:0"));
+        assert_eq!(check("f", &[true], &wgpu, "auto"), ok("wgpu:0"));
+        // A driver that draws on the CPU is for tests: it is used where it is named.
+        assert_eq!(check("", &[false], &wgpu, "auto"), ok("cpu"));
+        assert_eq!(check("", &[false], &wgpu, "wgpu:0"), ok("wgpu:0"));
+        let none = check("", &[], &wgpu, "wgpu:0").unwrap_err();
+        assert!(none.contains("there is no `wgpu:0`") && none.contains("libvulkan1"), "{none}");
+        let missing = check("", &[], MISSING, "wgpu:0").unwrap_err();
+        assert!(missing.contains(Api::Wgpu.build_line()), "{missing}");
     }
 }

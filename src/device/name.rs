@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{Device, Request};
 
 /// The forms of a [`Request`], for messages and help.
-pub const ALLOWED: &str = "`auto`, `cpu`, `cuda:N`, or several separated by commas";
+pub const ALLOWED: &str = "`auto`, `cpu`, `cuda:N`, `wgpu:N`, or several separated by commas";
 
 /// Largest number of characters of a wrong name that a message quotes.
 const QUOTED_MAX: usize = 40;
@@ -35,8 +35,12 @@ impl FromStr for Device {
     type Err = UnknownDevice;
 
     fn from_str(text: &str) -> Result<Self, UnknownDevice> {
-        let cuda = || Some(Self::Cuda(number(text.strip_prefix("cuda:")?)?));
-        let device = if text == "cpu" { Some(Self::Cpu) } else { cuda() };
+        let device = match text.split_once(':') {
+            None if text == "cpu" => Some(Self::Cpu),
+            Some(("cuda", index)) => number(index).map(Self::Cuda),
+            Some(("wgpu", index)) => number(index).map(Self::Wgpu),
+            _ => None,
+        };
         device.ok_or_else(|| UnknownDevice { name: text.to_owned() })
     }
 }
@@ -48,6 +52,7 @@ impl Device {
         match self {
             Self::Cpu => None,
             Self::Cuda(_) => number(text).map(Self::Cuda),
+            Self::Wgpu(_) => number(text).map(Self::Wgpu),
         }
     }
 }
@@ -90,6 +95,7 @@ impl fmt::Display for Device {
         match self {
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::Wgpu(index) => write!(f, "wgpu:{index}"),
         }
     }
 }
@@ -167,6 +173,8 @@ mod tests {
         check("cuda:1, cuda:0", &[Device::Cuda(1), Device::Cuda(0)], "cuda:1,cuda:0");
         check("cuda:0,1", &[Device::Cuda(0), Device::Cuda(1)], "cuda:0,cuda:1");
         check("cuda:3,cpu", &[Device::Cuda(3), Device::Cpu], "cuda:3,cpu");
+        check("wgpu:0,1", &[Device::Wgpu(0), Device::Wgpu(1)], "wgpu:0,wgpu:1");
+        check("cuda:1,wgpu:1", &[Device::Cuda(1), Device::Wgpu(1)], "cuda:1,wgpu:1");
     }
 
     #[test]
@@ -175,7 +183,9 @@ mod tests {
             let error = text.parse::<Request>().unwrap_err().to_string();
             assert_eq!(error, format!("{expect}; allowed: {ALLOWED}"), "{text}");
         };
-        for text in ["", "gpu", "cuda", "cuda:", "cuda:x", "cuda:+1", "cuda:4294967296", "CPU"] {
+        for text in
+            ["", "gpu", "cuda", "cuda:", "cuda:x", "cuda:+1", "cuda:4294967296", "CPU", "wgpu"]
+        {
             check(text, &format!("`{text}` names no device"));
         }
         check("cpu,", "`` names no device");

@@ -1,53 +1,75 @@
-//! Opens the Burn device that a [`Device`] stands for: the only place that asks how this binary was
-//! built.
+//! Opens the Burn device that a [`Device`] stands for.
 
 use thiserror::Error;
 
-use super::Device;
+use super::{Api, Device};
+use crate::host;
 
-/// The command that builds a binary with CUDA, as printed to users.
-pub const BUILD_LINE: &str = "cargo build --release --features cuda";
-
-/// Whether this binary was built with the feature `cuda`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CudaSupport {
-    BuiltIn,
-    Missing,
-}
-
+/// The error of a device that this process cannot open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("this binary cannot use `{device}`: it was built without CUDA; build with `{BUILD_LINE}`")]
-pub struct NotBuiltIn {
-    device: Device,
-}
-
-impl CudaSupport {
-    /// The CUDA support of this binary.
-    pub fn here() -> Self {
-        if cfg!(feature = "cuda") { Self::BuiltIn } else { Self::Missing }
-    }
+pub enum NotOpened {
+    #[error(
+        "this binary cannot use `{device}`: it was built without {api}; build with `{}`",
+        api.build_line()
+    )]
+    NotBuiltIn { device: Device, api: Api },
+    #[error("`{device}` is gone: this process does not see that graphics adapter")]
+    Gone { device: Device },
 }
 
 impl Device {
-    /// The name of this device in a process that sees no other GPU, as workers do: `cuda:3` is
+    /// The interface through which it is reached; `None` for the CPU.
+    pub fn api(self) -> Option<Api> {
+        match self {
+            Self::Cpu => None,
+            Self::Cuda(_) => Some(Api::Cuda),
+            Self::Wgpu(_) => Some(Api::Wgpu),
+        }
+    }
+
+    /// The name of this device in a process that sees no other CUDA GPU, as workers do: `cuda:3` is
     /// `cuda:0` there.
     #[must_use]
     pub fn seen_alone(self) -> Self {
         match self {
-            Self::Cpu => Self::Cpu,
             Self::Cuda(_) => Self::Cuda(0),
+            Self::Cpu | Self::Wgpu(_) => self,
         }
     }
 }
 
 /// Opens Burn's device for `device` in this process.
-pub fn open(device: Device) -> Result<burn::tensor::Device, NotBuiltIn> {
+pub fn open(device: Device) -> Result<burn::tensor::Device, NotOpened> {
+    if let Some(api) = device.api().filter(|api| !api.is_built_in()) {
+        return Err(NotOpened::NotBuiltIn { device, api });
+    }
     match device {
         Device::Cpu => Ok(burn::tensor::Device::flex()),
         #[cfg(feature = "cuda")]
         Device::Cuda(index) => Ok(burn::tensor::Device::cuda(index as usize)),
+        #[cfg(feature = "wgpu")]
+        Device::Wgpu(index) => {
+            super::adapters::devices().nth(index as usize).ok_or(NotOpened::Gone { device })
+        }
+        // Refused above.
         #[cfg(not(feature = "cuda"))]
-        Device::Cuda(_) => Err(NotBuiltIn { device }),
+        Device::Cuda(_) => Err(NotOpened::Gone { device }),
+        #[cfg(not(feature = "wgpu"))]
+        Device::Wgpu(_) => Err(NotOpened::Gone { device }),
+    }
+}
+
+/// The name of the hardware behind `device`, for journals and `sweep doctor`; opens the device where
+/// it is a graphics adapter.
+pub fn name(device: Device) -> String {
+    match device {
+        Device::Cpu => host::cpu_model(),
+        #[cfg(feature = "wgpu")]
+        Device::Wgpu(_) => {
+            let identity = open(device).ok().and_then(|device| device.identity());
+            identity.map_or_else(|| device.to_string(), |identity| identity.name)
+        }
+        _ => device.to_string(),
     }
 }
 
@@ -60,16 +82,22 @@ mod tests {
         assert!(open(Device::Cpu).is_ok());
     }
 
-    #[cfg(not(feature = "cuda"))]
     #[test]
-    fn a_build_without_cuda_names_the_one_with_it() {
-        let error = open(Device::Cuda(1)).unwrap_err().to_string();
-        assert!(error.contains("`cuda:1`") && error.contains(BUILD_LINE), "{error}");
+    fn a_build_without_an_interface_names_the_one_with_it() {
+        for device in [Device::Cuda(1), Device::Wgpu(1)] {
+            let api = device.api().unwrap();
+            if !api.is_built_in() {
+                let error = open(device).unwrap_err().to_string();
+                let (name, line) = (format!("`{device}`"), api.build_line());
+                assert!(error.contains(&name) && error.contains(line), "{error}");
+            }
+        }
     }
 
     #[test]
     fn the_only_visible_gpu_is_the_first() {
         assert_eq!(Device::Cuda(3).seen_alone(), Device::Cuda(0));
+        assert_eq!(Device::Wgpu(3).seen_alone(), Device::Wgpu(3));
         assert_eq!(Device::Cpu.seen_alone(), Device::Cpu);
     }
 }

@@ -10,6 +10,9 @@ use burn::tensor::{DType, Device, Tensor};
 pub(super) enum Path {
     /// Our implementation for the CPU, on f32.
     Cpu,
+    /// Our implementation for GPUs, on any type.
+    #[cfg_attr(not(feature = "cube"), expect(dead_code, reason = "no GPU in this build"))]
+    Cube,
     /// The implementation that runs anywhere: Burn's operations composed, or the host's processor.
     Any,
 }
@@ -32,9 +35,15 @@ impl<const D: usize> Placed for Tensor<D> {
 
 /// The implementation for an operation on `tensors`.
 pub(super) fn path(tensors: &[&dyn Placed]) -> Path {
-    let is_ours =
-        |tensor: &&dyn Placed| tensor.device() == Device::flex() && tensor.dtype() == DType::F32;
-    if tensors.iter().all(is_ours) { Path::Cpu } else { Path::Any }
+    let is_cpu = |tensor: &&dyn Placed| tensor.device() == Device::flex();
+    if tensors.iter().all(|tensor| is_cpu(tensor) && tensor.dtype() == DType::F32) {
+        return Path::Cpu;
+    }
+    #[cfg(feature = "cube")]
+    if !tensors.iter().any(is_cpu) {
+        return Path::Cube;
+    }
+    Path::Any
 }
 
 /// Brings a tensor's values to the host's memory as f32; they are shared where they are already
@@ -43,6 +52,6 @@ pub(super) fn on_host<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     let tensor = tensor.inner();
     match path(&[&tensor]) {
         Path::Cpu => tensor,
-        Path::Any => tensor.to_device(&Device::flex()).cast(DType::F32),
+        Path::Cube | Path::Any => tensor.to_device(&Device::flex()).cast(DType::F32),
     }
 }

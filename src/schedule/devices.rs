@@ -5,15 +5,13 @@
 use std::num::NonZeroU32;
 
 use super::Slot;
-use crate::device::nvml::Gpus;
-use crate::device::{self, Chosen, CudaSupport, Device, Granted, Request};
+use crate::device::{self, Chosen, Device, Granted, Hardware, Request};
 
 /// The facts of this machine and binary that the decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Host<'a> {
     pub cores: NonZeroU32,
-    pub cuda: CudaSupport,
-    pub gpus: &'a Gpus,
+    pub hardware: &'a Hardware,
 }
 
 /// The slots, and what the user should know about how they were chosen.
@@ -32,7 +30,7 @@ pub fn slots(
     threads: u32,
     host: Host<'_>,
 ) -> Result<Places, device::Error> {
-    let Chosen { devices, notes } = device::choose(request, host.cuda, host.gpus)?;
+    let Chosen { devices, notes } = device::choose(request, host.hardware)?;
     let places: Vec<Granted> = devices
         .into_iter()
         .flat_map(|granted| {
@@ -50,9 +48,10 @@ pub fn slots(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::nvml::{Answer, Gpu};
+    use crate::device::Api;
+    use crate::device::nvml::{Answer, Gpu, Gpus};
 
-    fn free_gpus(n: usize) -> Gpus {
+    fn free_gpus(n: usize) -> Hardware {
         let gpu = |i| {
             Gpu::Answers(Answer {
                 name: "H100".to_owned(),
@@ -61,13 +60,14 @@ mod tests {
                 in_use: None,
             })
         };
-        Gpus { visible: (0..n).map(gpu).collect(), is_order_certain: true, ..Gpus::default() }
+        let visible = (0..n).map(gpu).collect();
+        let gpus = Gpus { visible, is_order_certain: true, ..Gpus::default() };
+        Hardware { apis: vec![Api::Cuda], gpus, ..Hardware::default() }
     }
 
     fn check(n_gpus: usize, request: &str, expect: &str) {
-        let gpus = free_gpus(n_gpus);
-        let cores = NonZeroU32::new(8).unwrap();
-        let host = Host { cores, cuda: CudaSupport::BuiltIn, gpus: &gpus };
+        let hardware = free_gpus(n_gpus);
+        let host = Host { cores: NonZeroU32::new(8).unwrap(), hardware: &hardware };
         let places = slots(&request.parse().unwrap(), 2, 0, host).unwrap();
         let words = places.slots.iter().map(|slot| {
             let visible = slot.visible.as_ref().map_or(String::new(), |uuid| format!("={uuid}"));
@@ -88,10 +88,10 @@ mod tests {
 
     #[test]
     fn threads_are_those_asked_for_and_never_none() {
-        let gpus = Gpus::default();
+        let hardware = Hardware::default();
         let threads = |cores: u32, jobs, threads| {
             let cores = NonZeroU32::new(cores).unwrap();
-            let host = Host { cores, cuda: CudaSupport::Missing, gpus: &gpus };
+            let host = Host { cores, hardware: &hardware };
             slots(&Request::Auto, jobs, threads, host).unwrap().slots[0].threads.get()
         };
         assert_eq!(threads(2, 1, 0), 2);

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::inputs::Work;
 use super::journal::{Earlier, Journal};
 use super::{Error, Exit};
-use crate::device::Device;
+use crate::device;
 use crate::error::with_sources;
 use crate::event::{AttemptStarted, Event, FailureClass, Outcome};
 use crate::experiment::{Order, RunFile};
@@ -89,10 +89,7 @@ fn started(order: &Order) -> AttemptStarted {
         pid: std::process::id(),
         host: host::name(),
         device: order.device,
-        device_name: match order.device {
-            Device::Cpu => host::cpu_model(),
-            Device::Cuda(_) => order.device.to_string(),
-        },
+        device_name: device::name(order.device),
         threads: order.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git: env!("BUILT_FROM_COMMIT").to_owned(),

@@ -42,7 +42,7 @@ pub enum Error {
     #[error("cannot use the trained adapter")]
     Adapter(#[from] checkpoint::Error),
     #[error(transparent)]
-    Device(#[from] device::NotBuiltIn),
+    Device(#[from] device::NotOpened),
     #[error("cannot write the journal")]
     Journal(#[from] io::Error),
     #[error("{0}")]

@@ -6,7 +6,9 @@ use std::process::Command;
 /// `sweep` in `folder`, without anything that this machine's user has set: no `SWEEP_` variable, no
 /// proxy, no certificates, and a home folder in `folder` for settings and caches.
 pub(crate) fn sweep(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sweep"));
+    let mut command = Command::new("env");
+    // Tests run in the background of a shell ignore interrupts, and so would what they start.
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_sweep")]);
     for (name, _) in std::env::vars() {
         if name.starts_with("SWEEP_") || name.to_lowercase().ends_with("_proxy") {
             command.env_remove(name);

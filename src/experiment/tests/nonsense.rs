@@ -80,10 +80,10 @@ fn wrong_types_and_ranges_say_what_is_allowed() {
     x.toml:2: lora_targets: `q` is listed twice
     ");
     insta::assert_snapshot!(refused("data.root = ''"), @"x.toml:1: data.root: the text is empty; allowed: a path");
-    insta::assert_snapshot!(refused("schedule.devices = 'gpu'"), @"x.toml:1: schedule.devices: `gpu` names no device; allowed: `auto`, `cpu`, `cuda:N`, or several separated by commas");
-    insta::assert_snapshot!(refused("schedule.devices = 'cuda:0,0'"), @"x.toml:1: schedule.devices: `cuda:0` is listed twice; allowed: `auto`, `cpu`, `cuda:N`, or several separated by commas");
-    insta::assert_snapshot!(refused("schedule.devices = 'auto,cpu'"), @"x.toml:1: schedule.devices: `auto` stands for all devices and cannot be in a list; allowed: `auto`, `cpu`, `cuda:N`, or several separated by commas");
-    insta::assert_snapshot!(refused("schedule.devices = ['cpu']"), @"x.toml:1: schedule.devices: found the list `[cpu]`; allowed: `auto`, `cpu`, `cuda:N`, or several separated by commas");
+    insta::assert_snapshot!(refused("schedule.devices = 'gpu'"), @"x.toml:1: schedule.devices: `gpu` names no device; allowed: `auto`, `cpu`, `cuda:N`, `wgpu:N`, or several separated by commas");
+    insta::assert_snapshot!(refused("schedule.devices = 'cuda:0,0'"), @"x.toml:1: schedule.devices: `cuda:0` is listed twice; allowed: `auto`, `cpu`, `cuda:N`, `wgpu:N`, or several separated by commas");
+    insta::assert_snapshot!(refused("schedule.devices = 'auto,cpu'"), @"x.toml:1: schedule.devices: `auto` stands for all devices and cannot be in a list; allowed: `auto`, `cpu`, `cuda:N`, `wgpu:N`, or several separated by commas");
+    insta::assert_snapshot!(refused("schedule.devices = ['cpu']"), @"x.toml:1: schedule.devices: found the list `[cpu]`; allowed: `auto`, `cpu`, `cuda:N`, `wgpu:N`, or several separated by commas");
     insta::assert_snapshot!(refused("name = 3"), @"x.toml:1: name: found a whole number; allowed: text");
     insta::assert_snapshot!(refused("name = 'My Grid'"), @"x.toml:1: name: `My Grid` cannot name an experiment; allowed: 1 to 64 of a-z, 0-9, _ and -");
     insta::assert_snapshot!(refused("name = '-grid'"), @"x.toml:1: name: `-grid` cannot name an experiment: commands would read it as a flag; allowed: 1 to 64 of a-z, 0-9, _ and -, not beginning with -");

@@ -18,7 +18,7 @@ pub fn arg_max(logits: Tensor<4>, size: [usize; 2]) -> Tensor<3, Int> {
     assert!(logits.dims()[1] <= 255, "classes are bytes, and 255 is void");
     match path(&[&logits]) {
         Path::Cpu => cpu::arg_max(logits, size),
-        Path::Any => {
+        Path::Cube | Path::Any => {
             let device = logits.device().inner();
             cpu::arg_max(on_host(logits), size).to_device(&device)
         }

@@ -4,6 +4,8 @@
 //! no transposed copy is made.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, TensorData, module};
@@ -57,24 +59,41 @@ pub fn attention(
             let turn = rotation.map(|rotation| [rotation.cos.clone(), rotation.sin.clone()]);
             cpu::attention([q, k, v], n_heads, turn)
         }
+        #[cfg(feature = "cube")]
+        Path::Cube => {
+            let [q, k, v] = by_head([q, k, v], n_heads, rotation);
+            let [batch, _, n_tokens, head_dim] = q.dims();
+            let flat = |t: Tensor<4>| t.reshape([batch * n_heads, n_tokens, head_dim]);
+            let out = cube::attention([q, k, v].map(flat));
+            joined(out.reshape([batch, n_heads, n_tokens, head_dim]))
+        }
+        #[cfg(not(feature = "cube"))]
+        Path::Cube => composed([q, k, v], n_heads, rotation),
         Path::Any => composed([q, k, v], n_heads, rotation),
     }
 }
 
 /// Computes attention by Burn's operations.
-fn composed([q, k, v]: [Tensor<3>; 3], n_heads: usize, rotation: Option<&Rotation>) -> Tensor<3> {
-    let [batch, n_tokens, dim] = q.dims();
-    // [b, n, dim] -> [b, heads, n, head_dim]
-    let [q, k, v] =
-        [q, k, v].map(|t| t.reshape([batch, n_tokens, n_heads, dim / n_heads]).swap_dims(1, 2));
-    let turned = |t| match rotation {
-        Some(rotation) => rotation.rotate(t),
-        None => t,
-    };
-    let options = AttentionModuleOptions::default();
-    let out = module::attention(turned(q), turned(k), v, None, None, options);
-    // [b, heads, n, head_dim] -> [b, n, dim]
-    out.swap_dims(1, 2).reshape([batch, n_tokens, dim])
+fn composed(qkv: [Tensor<3>; 3], n_heads: usize, rotation: Option<&Rotation>) -> Tensor<3> {
+    let [q, k, v] = by_head(qkv, n_heads, rotation);
+    joined(module::attention(q, k, v, None, None, AttentionModuleOptions::default()))
+}
+
+/// Splits q, k and v into heads, `[batch, n_heads, n_tokens, head_dim]`, and rotates q and k.
+fn by_head(qkv: [Tensor<3>; 3], n_heads: usize, rotation: Option<&Rotation>) -> [Tensor<4>; 3] {
+    let [batch, n_tokens, dim] = qkv[0].dims();
+    let split = [batch, n_tokens, n_heads, dim / n_heads];
+    let [q, k, v] = qkv.map(|t| t.reshape(split).swap_dims(1, 2));
+    match rotation {
+        Some(rotation) => [rotation.rotate(q), rotation.rotate(k), v],
+        None => [q, k, v],
+    }
+}
+
+/// Joins heads: `[batch, n_heads, n_tokens, head_dim]` to `[batch, n_tokens, n_heads * head_dim]`.
+fn joined(out: Tensor<4>) -> Tensor<3> {
+    let [batch, n_heads, n_tokens, head_dim] = out.dims();
+    out.swap_dims(1, 2).reshape([batch, n_tokens, n_heads * head_dim])
 }
 
 #[cfg(test)]

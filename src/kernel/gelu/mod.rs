@@ -10,8 +10,18 @@ use super::dispatch::{Path, path};
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match path(&[&x]) {
         Path::Cpu => cpu::gelu(x),
-        Path::Any => activation::gelu(x),
+        Path::Cube | Path::Any => composed(x),
     }
+}
+
+/// Computes it by Burn's operations. The gradient of `activation::gelu` is that of the approximation
+/// by tanh, off by 2.5e-3, so that it serves only where no gradient is wanted.
+fn composed<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !x.is_tracked() {
+        return activation::gelu(x);
+    }
+    let below = (x.clone() * std::f64::consts::FRAC_1_SQRT_2).erf();
+    x * (below * 0.5 + 0.5)
 }
 
 #[cfg(test)]

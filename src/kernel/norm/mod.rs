@@ -11,7 +11,7 @@ use super::dispatch::{Path, path};
 pub fn layer_norm(x: Tensor<3>, [weight, bias]: [Tensor<1>; 2], eps: f64) -> Tensor<3> {
     match path(&[&x, &weight, &bias]) {
         Path::Cpu => cpu::layer_norm(x, [weight, bias], eps as f32),
-        Path::Any => module::layer_norm(x, weight, Some(bias), eps),
+        Path::Cube | Path::Any => module::layer_norm(x, weight, Some(bias), eps),
     }
 }
 

@@ -11,7 +11,7 @@ use super::dispatch::{Path, path};
 pub fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {
     match path(&[&x, &y, &scale]) {
         Path::Cpu => cpu::add_scaled(x, y, scale),
-        Path::Any => x + y * scale.unsqueeze(),
+        Path::Cube | Path::Any => x + y * scale.unsqueeze(),
     }
 }
 

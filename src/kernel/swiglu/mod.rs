@@ -10,7 +10,7 @@ use super::dispatch::{Path, path};
 pub fn swiglu(gate: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
     match path(&[&gate, &x]) {
         Path::Cpu => cpu::swiglu(gate, x),
-        Path::Any => activation::silu(gate) * x,
+        Path::Cube | Path::Any => activation::silu(gate) * x,
     }
 }
 
