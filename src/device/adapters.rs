@@ -10,7 +10,7 @@ pub struct Adapter {
     pub is_gpu: bool,
 }
 
-/// Lists the adapters of this machine: discrete GPUs first, the CPU's own last.
+/// Lists the adapters of this machine, in the order in which they are reported to every process.
 pub fn list() -> Vec<Adapter> {
     #[cfg(feature = "wgpu")]
     return devices().map(|device| Adapter { is_gpu: !is_cpu(&device) }).collect();

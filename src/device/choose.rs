@@ -108,17 +108,19 @@ fn automatic(hardware: &Hardware) -> Result<Chosen, Error> {
     let adapters = (0..).zip(&hardware.adapters).filter(|(_, adapter)| adapter.is_gpu);
     let devices: Vec<_> =
         adapters.map(|(i, _)| Granted { device: Device::Wgpu(i), uuid: None }).collect();
+    // Neither the CPU nor another GPU replaces the one that was meant without a word.
+    if let Some(problem @ (Problem::Silent(_) | Problem::NamesNone { .. })) = &gpus.problem
+        && (devices.is_empty() || hardware.has(Api::Cuda))
+    {
+        return Err(Error::NoneVisible { problem: problem.to_string() });
+    }
     if !devices.is_empty() {
         return Ok(Chosen { devices, notes: Vec::new() });
     }
     if let Some(first) = gpus.visible.first() {
         return Err(Error::NotBuiltIn { gpu: named(first) });
     }
-    let notes = match &gpus.problem {
-        None => Vec::new(),
-        Some(problem @ Problem::NoDriver(_)) => vec![format!("using the CPU: {problem}")],
-        Some(problem) => return Err(Error::NoneVisible { problem: problem.to_string() }),
-    };
+    let notes = gpus.problem.iter().map(|problem| format!("using the CPU: {problem}")).collect();
     Ok(Chosen { devices: vec![Granted { device: Device::Cpu, uuid: None }], notes })
 }
 
@@ -367,6 +369,15 @@ mod tests {
         assert_eq!(check("", &[true, true, false], &wgpu, "auto"), ok("wgpu:0,wgpu:1"));
         assert_eq!(check("f", &[true], &both, "auto"), ok("cuda:0"));
         assert_eq!(check("f", &[true], &wgpu, "auto"), ok("wgpu:0"));
+        // A GPU of NVIDIA's that does not answer is not replaced by a slower one without a word.
+        let on = |apis: &[Api]| {
+            let problem = Some(Problem::Silent("version mismatch".to_owned()));
+            let adapters = vec![Adapter { is_gpu: true }];
+            let gpus = Gpus { problem, ..Gpus::default() };
+            choose(&Request::Auto, &Hardware { apis: apis.to_vec(), gpus, adapters })
+        };
+        assert!(matches!(on(&both), Err(Error::NoneVisible { .. })));
+        assert_eq!(on(&wgpu).unwrap().devices[0].device, Device::Wgpu(0));
         // A driver that draws on the CPU is for tests: it is used where it is named.
         assert_eq!(check("", &[false], &wgpu, "auto"), ok("cpu"));
         assert_eq!(check("", &[false], &wgpu, "wgpu:0"), ok("wgpu:0"));
