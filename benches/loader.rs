@@ -19,15 +19,14 @@ use dino_sweep::data::dataset::{self, Config, VocConfig};
 use dino_sweep::data::image_io::{decode_mask, decode_rgb};
 use dino_sweep::data::loader::{Budget, TrainLoader, TrainLoaderConfig};
 use dino_sweep::data::split::Split;
-use dino_sweep::data::transform::{self, resize_nearest, squash, to_chw};
+use dino_sweep::data::transform::{self, Normal, resize_nearest, squash, to_chw};
 use mimalloc::MiMalloc;
 
 /// As in the program.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
+const NORMAL: Normal = Normal { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 /// Epochs whose best is printed.
 const EPOCHS: u32 = 3;
 
@@ -88,8 +87,6 @@ fn loader(args: &Args, split: &Arc<Split>) -> TrainLoader {
         batch_size: args.batch,
         seed: 0,
         flip: 0.5,
-        mean: MEAN,
-        std: STD,
         void_as_background: false,
         threads: args.threads,
         depth: 4,
@@ -125,7 +122,7 @@ fn steps(split: &Split, px: u32) {
         lap(3);
         black_box(resize_nearest(&mask, px, px));
         lap(4);
-        to_chw(&image, MEAN, STD, &mut values);
+        to_chw(&image, NORMAL, &mut values);
         lap(5);
     }
     for (name, mut times) in

@@ -14,6 +14,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use dino_sweep::data::loader::Batch;
+use dino_sweep::data::transform::{INSIDE, Normal};
 use dino_sweep::kernel::dropout::Draw;
 use dino_sweep::model::decoder::{fpn, linear};
 use dino_sweep::model::network::Parts;
@@ -29,6 +30,9 @@ use mimalloc::MiMalloc;
 /// As in the program.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// ImageNet's.
+const NORMAL: Normal = Normal { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /// Iterations before the clock starts.
 const WARM_UP: usize = 2;
@@ -148,7 +152,7 @@ fn batch(args: &Args) -> Batch {
     let mut rng = rng::keyed(1, "bench", &[]);
     let pixels = args.batch * args.px * args.px;
     Batch {
-        images: (0..3 * pixels).map(|_| rng::normal(&mut rng) as f32).collect(),
+        images: (0..pixels).map(|_| rng::below(&mut rng, 1 << 24) as u32 | INSIDE).collect(),
         targets: (0..pixels).map(|_| rng::below(&mut rng, args.classes as u64) as u8).collect(),
         ids: (0..args.batch).map(|i| i.to_string()).collect(),
         n: args.batch,
@@ -160,14 +164,14 @@ fn iteration<'a>(args: &Args, network: &'a mut Network, batch: &'a Batch) -> Box
     let input_px = [args.px; 2];
     if args.mode == What::Forward {
         let mut network = network.without_gradients();
-        let images = step::images(batch, input_px, &network.device());
+        let images = step::images(batch, input_px, NORMAL, &network.device());
         return Box::new(move || {
             std::hint::black_box(network.logits(images.clone(), Mode::Eval).into_data());
         });
     }
     let mut optimizer = AdamW::new(0.01);
     let rates = Rates { decoder: 3e-4, encoder: 3e-4 };
-    let step = Step { input_px, rates, dropout: Draw { seed: 0, step: 0 } };
+    let step = Step { input_px, normal: NORMAL, rates, dropout: Draw { seed: 0, step: 0 } };
     Box::new(move || {
         std::hint::black_box(step::train(network, &mut optimizer, batch, step));
     })

@@ -6,7 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-driver=$(find /usr/share/vulkan /usr/local/share/vulkan -name 'lvp_icd*.json' 2>/dev/null | head -n 1)
+driver=$(find /usr/share/vulkan /usr/local/share/vulkan -name 'lvp_icd*.json' 2>/dev/null || true)
+driver=${driver%%$'\n'*}
 if [ -z "$driver" ]; then
     echo "no lavapipe here: apt-get install mesa-vulkan-drivers libvulkan1" >&2
     exit 3

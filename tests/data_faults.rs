@@ -257,8 +257,6 @@ fn load_all(split: Split) {
         batch_size: 16,
         seed: 0,
         flip: 0.5,
-        mean: [0.0; 3],
-        std: [1.0; 3],
         void_as_background: false,
         threads: 2,
         depth: 2,

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::transform::Normal;
 use crate::id::RunId;
 use crate::model::DecoderConfig;
 use crate::model::config::{DinoType, TuneConfig};
@@ -96,6 +97,17 @@ pub enum Normalise {
         mean: [f32; 3],
         std: [f32; 3],
     },
+}
+
+impl Normalise {
+    /// The mean and standard deviation; `other` where they are unknown.
+    pub fn or(self, other: Normal) -> Normal {
+        match self {
+            Self::Unknown {} => other,
+            Self::None {} => Normal::NONE,
+            Self::MeanStd { mean, std } => Normal { mean, std },
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

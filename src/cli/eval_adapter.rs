@@ -118,7 +118,7 @@ fn score(
 
 fn words_of(request: &Request, encoder: &str) -> String {
     let [height, width] = request.input_px;
-    let is_shifted = request.mean.iter().any(|mean| mean.abs() > 0.0);
+    let is_shifted = request.normal.mean.iter().any(|mean| mean.abs() > 0.0);
     let normalised = if is_shifted { "mean/std" } else { "no mean/std" };
     let views = request.tta.n_views();
     let views = if views > 1 { format!(", {views} views") } else { String::new() };

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::fault::{Exit, OrExit, fault};
 use super::{Context, adapter, device, printer, words};
-use crate::adapter::{AdapterFile, Normalise};
+use crate::adapter::AdapterFile;
+use crate::data::transform::Normal;
 use crate::device::{self as devices, Request};
 use crate::eval::features::{self, Error, Images, Input, Model, Wanted};
 use crate::fs::hash::sha256_file;
@@ -193,12 +194,9 @@ fn images(
             asked[0], asked[1], px[0], px[1]
         ));
     }
-    let (mean, std) = match adapter.map(AdapterFile::normalise) {
-        None | Some(Normalise::Unknown {}) => (backbone.mean, backbone.std),
-        Some(Normalise::None {}) => ([0.0; 3], [1.0; 3]),
-        Some(Normalise::MeanStd { mean, std }) => (mean, std),
-    };
-    Ok(Images { paths: args.inputs.clone(), px, mean, std })
+    let own = Normal { mean: backbone.mean, std: backbone.std };
+    let normal = adapter.map_or(own, |adapter| adapter.normalise().or(own));
+    Ok(Images { paths: args.inputs.clone(), px, normal })
 }
 
 /// Side of the images that the encoders were made for: 37 patches of 14, 32 of 16.
@@ -214,7 +212,7 @@ fn metadata(
     let [height, width] = input.px();
     let [rows, columns] = input.px().map(|side| side / backbone.arch.patch);
     let (mean, std) = match input {
-        Input::Images(images) => (listed(images.mean), listed(images.std)),
+        Input::Images(images) => (listed(images.normal.mean), listed(images.normal.std)),
         Input::Tensor { .. } => ("as given".to_owned(), "as given".to_owned()),
     };
     let inputs: Vec<_> = args.inputs.iter().map(|path| path.to_string_lossy()).collect();

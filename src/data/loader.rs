@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub use self::cache::Budget;
 pub use self::ordered::{OrderedMap, ordered_map};
 use super::split::Split;
-use super::transform::{self, DrawKey, Training, pad_mask, to_chw_padded};
+use super::transform::{self, DrawKey, Pixel, Training, pack, pad_mask};
 use super::{Error, Mask, Rgb, VOID};
 use crate::rng;
 use cache::Cache;
@@ -30,8 +30,6 @@ pub struct TrainLoaderConfig {
     pub seed: u64,
     /// Probability of a horizontal flip.
     pub flip: f64,
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
     /// Whether void pixels become class 0, as in the reference project.
     pub void_as_background: bool,
     /// Loading threads; 0: the caller loads when it asks.
@@ -53,8 +51,8 @@ pub struct TrainLoader {
 /// Some images with their targets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// `[n, 3, height, width]`, normalised.
-    pub images: Vec<f32>,
+    /// `[n, height, width]`
+    pub images: Vec<Pixel>,
     /// `[n, height, width]`; 255 is ignored.
     pub targets: Vec<u8>,
     pub ids: Vec<String>,
@@ -71,7 +69,7 @@ pub struct Epoch {
 
 struct Prepared {
     id: String,
-    image: Vec<f32>,
+    image: Vec<Pixel>,
     targets: Vec<u8>,
 }
 
@@ -198,9 +196,8 @@ fn prepare(
         }
     }
     let mask = pad_mask(mask, config.input_px);
-    let mut values = vec![0.0; 3 * mask.classes.len()];
-    to_chw_padded(&image, config.input_px, (config.mean, config.std), &mut values);
-    Ok(Prepared { id: config.split.items[index].id.clone(), image: values, targets: mask.classes })
+    let image = pack(&image, config.input_px);
+    Ok(Prepared { id: config.split.items[index].id.clone(), image, targets: mask.classes })
 }
 
 /// The part of [`prepare`] that is the same in every epoch.

@@ -76,43 +76,65 @@ pub fn pad_mask(mask: Mask, [height, width]: [u32; 2]) -> Mask {
     Mask { width, height, classes }
 }
 
+/// A pixel's red, green and blue in the lowest three bytes, and 255 in the highest. A pixel beside
+/// the image, which pads it, is 0.
+pub type Pixel = u32;
+
+/// The highest byte of a pixel that belongs to the image.
+pub const INSIDE: Pixel = 255 << 24;
+
+/// The mean and standard deviation of each channel that images are normalised by; values are from
+/// 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normal {
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+}
+
+impl Normal {
+    /// Values from 0 to 1 as they are.
+    pub const NONE: Self = Self { mean: [0.0; 3], std: [1.0; 3] };
+}
+
+/// The pixels of `image`, and beside it padding, `[height, width]` of `size`.
+///
+/// # Panics
+/// Where the image is larger.
+pub fn pack(image: &Rgb, [height, width]: [u32; 2]) -> Vec<Pixel> {
+    assert!(image.height <= height && image.width <= width, "padding only adds");
+    let mut packed = vec![0; height as usize * width as usize];
+    let rows = image.pixels.chunks_exact(image.width.max(1) as usize * 3);
+    for (packed, row) in packed.chunks_exact_mut(width.max(1) as usize).zip(rows) {
+        for (packed, [red, green, blue]) in packed.iter_mut().zip(row.as_chunks::<3>().0) {
+            *packed = Pixel::from_le_bytes([*red, *green, *blue, 255]);
+        }
+    }
+    packed
+}
+
+/// Writes the channels of one image, `(value / 255 - mean) / std`, into `out`,
+/// `[3, height, width]`; beside the image it writes 0, the mean colour.
+///
+/// # Panics
+/// Where `out` is not three times as long as `pixels`.
+pub fn normalise(pixels: &[Pixel], normal: Normal, out: &mut [f32]) {
+    assert_eq!(out.len(), 3 * pixels.len(), "output holds [3, height, width]");
+    for (channel, plane) in out.chunks_exact_mut(pixels.len().max(1)).enumerate() {
+        let (mean, std) = (normal.mean[channel], normal.std[channel]);
+        let table: [f32; 256] = std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std);
+        for (value, pixel) in plane.iter_mut().zip(pixels) {
+            let level = table[usize::from(pixel.to_le_bytes()[channel])];
+            *value = if *pixel < INSIDE { 0.0 } else { level };
+        }
+    }
+}
+
 /// Writes `(value / 255 - mean) / std` into `out`, `[3, height, width]`.
 ///
 /// # Panics
 /// Where `out` is not `3 * height * width` long.
-pub fn to_chw(image: &Rgb, mean: [f32; 3], std: [f32; 3], out: &mut [f32]) {
-    to_chw_padded(image, [image.height, image.width], (mean, std), out);
-}
-
-/// Like [`to_chw`] into `[3, height, width]` of `size`; right of and below the image it writes 0,
-/// the mean colour.
-///
-/// # Panics
-/// Where `out` is not `3 * height * width` long or the image is larger.
-pub fn to_chw_padded(
-    image: &Rgb,
-    [height, width]: [u32; 2],
-    (mean, std): ([f32; 3], [f32; 3]),
-    out: &mut [f32],
-) {
-    let n_pixels = height as usize * width as usize;
-    assert_eq!(out.len(), 3 * n_pixels, "output holds [3, height, width]");
-    assert!(image.height <= height && image.width <= width, "padding only adds");
-    let (n_filled, width) = (image.height as usize * width as usize, width.max(1) as usize);
-    for (channel, plane) in out.chunks_exact_mut(n_pixels.max(1)).enumerate() {
-        let table: [f32; 256] =
-            std::array::from_fn(|value| (value as f32 / 255.0 - mean[channel]) / std[channel]);
-        let (filled, below) = plane.split_at_mut(n_filled);
-        let rows = image.pixels.chunks_exact(image.width.max(1) as usize * 3);
-        for (values, pixels) in filled.chunks_exact_mut(width).zip(rows) {
-            let (values, right) = values.split_at_mut(image.width as usize);
-            for (value, pixel) in values.iter_mut().zip(pixels.as_chunks::<3>().0) {
-                *value = table[usize::from(pixel[channel])];
-            }
-            right.fill(0.0);
-        }
-        below.fill(0.0);
-    }
+pub fn to_chw(image: &Rgb, normal: Normal, out: &mut [f32]) {
+    normalise(&pack(image, [image.height, image.width]), normal, out);
 }
 
 #[cfg(test)]
@@ -220,7 +242,8 @@ mod tests {
     fn what_is_padded_is_void_and_of_the_mean_colour() {
         let image = Rgb { width: 1, height: 2, pixels: vec![255, 0, 51, 0, 0, 255] };
         let mut out = [9.0; 18];
-        to_chw_padded(&image, [3, 2], ([0.5; 3], [0.5; 3]), &mut out);
+        let normal = Normal { mean: [0.5; 3], std: [0.5; 3] };
+        normalise(&pack(&image, [3, 2]), normal, &mut out);
         let expect: [f32; 18] = [
             1.0, 0.0, -1.0, 0.0, 0.0, 0.0, -1.0, 0.0, -1.0, 0.0, 0.0, 0.0, -0.6, 0.0, 1.0, 0.0,
             0.0, 0.0,
@@ -236,7 +259,8 @@ mod tests {
     fn planes_are_normalised() {
         let image = Rgb { width: 2, height: 1, pixels: vec![0, 51, 255, 255, 102, 0] };
         let mut out = [0.0; 6];
-        to_chw(&image, [0.0, 0.2, 0.5], [1.0, 0.1, 0.25], &mut out);
+        let normal = Normal { mean: [0.0, 0.2, 0.5], std: [1.0, 0.1, 0.25] };
+        to_chw(&image, normal, &mut out);
         let expect = [0.0, 1.0, 0.0, 2.0, 2.0, -2.0];
         assert!(out.iter().zip(expect).all(|(a, b): (_, f32)| (a - b).abs() < 1e-6), "{out:?}");
     }

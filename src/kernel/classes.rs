@@ -10,8 +10,12 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 /// If there are not as many values as `shape` says.
 pub fn tensor(values: Vec<u8>, shape: [usize; 3], device: &Device) -> Tensor<3, Int> {
     let device = device.clone().inner();
-    let dtype = if device.supports_dtype(DType::U8) { DType::U8 } else { DType::I32 };
-    Tensor::from_data(TensorData::new(values, shape), (&device, dtype))
+    Tensor::from_data(TensorData::new(values, shape), (&device, dtype(&device)))
+}
+
+/// The type of class maps on `device`: bytes where it has them.
+pub(super) fn dtype(device: &Device) -> DType {
+    if device.supports_dtype(DType::U8) { DType::U8 } else { DType::I32 }
 }
 
 /// Copies the classes to the host, row-major; waits for the device.

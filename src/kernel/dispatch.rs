@@ -3,7 +3,7 @@
 //! An operation's `mod.rs` calls [`path`] with its tensors and matches on the result. A new kind of
 //! device is a variant here; the exhaustive matches then point at each operation that needs a line.
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 /// An implementation of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(super) enum Path {
     /// Our implementation for the CPU, on f32.
     Cpu,
     /// Our implementation for GPUs, on any type.
-    #[cfg_attr(not(feature = "cube"), expect(dead_code, reason = "no GPU in this build"))]
+    #[cfg(feature = "cube")]
     Cube,
     /// The implementation that runs anywhere: Burn's operations composed, or the host's processor.
     Any,
@@ -24,6 +24,16 @@ pub(super) trait Placed {
 }
 
 impl<const D: usize> Placed for Tensor<D> {
+    fn device(&self) -> Device {
+        Tensor::device(self).inner()
+    }
+
+    fn dtype(&self) -> DType {
+        Tensor::dtype(self)
+    }
+}
+
+impl<const D: usize> Placed for Tensor<D, Int> {
     fn device(&self) -> Device {
         Tensor::device(self).inner()
     }
@@ -52,6 +62,6 @@ pub(super) fn on_host<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     let tensor = tensor.inner();
     match path(&[&tensor]) {
         Path::Cpu => tensor,
-        Path::Cube | Path::Any => tensor.to_device(&Device::flex()).cast(DType::F32),
+        _ => tensor.to_device(&Device::flex()).cast(DType::F32),
     }
 }

@@ -1,18 +1,16 @@
-//! Nodes of Burn's autodiff graph for our operations on the CPU.
+//! Our operations on the CPU, as nodes of Burn's autodiff graph.
 //!
 //! An operation's `cpu.rs` takes [`Operand`]s, works on their slices, and hands its result to
-//! [`finish`] with the function that turns the result's gradient into those of the operands. Where
-//! no operand is tracked no node is made, and nothing is kept.
+//! [`finish`] with the function that turns the result's gradient into those of the operands.
 
 use std::fmt::Debug;
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::Flex;
+use burn::backend::autodiff::ops::NodeGuard;
 use burn::backend::flex::FlexTensor;
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Tensor, TensorData};
+
+use super::node;
 
 /// The values of a tensor, f32 and row-major; memory is shared with the tensor until one of them is
 /// changed.
@@ -85,16 +83,8 @@ impl Operand {
     /// # Panics
     /// If [`super::dispatch::path`] is not the CPU's.
     pub(super) fn new<const D: usize>(tensor: Tensor<D>) -> Self {
-        if !tensor.is_tracked() {
-            let inner = tensor.inner().try_into_primitive::<Flex>();
-            return Self { values: Values::of(inner.expect("on the CPU")), node: None };
-        }
-        let node = tensor
-            .try_into_primitive::<Autodiff<Flex>>()
-            .expect("on the CPU, and no other strategy than plain autodiff is ever chosen");
-        // Without the primitive in the guard, the values may be changed in place.
-        let (primitive, node) = node.into_parts();
-        Self { values: Values::of(primitive), node: Some(node) }
+        let (values, node) = node::take::<Flex, D>(tensor);
+        Self { values: Values::of(values), node }
     }
 
     pub(super) fn is_tracked(&self) -> bool {
@@ -114,39 +104,14 @@ pub(super) fn finish<const D: usize, const N: usize, K: Clone + Send + Debug + '
     kept: K,
     differentiate: Differentiate<K, N>,
 ) -> Tensor<D> {
-    if operands.iter().all(|operand| operand.node.is_none()) {
-        return Tensor::from_primitive::<Flex>(output.0);
-    }
-    let guards = operands.map(|Operand { values, node }| {
-        node.unwrap_or_else(|| FloatTensor::<Autodiff<Flex>>::new(values.0).node())
-    });
-    let output =
-        match Step(differentiate).prepare::<NoCheckpointing>(guards).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(kept, output.0),
-            OpsKind::UnTracked(step) => step.finish(output.0),
-        };
-    Tensor::from_primitive::<Autodiff<Flex>>(output)
-}
-
-struct Step<K, const N: usize>(Differentiate<K, N>);
-
-impl<K, const N: usize> Debug for Step<K, N> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Step")
-    }
-}
-
-impl<K: Clone + Send + Debug + 'static, const N: usize> Backward<Flex, N> for Step<K, N> {
-    type State = K;
-
-    fn backward(self, ops: Ops<K, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = Values::of(gradients.consume::<Flex>(&ops.node));
-        let wanted = ops.parents.each_ref().map(Option::is_some);
-        let found = self.0(ops.state, gradient, wanted);
-        for (parent, found) in ops.parents.into_iter().zip(found) {
-            if let (Some(parent), Some(found)) = (parent, found) {
-                gradients.register::<Flex>(parent.id, found.0);
-            }
-        }
-    }
+    let inputs = operands.map(|Operand { values, node }| (values.0, node));
+    node::finish::<Flex, D, N, _>(
+        inputs,
+        output.0,
+        (differentiate, kept),
+        |(differentiate, kept), gradient, wanted| {
+            let found = differentiate(kept, Values::of(gradient), wanted);
+            found.map(|values| values.map(|values| values.0))
+        },
+    )
 }

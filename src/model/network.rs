@@ -1,6 +1,6 @@
 //! Encoder, adapter and decoder as one network, which `train` trains and `eval` runs.
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Int, Tensor};
 
 use super::config::TuneConfig;
 use super::decoder::{Decoder, DecoderConfig, Output, Sizes};
@@ -116,13 +116,21 @@ impl Network {
         &self.encoder
     }
 
+    /// Lets the encoder compute in `dtype`; the decoder and the loss stay in f32.
+    pub fn compute_in(&mut self, dtype: FloatDType) {
+        self.encoder.compute_in(dtype);
+    }
+
     /// A copy without gradients and without LoRA, whose updates are added to the weights: the same
     /// logits but for rounding, at the cost of the bare encoder. Adapted weights are copied, the
-    /// others shared.
+    /// others shared. Where weights are of less than f32, updates would be lost in them, so that
+    /// LoRA is kept.
     #[must_use]
     pub fn merged(&self) -> Self {
         let mut network = self.without_gradients();
-        network.encoder.merge();
+        if network.encoder.dtype() == FloatDType::F32 {
+            network.encoder.merge();
+        }
         network
     }
 

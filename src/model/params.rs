@@ -1,6 +1,6 @@
 //! Every tensor of a network by name: one walk serves loading, counting, optimising and saving.
 
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Gradients, Tensor, TensorData};
 
 /// One named tensor of a network, as it lies in memory.
 ///
@@ -179,6 +179,16 @@ impl Slot<'_> {
     pub fn train(&mut self) {
         let flat = self.flat();
         self.set_flat_trained(flat);
+    }
+
+    /// Converts the values to another type; the tensor is a constant from then on.
+    pub fn cast(&mut self, dtype: FloatDType) {
+        match self {
+            Self::Vector(t) => **t = (*t).clone().inner().cast(dtype),
+            Self::Matrix(t) | Self::Kernel(t, _) => **t = (*t).clone().inner().cast(dtype),
+            Self::Tokens(t) => **t = (*t).clone().inner().cast(dtype),
+            Self::Conv(t) => **t = (*t).clone().inner().cast(dtype),
+        }
     }
 
     /// Makes the tensor a constant.

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::sets::refuse_other_classes;
-use crate::adapter::{AdapterFile, Kind, Normalise};
+use crate::adapter::{AdapterFile, Kind};
 use crate::corrupt::frost::{self, Source};
 use crate::corrupt::{self, Corruption, Corruptor, Severity};
 use crate::data;
 use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::split::Split;
+use crate::data::transform::Normal;
 use crate::eval::infer::Request;
 use crate::eval::score::pass::Protocol;
 use crate::eval::score::reference_metric::VoidIs;
@@ -150,11 +151,7 @@ fn protocol(asked: Asked<'_>, encoder: &Identified) -> Protocol {
     let trained = adapter.about.input_px.map(|px| px.map(|side| side as u32));
     let default = if is_reference { REFERENCE_PX } else { INPUT_TOKENS * patch };
     let px = asked.px.or(trained).unwrap_or([default; 2]);
-    let (mean, std) = match adapter.normalise() {
-        Normalise::Unknown {} => (encoder.mean, encoder.std),
-        Normalise::None {} => ([0.0; 3], [1.0; 3]),
-        Normalise::MeanStd { mean, std } => (mean, std),
-    };
+    let own = Normal { mean: encoder.mean, std: encoder.std };
     let is_voc = matches!(spec.data, dataset::Config::Voc(_));
     Protocol {
         request: Request {
@@ -162,8 +159,7 @@ fn protocol(asked: Asked<'_>, encoder: &Identified) -> Protocol {
             tta: spec.eval.tta.clone(),
             input_px: px.map(|side| (side / patch).max(1) * patch),
             patch_px: patch,
-            mean,
-            std,
+            normal: adapter.normalise().or(own),
         },
         reference_batch: if is_reference { REFERENCE_BATCH } else { spec.train.batch_size },
         reference_void: if is_reference && is_voc { VoidIs::Background } else { VoidIs::LeftOut },

@@ -1,11 +1,11 @@
-//! AdamW with PyTorch's defaults (betas 0.9 and 0.999, eps 1e-8), its moments kept by our own
-//! parameter names so that they survive a restart.
+//! AdamW over all trained tensors of a network, its moments kept by our own parameter names so that
+//! they survive a restart.
 
 use std::collections::BTreeMap;
 
-use burn::optim::{AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor};
 
+use crate::kernel::adamw::{self, State};
 use crate::model::Network;
 
 /// Learning rates of one step.
@@ -16,8 +16,8 @@ pub struct Rates {
 }
 
 pub struct AdamW {
-    rule: burn::optim::AdamW,
-    moments: BTreeMap<String, AdamWState<1>>,
+    weight_decay: f64,
+    moments: BTreeMap<String, State>,
 }
 
 /// The moments of one parameter, in memory order.
@@ -31,8 +31,7 @@ impl AdamW {
     /// An optimiser with decoupled `weight_decay` on every trained tensor, as PyTorch's AdamW has
     /// it.
     pub fn new(weight_decay: f64) -> Self {
-        let config = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(weight_decay as f32);
-        Self { rule: config.build(), moments: BTreeMap::new() }
+        Self { weight_decay, moments: BTreeMap::new() }
     }
 
     /// Updates every trained tensor of `network` once; its gradients are used up.
@@ -40,12 +39,10 @@ impl AdamW {
         network.each_changed(&mut |name, mut slot| {
             let Some(gradient) = slot.take_gradient(gradients) else { return };
             let rate = if name.starts_with("decoder.") { rates.decoder } else { rates.encoder };
-            let (updated, state) =
-                self.rule.step(rate, slot.flat(), gradient, self.moments.remove(name));
+            let (state, terms) = (self.moments.remove(name), (rate, self.weight_decay));
+            let (updated, state) = adamw::update(slot.flat(), gradient, state, terms);
             slot.set_flat_trained(updated);
-            if let Some(state) = state {
-                self.moments.insert(name.to_owned(), state);
-            }
+            self.moments.insert(name.to_owned(), state);
         });
     }
 
@@ -55,29 +52,19 @@ impl AdamW {
             tensor.to_data().convert::<f32>().try_into_vec().expect("converted to f32")
         };
         let moments = self.moments.iter().map(|(name, state)| {
-            let first = values(&state.momentum.moment_1);
-            (name.clone(), Moments { first, second: values(&state.momentum.moment_2) })
+            let [first, second] = state.moments().map(values);
+            (name.clone(), Moments { first, second })
         });
-        let time = self.moments.values().next().map_or(0, |state| state.momentum.time);
+        let time = self.moments.values().next().map_or(0, State::time);
         (moments.collect(), time)
     }
 
     /// Restores moments that [`Self::state`] gave.
     pub fn restore(&mut self, moments: BTreeMap<String, Moments>, time: usize, device: &Device) {
-        let tensor = |values: Vec<f32>| {
-            let n = values.len();
-            Tensor::from_data(TensorData::new(values, [n]), device)
-        };
         self.moments = moments
             .into_iter()
-            .map(|(name, moments)| {
-                let momentum = AdaptiveMomentumState {
-                    time,
-                    moment_1: tensor(moments.first),
-                    moment_2: tensor(moments.second),
-                    max_moment_2: None,
-                };
-                (name, AdamWState { momentum })
+            .map(|(name, Moments { first, second })| {
+                (name, State::new([first, second], time, device))
             })
             .collect();
     }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use burn::tensor::{Device, Tensor};
+
 use super::checkpoint::{self, Position};
 use super::config::Config;
 use super::optimizer::{AdamW, Rates};
@@ -16,6 +18,7 @@ use super::rate;
 use super::step::{self, Step};
 use crate::adapter::About;
 use crate::data::loader::{Batch, TrainLoader};
+use crate::data::transform::Normal;
 use crate::error::with_sources;
 use crate::event::{Event, Metrics, TrainStep};
 use crate::id::RunId;
@@ -41,6 +44,13 @@ pub enum Error {
     Batch { reason: String },
 }
 
+/// Steps that are started before the loss of the first is looked at, at most: so late is a divergence
+/// seen on a GPU.
+const PENDING_MAX: usize = 64;
+
+/// Time after which their losses are looked at in any case, and reported.
+const PENDING_TIME: Duration = Duration::from_secs(1);
+
 /// Everything one training run works on.
 pub struct Job<'a> {
     pub run: RunId,
@@ -54,6 +64,7 @@ pub struct Job<'a> {
     pub steps_total: u64,
     /// Height and width.
     pub input_px: [usize; 2],
+    pub normal: Normal,
     /// Folder of the checkpoints.
     pub checkpoints: PathBuf,
     pub checkpoint_every: Duration,
@@ -81,6 +92,33 @@ pub trait Sink {
     fn position(&self) -> (u32, u64);
 }
 
+/// Steps that were started and not reported yet.
+#[derive(Default)]
+struct Pending {
+    steps: Vec<Started>,
+    /// When the device began to work on them.
+    since: Option<Instant>,
+}
+
+/// A step that the device may still be working on.
+struct Started {
+    /// Number of steps done after it.
+    step: u64,
+    lr: f64,
+    n_images: usize,
+    is_logged: bool,
+    /// `[1]`
+    loss: Tensor<1>,
+}
+
+impl Started {
+    /// Waits for the loss.
+    fn read(self) -> (Self, f64) {
+        let loss = self.loss.clone().into_scalar();
+        (self, loss)
+    }
+}
+
 /// The way training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -95,6 +133,7 @@ impl Job<'_> {
         self.check_batches()?;
         let mut optimizer = AdamW::new(self.config.weight_decay);
         let mut at = self.resume(&mut optimizer, sink)?;
+        let mut pending = Pending::default();
         let mut saved = Instant::now();
         // An epoch under way has batches done even where its last step was the run's last.
         while at.step < self.steps_total || at.batch > 0 {
@@ -102,9 +141,10 @@ impl Job<'_> {
             let left = (self.steps_total - at.step) as usize;
             let mut batches = self.loader.epoch(at.epoch, at.batch);
             for batch in batches.by_ref().take(left) {
-                self.step(&mut optimizer, &mut at, &batch?, sink)?;
+                self.step(&mut optimizer, (&mut at, &mut pending), &batch?, sink)?;
                 let stopped = stop.load(Ordering::Relaxed);
                 if stopped || saved.elapsed() >= self.checkpoint_every {
+                    self.settle((&mut at, &mut pending), sink)?;
                     self.save(&optimizer, &mut at, sink)?;
                     saved = Instant::now();
                 }
@@ -112,6 +152,7 @@ impl Job<'_> {
                     return Ok(End::Interrupted);
                 }
             }
+            self.settle((&mut at, &mut pending), sink)?;
             let times = (started.elapsed(), batches.waited());
             // Its threads end before validation begins with its own.
             drop(batches);
@@ -140,35 +181,64 @@ impl Job<'_> {
         checked.map_err(|reason| Error::Batch { reason })
     }
 
+    /// Starts a step, and reports the started ones where that is due: to read a loss is to wait for
+    /// the device, which then waits for the host.
     fn step(
         &mut self,
         optimizer: &mut AdamW,
-        at: &mut Position,
+        (at, pending): (&mut Position, &mut Pending),
         batch: &Batch,
         sink: &mut dyn Sink,
     ) -> Result<(), Error> {
-        let started = Instant::now();
+        if pending.steps.is_empty() {
+            pending.since = Some(Instant::now());
+        }
         let factor = rate::factor(self.config.schedule, at.step, self.steps_total);
         let rates =
             Rates { decoder: self.config.lr * factor, encoder: self.config.lr_encoder * factor };
         let dropout = Draw { seed: self.seed, step: at.step };
-        let step = Step { input_px: self.input_px, rates, dropout };
-        let loss = step::train(&mut self.network, optimizer, batch, step);
+        let step = Step { input_px: self.input_px, normal: self.normal, rates, dropout };
+        let loss = step::start(&mut self.network, optimizer, batch, step);
         at.step += 1;
         at.batch += 1;
-        at.loss_sum += loss;
-        if !loss.is_finite() {
-            return Err(Error::Diverged { step: at.step, loss });
-        }
         let every = self.steps_total.div_ceil(STEPS_LOGGED);
-        if at.step.is_multiple_of(every) || at.step == self.steps_total {
-            sink.emit(Event::TrainStep(TrainStep {
-                step: at.step,
-                epoch: at.epoch,
-                loss,
-                lr: rates.decoder,
-                images_per_s: batch.n as f64 / started.elapsed().as_secs_f64(),
-            }))?;
+        let is_logged = at.step.is_multiple_of(every) || at.step == self.steps_total;
+        pending.steps.push(Started {
+            step: at.step,
+            lr: rates.decoder,
+            n_images: batch.n,
+            is_logged,
+            loss,
+        });
+        // The processor is done when it returns; a GPU is left to work while the host goes on.
+        let is_due = self.network.device() == Device::flex()
+            || pending.steps.len() == PENDING_MAX
+            || pending.since.is_some_and(|since| since.elapsed() >= PENDING_TIME);
+        if is_due { self.settle((at, pending), sink) } else { Ok(()) }
+    }
+
+    /// Waits for all started steps, adds up their losses and reports those that
+    /// are logged.
+    fn settle(
+        &self,
+        (at, pending): (&mut Position, &mut Pending),
+        sink: &mut dyn Sink,
+    ) -> Result<(), Error> {
+        let done: Vec<_> = pending.steps.drain(..).map(Started::read).collect();
+        let images_per_s = {
+            let n_images: usize = done.iter().map(|(started, _)| started.n_images).sum();
+            let since = pending.since.take();
+            since.map_or(0.0, |since| n_images as f64 / since.elapsed().as_secs_f64())
+        };
+        for (Started { step, lr, is_logged, .. }, loss) in done {
+            at.loss_sum += loss;
+            if !loss.is_finite() {
+                return Err(Error::Diverged { step, loss });
+            }
+            if is_logged {
+                let epoch = at.epoch;
+                sink.emit(Event::TrainStep(TrainStep { step, epoch, loss, lr, images_per_s }))?;
+            }
         }
         Ok(())
     }

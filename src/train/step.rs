@@ -1,11 +1,12 @@
 //! Trains a network by one optimiser step: forward, loss, backward, update.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::optimizer::{AdamW, Rates};
 use crate::data::loader::Batch;
-use crate::kernel::classes;
+use crate::data::transform::Normal;
 use crate::kernel::dropout::Draw;
+use crate::kernel::{classes, pixels};
 use crate::model::{Mode, Network};
 
 /// The settings of one step.
@@ -13,29 +14,36 @@ use crate::model::{Mode, Network};
 pub struct Step {
     /// Height and width.
     pub input_px: [usize; 2],
+    pub normal: Normal,
     pub rates: Rates,
     pub dropout: Draw,
 }
 
 /// Trains `network` on one batch; returns the mean loss over its labelled pixels before the update.
-pub fn train(
+/// Waits for the device.
+pub fn train(network: &mut Network, optimizer: &mut AdamW, batch: &Batch, step: Step) -> f64 {
+    start(network, optimizer, batch, step).into_scalar()
+}
+
+/// Hands a step to the device, which may still be working on it after the return; gives the loss
+/// that [`train`] returns, `[1]`.
+pub fn start(
     network: &mut Network,
     optimizer: &mut AdamW,
     batch: &Batch,
-    Step { input_px, rates, dropout }: Step,
-) -> f64 {
+    Step { input_px, normal, rates, dropout }: Step,
+) -> Tensor<1> {
     let device = network.device();
-    let output = network.forward(images(batch, input_px, &device), Mode::Train(dropout));
+    let output = network.forward(images(batch, input_px, normal, &device), Mode::Train(dropout));
     let loss = network.loss(output, labels(batch, input_px, &device));
     let mut gradients = loss.backward();
     optimizer.step(network, &mut gradients, rates);
-    loss.into_scalar()
+    loss.inner()
 }
 
 /// The images of a batch, `[batch, 3, height, width]` on `device`.
-pub fn images(batch: &Batch, input_px: [usize; 2], device: &Device) -> Tensor<4> {
-    let shape = [batch.n, 3, input_px[0], input_px[1]];
-    Tensor::from_data(TensorData::new(batch.images.clone(), shape), device)
+pub fn images(batch: &Batch, input_px: [usize; 2], normal: Normal, device: &Device) -> Tensor<4> {
+    pixels::images(&batch.images, [batch.n, input_px[0], input_px[1]], normal, device)
 }
 
 /// The labels of a batch, `[batch, height, width]` on `device`.

@@ -54,8 +54,12 @@ impl NotFinite {
             return None;
         }
         let n_nan = values.iter().filter(|value| value.is_nan()).count();
-        let n_infinite = n_wrong - n_nan;
-        Some(Self { tensor: tensor.to_owned(), n_nan, n_infinite, n: values.len() })
+        Self::of_counts(tensor, [n_nan, n_wrong - n_nan], values.len())
+    }
+
+    /// From the number of NaN and of infinite values among `n`; `None` where there are none.
+    pub fn of_counts(tensor: &str, [n_nan, n_infinite]: [usize; 2], n: usize) -> Option<Self> {
+        (n_nan + n_infinite > 0).then(|| Self { tensor: tensor.to_owned(), n_nan, n_infinite, n })
     }
 
     /// Several tensors in words, of which at most `SHOWN` are named.

@@ -3,6 +3,7 @@
 use super::Error;
 use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::split::Split;
+use crate::data::transform::Normal;
 use crate::device;
 use crate::eval;
 use crate::eval::infer::Request;
@@ -41,10 +42,10 @@ impl<'a> Work<'a> {
         self.file.input_px.map(|px| px as usize)
     }
 
-    pub(super) fn mean_std(&self) -> ([f32; 3], [f32; 3]) {
+    pub(super) fn normal(&self) -> Normal {
         match self.spec().train.normalise {
-            Normalise::Backbone => (self.backbone.mean, self.backbone.std),
-            Normalise::None => ([0.0; 3], [1.0; 3]),
+            Normalise::Backbone => Normal { mean: self.backbone.mean, std: self.backbone.std },
+            Normalise::None => Normal::NONE,
         }
     }
 
@@ -57,7 +58,6 @@ impl<'a> Work<'a> {
 
     /// The protocol of predictions, for scores as requested and for validation while training.
     pub(super) fn protocol(&self, mode: eval::Mode, tta: eval::Tta) -> Protocol {
-        let (mean, std) = self.mean_std();
         let config = &self.spec().train;
         Protocol {
             request: Request {
@@ -65,8 +65,7 @@ impl<'a> Work<'a> {
                 tta,
                 patch_px: self.backbone.arch.patch as u32,
                 input_px: self.file.input_px,
-                mean,
-                std,
+                normal: self.normal(),
             },
             reference_batch: config.batch_size,
             reference_void: match config.void_label {

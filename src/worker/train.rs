@@ -11,6 +11,7 @@ use crate::adapter::{self, About, EncoderInfo};
 use crate::data::dataset::EvalSet;
 use crate::data::loader::{self, Budget, TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
+use crate::data::transform::Normal;
 use crate::eval;
 use crate::eval::score::pass;
 use crate::event::{Event, ModelBuilt};
@@ -67,9 +68,11 @@ impl Work<'_> {
             n_classes: Some(self.dataset.n_classes() as usize),
             class_names: Some(self.dataset.classes.clone()),
             input_px: Some(self.input_px()),
-            normalise: match (spec.train.normalise, self.mean_std()) {
+            normalise: match (spec.train.normalise, self.normal()) {
                 (Normalise::None, _) => adapter::Normalise::None {},
-                (Normalise::Backbone, (mean, std)) => adapter::Normalise::MeanStd { mean, std },
+                (Normalise::Backbone, Normal { mean, std }) => {
+                    adapter::Normalise::MeanStd { mean, std }
+                }
             },
         }
     }
@@ -142,6 +145,7 @@ impl Work<'_> {
             loader,
             steps_total,
             input_px: self.input_px(),
+            normal: self.normal(),
             checkpoints: self.dir.checkpoints(),
             checkpoint_every: Duration::from_secs(u64::from(self.order.terms.checkpoint_every_s)),
             best: best.then(|| self.dir.adapter_best()),
@@ -165,7 +169,6 @@ impl Work<'_> {
     }
 
     fn loader(&self, train: &Arc<Split>) -> TrainLoader {
-        let (mean, std) = self.mean_std();
         let config = &self.spec().train;
         let (threads, batch_size) = (self.load_threads(), config.batch_size as usize);
         let terms = self.order.terms;
@@ -177,8 +180,6 @@ impl Work<'_> {
             batch_size,
             seed: self.spec().seed,
             flip: config.flip,
-            mean,
-            std,
             void_as_background: config.void_label == VoidLabel::Background,
             threads,
             depth: loader::depth(threads, batch_size),

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use dino_sweep::data::loader::Batch;
+use dino_sweep::data::transform::{Normal, pack};
 use dino_sweep::data::{Rgb, VOID, image_io};
 use dino_sweep::kernel::dropout::Draw;
 use dino_sweep::train::optimizer::{AdamW, Rates};
@@ -31,12 +32,10 @@ fn batch(photo: &Rgb, index: usize, [height, width]: [usize; 2], n_classes: usiz
             let (row, column) = ((17 * k + y) % photo_height, (29 * k + x) % photo_width);
             (row, column, &photo.pixels[3 * (row * photo_width + column)..][..3])
         };
-        for channel in 0..3 {
-            for y in 0..height {
-                images.extend((0..width).map(|x| f32::from(at(y, x).2[channel]) / 255.0));
-            }
-        }
         for y in 0..height {
+            let rgb = (0..width).flat_map(|x| at(y, x).2).copied().collect();
+            let row = Rgb { width: width as u32, height: 1, pixels: rgb };
+            images.extend(pack(&row, [1, width as u32]));
             targets.extend((0..width).map(|x| {
                 let (row, column, rgb) = at(y, x);
                 let class = usize::from(rgb[1]) * n_classes / 256;
@@ -65,7 +64,7 @@ fn fifty_steps_lose_what_pytorch_loses() {
         let mut worst = 0.0f64;
         for (i, expect) in losses[&what].as_array().unwrap().iter().enumerate() {
             let dropout = Draw { seed: 0, step: i as u64 };
-            let step = Step { input_px, rates: RATES, dropout };
+            let step = Step { input_px, normal: Normal::NONE, rates: RATES, dropout };
             let loss = step::train(&mut network, &mut optimizer, &batches[i % N_BATCHES], step);
             let expect = expect.as_f64().unwrap();
             worst = worst.max((loss - expect).abs());

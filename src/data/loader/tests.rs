@@ -20,8 +20,6 @@ fn config(split: &Arc<Split>, threads: usize) -> TrainLoaderConfig {
         batch_size: 4,
         seed: 7,
         flip: 0.5,
-        mean: [0.5; 3],
-        std: [0.25; 3],
         void_as_background: false,
         threads,
         depth: 2,
@@ -78,7 +76,7 @@ fn crops_and_colours_depend_on_neither_threads_nor_start() {
         let batches = batches(config, 4, 0).into_iter();
         let samples = batches.flat_map(|batch| {
             let n = batch.images.len() / batch.n;
-            batch.images.chunks(n).map(<[f32]>::to_vec).zip(batch.ids).collect::<Vec<_>>()
+            batch.images.chunks(n).map(<[u32]>::to_vec).zip(batch.ids).collect::<Vec<_>>()
         });
         let mut samples: Vec<_> = samples.map(|(image, id)| (id, image)).collect();
         samples.sort_by(|a, b| a.0.cmp(&b.0));
@@ -93,7 +91,7 @@ fn crops_and_colours_depend_on_neither_threads_nor_start() {
 }
 
 #[test]
-fn what_a_crop_lacks_is_void_and_of_the_mean_colour() {
+fn what_a_crop_lacks_is_void_and_beside_the_image() {
     let dir = tempfile::tempdir().unwrap();
     let split = shapes(dir.path());
     let small = transform::crop::Config { scale: [0.5, 0.5], ..Default::default() };
@@ -103,16 +101,14 @@ fn what_a_crop_lacks_is_void_and_of_the_mean_colour() {
         ..augmented(&split, 2)
     };
     for batch in batches(config, 0, 0) {
-        assert_eq!(batch.images.len(), batch.n * 3 * 28 * 42);
+        assert_eq!(batch.images.len(), batch.n * 28 * 42);
         for (i, &target) in batch.targets.iter().enumerate() {
             let (y, x) = (i / 42 % 28, i % 42);
             let is_padded = y >= 14 || x >= 14;
             assert_eq!(target == VOID, is_padded, "{y} {x}");
-            if is_padded {
-                let first = (i / (28 * 42)) * 3 * 28 * 42 + y * 42 + x;
-                let channels = [0, 1, 2].map(|c| batch.images[first + c * 28 * 42].to_bits());
-                assert_eq!(channels, [0; 3]);
-            }
+            let is_inside = batch.images[i] >= transform::INSIDE;
+            assert_eq!(is_inside, !is_padded, "{y} {x}");
+            assert!(is_inside || batch.images[i] == 0);
         }
     }
 }
@@ -194,10 +190,10 @@ fn batches_have_their_shapes() {
     for batch in loader.epoch(0, 0) {
         let batch = batch.unwrap();
         assert_eq!(batch.ids.len(), batch.n);
-        assert_eq!(batch.images.len(), batch.n * 3 * 28 * 42);
+        assert_eq!(batch.images.len(), batch.n * 28 * 42);
         assert_eq!(batch.targets.len(), batch.n * 28 * 42);
         assert!(batch.targets.iter().all(|&class| class < 7 || class == VOID));
-        assert!(batch.images.iter().all(|value| (-2.0..=2.0).contains(value)));
+        assert!(batch.images.iter().all(|pixel| *pixel >= transform::INSIDE));
     }
 }
 
@@ -229,7 +225,7 @@ fn images_and_targets_are_flipped_together() {
         let mirrored: Vec<u8> =
             plain.targets.chunks(32).flat_map(|r| r.iter().rev()).copied().collect();
         assert!(plain.targets != flipped.targets && mirrored == flipped.targets);
-        let mirrored: Vec<f32> =
+        let mirrored: Vec<u32> =
             plain.images.chunks(32).flat_map(|r| r.iter().rev()).copied().collect();
         assert!(mirrored == flipped.images);
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::photometric::Distortion;
 use super::window::Window;
-use super::{crop, pad_mask, to_chw_padded};
+use super::{Normal, crop, normalise, pack, pad_mask};
 use crate::data::{Mask, Rgb};
 
 const FILE: &str = include_str!("../../../tests/data/transforms/transforms.json");
@@ -82,7 +82,8 @@ fn crops_are_those_of_mmseg() {
         let pixels = mask.classes.iter().flat_map(|&class| [class; 3]).collect();
         let image = window.of_rgb(&Rgb { width: mask.width, height: mask.height, pixels });
         let mut values = vec![9.0; 3 * (crop_px[0] * crop_px[1]) as usize];
-        to_chw_padded(&image, crop_px, ([0.5; 3], [0.25; 3]), &mut values);
+        let normal = Normal { mean: [0.5; 3], std: [0.25; 3] };
+        normalise(&pack(&image, crop_px), normal, &mut values);
         let n_zero = values.iter().filter(|value| **value == 0.0).count();
         assert_eq!(n_zero, read::<usize>(&case["n_zero"]));
         let sum: f64 = values.iter().copied().map(f64::from).sum();

@@ -29,8 +29,7 @@ pub struct Images {
     pub paths: Vec<PathBuf>,
     /// Height and width.
     pub px: [u32; 2],
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
+    pub normal: transform::Normal,
 }
 
 impl Input {
@@ -91,7 +90,7 @@ impl Input {
                 let image = image_io::read_rgb(&images.paths[i])?;
                 let image = transform::squash(&image, height, width);
                 let mut values = vec![0.0; 3 * (height * width) as usize];
-                transform::to_chw(&image, images.mean, images.std, &mut values);
+                transform::to_chw(&image, images.normal, &mut values);
                 Ok(values)
             }
             Self::Tensor { file, px: [height, width], .. } => {

@@ -4,8 +4,8 @@ use burn::tensor::{Int, Tensor};
 
 use crate::data::{Mask, transform};
 use crate::kernel::arg_max::arg_max;
-use crate::kernel::classes;
 use crate::kernel::probabilities::Probabilities;
+use crate::kernel::{classes, finite};
 use crate::weights::NotFinite;
 
 /// The prediction for one image: classes and probabilities of its pixels.
@@ -48,13 +48,21 @@ impl Prediction {
 
     /// Checks that all logits are finite: the largest of others would mean nothing.
     pub fn check(&self) -> Result<(), NotFinite> {
+        let (counts, n) = self.not_finite();
+        let counts: Vec<i64> =
+            counts.into_data().convert::<i64>().try_into_vec().expect("converted to i64");
+        let counts = [0, 1].map(|i| counts[i] as usize);
+        NotFinite::of_counts("logits", counts, n).map_or(Ok(()), Err)
+    }
+
+    /// The numbers of NaN and of infinite logits, `[2]` on the device, and the number of all.
+    pub(in crate::eval) fn not_finite(&self) -> (Tensor<1, Int>, usize) {
         let values = match &self.from {
             Source::Logits(logits) => logits.clone(),
             Source::Probabilities(sums) => sums.mean(),
         };
-        let values: Vec<f32> =
-            values.into_data().convert::<f32>().try_into_vec().expect("converted to f32");
-        NotFinite::count("logits", &values).map_or(Ok(()), Err)
+        let n = values.dims().iter().product();
+        (finite::counts(values), n)
     }
 
     /// The class of each pixel, `[1, height, width]`, at the size that was asked for.

@@ -1,7 +1,8 @@
 //! The settings that predictions are made with, and the preparation of images for them.
 
 use super::super::{Mode, Tta};
-use crate::data::{Rgb, transform};
+use crate::data::Rgb;
+use crate::data::transform::{self, Normal, Pixel};
 
 /// The settings by which images become predictions.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,10 +13,7 @@ pub struct Request {
     pub input_px: [u32; 2],
     /// Side of a patch.
     pub patch_px: u32,
-    /// Mean that is subtracted from an image, RGB of 0 to 1; the standard deviation that it is
-    /// divided by follows.
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
+    pub normal: Normal,
 }
 
 /// An image prepared for the network by [`Request::input`].
@@ -24,9 +22,8 @@ pub struct Input(pub(super) Form);
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Form {
-    /// The image squashed to the network's input and normalised, `[3, height, width]`: for one
-    /// plain view.
-    Ready(Vec<f32>),
+    /// The image squashed to the network's input, `[height, width]`: for one plain view.
+    Ready(Vec<Pixel>),
     /// The image at its own size, from which windows and views are cut.
     Native(Rgb),
 }
@@ -38,7 +35,8 @@ impl Request {
             return Input(Form::Native(image));
         }
         let [height, width] = self.input_px;
-        Input(Form::Ready(self.normalised(&transform::squash(&image, height, width))))
+        let image = transform::squash(&image, height, width);
+        Input(Form::Ready(transform::pack(&image, self.input_px)))
     }
 
     /// Tells whether the request asks for nothing but one squashed view.
@@ -49,7 +47,7 @@ impl Request {
     /// The normalised image, `[3, height, width]`.
     pub(super) fn normalised(&self, image: &Rgb) -> Vec<f32> {
         let mut values = vec![0.0; 3 * (image.height * image.width) as usize];
-        transform::to_chw(image, self.mean, self.std, &mut values);
+        transform::to_chw(image, self.normal, &mut values);
         values
     }
 }

@@ -1,6 +1,7 @@
 use burn::tensor::Device;
 
 use super::*;
+use crate::data::transform::Normal;
 use crate::data::{Rgb, transform};
 use crate::eval::{Mode, Tta};
 use crate::kernel::classes;
@@ -37,7 +38,13 @@ fn noise(width: u32, height: u32) -> Rgb {
 }
 
 fn request(mode: Mode, tta: Tta) -> Request {
-    Request { mode, tta, input_px: [SIDE; 2], patch_px: 14, mean: [0.5; 3], std: [0.25; 3] }
+    Request {
+        mode,
+        tta,
+        input_px: [SIDE; 2],
+        patch_px: 14,
+        normal: Normal { mean: [0.5; 3], std: [0.25; 3] },
+    }
 }
 
 fn prediction(image: &Rgb, request: &Request) -> Prediction {

@@ -8,7 +8,8 @@ use super::prediction::Prediction;
 use super::request::{Form, Input, Request};
 use super::slide::{self, Windows, scaled};
 use super::whole;
-use crate::data::{Rgb, transform};
+use crate::data::Rgb;
+use crate::data::transform::{self, Pixel};
 use crate::kernel::probabilities::Probabilities;
 use crate::model::Network;
 
@@ -30,7 +31,7 @@ pub struct Item<'a> {
 /// Plain views share a forward pass, so that a batch's images should be those of a fixed number:
 /// [`BATCH`]. Others are predicted one by one.
 pub fn predict(network: &mut Network, batch: &[Item<'_>], request: &Request) -> Vec<Prediction> {
-    let ready: Vec<&[f32]> = batch.iter().filter_map(|item| ready(item.input)).collect();
+    let ready: Vec<&[Pixel]> = batch.iter().filter_map(|item| ready(item.input)).collect();
     if ready.len() == batch.len() && !batch.is_empty() {
         let logits = whole::batch(network, &ready, request);
         let of_image = |(i, item): (usize, &Item<'_>)| {
@@ -42,9 +43,9 @@ pub fn predict(network: &mut Network, batch: &[Item<'_>], request: &Request) -> 
     native.map(|(image, size)| one(network, image, size, request)).collect()
 }
 
-fn ready(input: &Input) -> Option<&[f32]> {
+fn ready(input: &Input) -> Option<&[Pixel]> {
     match &input.0 {
-        Form::Ready(values) => Some(values),
+        Form::Ready(pixels) => Some(pixels),
         Form::Native(_) => None,
     }
 }

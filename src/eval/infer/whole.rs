@@ -4,12 +4,17 @@ use burn::tensor::Tensor;
 
 use super::forward;
 use super::request::Request;
-use crate::data::{Rgb, transform};
-use crate::model::Network;
+use crate::data::Rgb;
+use crate::data::transform::{self, Pixel};
+use crate::kernel::pixels;
+use crate::model::{Mode, Network};
 
-/// Logits `[batch, n_classes, rows, columns]` of images that are squashed and normalised already.
-pub(super) fn batch(network: &mut Network, images: &[&[f32]], request: &Request) -> Tensor<4> {
-    forward::logits(network, images.concat(), request.input_px.map(|px| px as usize))
+/// Logits `[batch, n_classes, rows, columns]` of images that are squashed already.
+pub(super) fn batch(network: &mut Network, images: &[&[Pixel]], request: &Request) -> Tensor<4> {
+    let [height, width] = request.input_px.map(|px| px as usize);
+    let shape = [images.len(), height, width];
+    let images = pixels::images(&images.concat(), shape, request.normal, &network.device());
+    network.logits(images, Mode::Eval)
 }
 
 /// Logits `[1, n_classes, rows, columns]` of one image, squashed to the input times `scale`,

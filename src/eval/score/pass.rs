@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::confusion::Confusion;
 use super::per_image::ImageCounts;
 use super::reference_metric::{ReferenceMetric, VoidIs};
+use burn::tensor::{Int, Tensor};
+
 use crate::corrupt::Corruptor;
 use crate::data::loader::ordered_map;
 use crate::data::split::Split;
@@ -86,14 +88,9 @@ pub fn score(
         move |i: usize| prepare(&split, i, corruptor.as_ref(), &protocol)
     };
     let mut images = ordered_map(n, protocol.threads, 2 * BATCH, load);
-    let mut done = 0;
-    while done < n {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let batch = images.by_ref().take(BATCH).collect::<Result<Vec<_>, _>>()?;
-        let counted = count(network, &batch, &protocol.request, n_classes);
-        for (counted, item) in counted.into_iter().zip(&split.items[done..]) {
+    let mut tally = |counted: Counting, done: &mut usize| {
+        let items = &split.items[*done..];
+        for (counted, item) in counted.read().into_iter().zip(items) {
             let counted = counted.map_err(|found| {
                 let (split, image) = (split.name.clone(), item.id.clone());
                 Error::NotFinite { split, image, found }
@@ -101,9 +98,27 @@ pub fn score(
             confusion.add_counts(&counted.at_labels);
             counts.add_counts(&counted.at_labels);
             reference.add_counts(&counted.at_input, n_classes);
+            *done += 1;
         }
-        done += batch.len();
-        progress(done, n)?;
+        Ok::<_, Error>(progress(*done, n)?)
+    };
+    let (mut done, mut started) = (0, 0);
+    // A batch's counts are read when the next one has been handed to the device, which so never
+    // waits for the host.
+    let mut last: Option<Counting> = None;
+    while started < n {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let batch = images.by_ref().take(BATCH).collect::<Result<Vec<_>, _>>()?;
+        let counting = Counting::start(network, &batch, &protocol.request, n_classes);
+        started += batch.len();
+        if let Some(last) = last.replace(counting) {
+            tally(last, &mut done)?;
+        }
+    }
+    if let Some(last) = last {
+        tally(last, &mut done)?;
     }
     let metrics = metrics::metrics(&confusion, reference.value(), n as u64);
     Ok(Some(Scored { metrics, images: counts }))
@@ -136,31 +151,65 @@ struct Counted {
     at_input: Vec<u64>,
 }
 
-/// Predicts a batch and counts its pixels, image by image in its order.
-fn count(
-    network: &mut Network,
-    batch: &[Prepared],
-    request: &Request,
+/// The counts of a batch, which the device may still be working on.
+struct Counting {
+    /// For each image its counts at the size of its labels, those at the size of the input, and
+    /// NaN and infinite logits, one after another.
+    counts: Tensor<1, Int>,
+    /// Number of logits of each image.
+    n_logits: Vec<usize>,
     n_classes: usize,
-) -> Vec<Result<Counted, NotFinite>> {
-    let size = |mask: &Mask| [mask.height as usize, mask.width as usize];
-    let items: Vec<_> =
-        batch.iter().map(|image| Item { input: &image.input, size: size(&image.mask) }).collect();
-    let predictions = infer::predict(network, &items, request);
-    let device = network.device();
-    let counts = |mask: &Mask, predicted| {
-        let [height, width] = size(mask);
-        let truth = classes::tensor(mask.classes.clone(), [1, height, width], &device);
-        confusion::to_vec(confusion::counts(truth, predicted, n_classes))
-    };
-    let of_image = |(image, prediction): (&Prepared, infer::Prediction)| {
-        prediction.check()?;
-        Ok(Counted {
-            at_labels: counts(&image.mask, prediction.classes()),
-            at_input: counts(&image.mask_input, prediction.classes_at(size(&image.mask_input))),
-        })
-    };
-    batch.iter().zip(predictions).map(of_image).collect()
+}
+
+impl Counting {
+    /// Predicts a batch and counts its pixels, image by image in its order.
+    fn start(
+        network: &mut Network,
+        batch: &[Prepared],
+        request: &Request,
+        n_classes: usize,
+    ) -> Self {
+        let size = |mask: &Mask| [mask.height as usize, mask.width as usize];
+        let items: Vec<_> = batch
+            .iter()
+            .map(|image| Item { input: &image.input, size: size(&image.mask) })
+            .collect();
+        let predictions = infer::predict(network, &items, request);
+        let device = network.device();
+        let counts = |mask: &Mask, predicted| {
+            let [height, width] = size(mask);
+            let truth = classes::tensor(mask.classes.clone(), [1, height, width], &device);
+            confusion::counts(truth, predicted, n_classes).flatten(0, 1)
+        };
+        let (mut all, mut n_logits) = (vec![], vec![]);
+        for (image, prediction) in batch.iter().zip(&predictions) {
+            let (not_finite, n) = prediction.not_finite();
+            all.push(counts(&image.mask, prediction.classes()));
+            let at_input = prediction.classes_at(size(&image.mask_input));
+            all.push(counts(&image.mask_input, at_input));
+            all.push(not_finite);
+            n_logits.push(n);
+        }
+        Self { counts: Tensor::cat(all, 0), n_logits, n_classes }
+    }
+
+    /// Waits for the device, and returns the counts of each image or what is wrong with its logits.
+    fn read(self) -> Vec<Result<Counted, NotFinite>> {
+        let counts = self.counts.into_data().convert::<u64>();
+        let counts: Vec<u64> = counts.try_into_vec().expect("converted to u64");
+        let n = self.n_classes * self.n_classes;
+        let of_image = |(counts, n_logits): (&[u64], usize)| {
+            let not_finite = [0, 1].map(|i| counts[2 * n + i] as usize);
+            match NotFinite::of_counts("logits", not_finite, n_logits) {
+                Some(found) => Err(found),
+                None => Ok(Counted {
+                    at_labels: counts[..n].to_vec(),
+                    at_input: counts[n..2 * n].to_vec(),
+                }),
+            }
+        };
+        counts.chunks_exact(2 * n + 2).zip(self.n_logits).map(of_image).collect()
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +220,7 @@ mod tests {
     use crate::corrupt::{Corruption, Effect, Severity, TABLE};
     use crate::data::dataset::{self, Config, ShapesConfig};
     use crate::data::split::Split;
+    use crate::data::transform::Normal;
     use crate::eval::{Mode, Tta};
     use crate::model::decoder::linear;
     use crate::model::network::Parts;
@@ -184,8 +234,7 @@ mod tests {
             tta: Tta::default(),
             input_px: [28; 2],
             patch_px: 14,
-            mean: [0.5; 3],
-            std: [0.25; 3],
+            normal: Normal { mean: [0.5; 3], std: [0.25; 3] },
         };
         Protocol { request, reference_batch: 1, reference_void: VoidIs::LeftOut, threads: 1 }
     }

@@ -1,6 +1,8 @@
 //! The class of each pixel at the size of the labels: the arg max of upsampled logits.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
 use burn::tensor::{Int, Tensor};
 
@@ -18,7 +20,9 @@ pub fn arg_max(logits: Tensor<4>, size: [usize; 2]) -> Tensor<3, Int> {
     assert!(logits.dims()[1] <= 255, "classes are bytes, and 255 is void");
     match path(&[&logits]) {
         Path::Cpu => cpu::arg_max(logits, size),
-        Path::Cube | Path::Any => {
+        #[cfg(feature = "cube")]
+        Path::Cube => cube::arg_max(logits, size),
+        Path::Any => {
             let device = logits.device().inner();
             cpu::arg_max(on_host(logits), size).to_device(&device)
         }

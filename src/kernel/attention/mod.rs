@@ -61,14 +61,9 @@ pub fn attention(
         }
         #[cfg(feature = "cube")]
         Path::Cube => {
-            let [q, k, v] = by_head([q, k, v], n_heads, rotation);
-            let [batch, _, n_tokens, head_dim] = q.dims();
-            let flat = |t: Tensor<4>| t.reshape([batch * n_heads, n_tokens, head_dim]);
-            let out = cube::attention([q, k, v].map(flat));
-            joined(out.reshape([batch, n_heads, n_tokens, head_dim]))
+            let turn = rotation.map(|rotation| [rotation.cos.clone(), rotation.sin.clone()]);
+            cube::attention([q, k, v], n_heads, turn)
         }
-        #[cfg(not(feature = "cube"))]
-        Path::Cube => composed([q, k, v], n_heads, rotation),
         Path::Any => composed([q, k, v], n_heads, rotation),
     }
 }

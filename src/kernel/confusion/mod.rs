@@ -1,25 +1,33 @@
 //! Confusion counts: the number of pixels of each class that were predicted as each class.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::classes;
+#[cfg(feature = "cube")]
+use super::dispatch::{Path, path};
 
 /// Counts pixels into `[n_classes, n_classes]`: rows are the truth, columns the prediction.
 ///
 /// Both maps are `[batch, height, width]`; pixels whose truth is [`crate::data::VOID`] are left
-/// out. The host counts for every device; counts are exact, so that the result is the same anyway.
+/// out. Counts are exact, on any device.
 ///
 /// # Panics
-/// If sizes differ or a class is `n_classes` or above: masks are checked when they are read,
-/// predictions are an arg max over the classes.
+/// If sizes differ; on the CPU, if a class is `n_classes` or above: masks are checked when they are
+/// read, predictions are an arg max over the classes.
 pub fn counts(
     truth: Tensor<3, Int>,
     predicted: Tensor<3, Int>,
     n_classes: usize,
 ) -> Tensor<2, Int> {
     assert_eq!(truth.dims(), predicted.dims(), "one prediction for each pixel");
+    #[cfg(feature = "cube")]
+    if path(&[&truth, &predicted]) == Path::Cube {
+        return cube::counts(truth, predicted, n_classes);
+    }
     let device = predicted.device();
     let (truth, predicted) = (classes::to_vec(truth), classes::to_vec(predicted));
     let counts: Vec<i64> =

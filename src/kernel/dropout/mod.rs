@@ -2,9 +2,15 @@
 //! threads changes them.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
 use burn::tensor::{Device, Tensor, TensorData};
+#[cfg(feature = "cube")]
+use rand_core::Rng;
 
+#[cfg(feature = "cube")]
+use super::dispatch::{Path, path};
 use crate::rng;
 
 /// The key of one draw within a run's dropout.
@@ -16,10 +22,42 @@ pub struct Draw {
     pub step: u64,
 }
 
-/// Draws `shape` factors: 0 with probability `rate`, else `1 / (1 - rate)`.
+/// The factors of one draw on a GPU.
+#[cfg(feature = "cube")]
+#[derive(Debug, Clone, Copy)]
+struct Factors {
+    key: u64,
+    step: u64,
+    /// Values that are dropped, of 65536.
+    threshold: u32,
+    /// Factor of the others.
+    kept: f32,
+}
+
+/// Multiplies each value by 0 with probability `rate`, else by `1 / (1 - rate)`.
 ///
-/// `name` tells apart the places of one network. The rate is kept to 1/65536. The host draws for
-/// every device; a device that draws itself must give the same bits.
+/// `name` tells apart the places of one network. The rate is kept to 1/65536. GPUs draw by a
+/// generator of their own, so that other values are dropped there than on the CPU.
+///
+/// # Panics
+/// As [`mask`].
+pub fn apply<const D: usize>(x: Tensor<D>, rate: f64, draw: Draw, name: &str) -> Tensor<D> {
+    #[cfg(feature = "cube")]
+    if path(&[&x]) == Path::Cube {
+        let mut key = rng::keyed(draw.seed, &format!("dropout/{name}"), &[]);
+        let (key, step) = (key.next_u64(), draw.step);
+        let (threshold, kept) = cpu::threshold(rate);
+        return cube::apply(x, Factors { key, step, threshold, kept });
+    }
+    let device = x.device().inner();
+    let mask = mask(x.dims(), rate, draw, name, &device);
+    x * mask
+}
+
+/// Draws `shape` factors: 0 with probability `rate`, else `1 / (1 - rate)`. The host draws for
+/// every device; [`apply`] is for large tensors.
+///
+/// `name` tells apart the places of one network. The rate is kept to 1/65536.
 ///
 /// # Panics
 /// If `rate` is not in 0..1: configurations are checked when read.

@@ -1,6 +1,8 @@
 //! GELU, the exact one by erf (Hendrycks & Gimpel 2016, arXiv:1606.08415).
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
 use burn::tensor::{Tensor, activation};
 
@@ -10,7 +12,9 @@ use super::dispatch::{Path, path};
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match path(&[&x]) {
         Path::Cpu => cpu::gelu(x),
-        Path::Cube | Path::Any => composed(x),
+        #[cfg(feature = "cube")]
+        Path::Cube => cube::gelu(x),
+        Path::Any => composed(x),
     }
 }
 

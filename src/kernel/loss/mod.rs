@@ -1,6 +1,8 @@
 //! The loss: cross-entropy of logits upsampled bilinearly to the size of the labels.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -23,7 +25,9 @@ pub fn cross_entropy(logits: Tensor<4>, targets: Tensor<3, Int>) -> Tensor<1> {
     assert_eq!(logits.dims()[0], targets.dims()[0], "labels for each image");
     match path(&[&logits]) {
         Path::Cpu => cpu::cross_entropy(logits, targets),
-        Path::Cube | Path::Any => by_host(logits, targets),
+        #[cfg(feature = "cube")]
+        Path::Cube => cube::cross_entropy(logits, targets),
+        Path::Any => by_host(logits, targets),
     }
 }
 

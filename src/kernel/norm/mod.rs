@@ -1,6 +1,8 @@
 //! Layer normalisation over the last dimension (Ba et al. 2016, arXiv:1607.06450).
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
 use burn::tensor::{Tensor, module};
 
@@ -11,7 +13,9 @@ use super::dispatch::{Path, path};
 pub fn layer_norm(x: Tensor<3>, [weight, bias]: [Tensor<1>; 2], eps: f64) -> Tensor<3> {
     match path(&[&x, &weight, &bias]) {
         Path::Cpu => cpu::layer_norm(x, [weight, bias], eps as f32),
-        Path::Cube | Path::Any => module::layer_norm(x, weight, Some(bias), eps),
+        #[cfg(feature = "cube")]
+        Path::Cube => cube::layer_norm(x, [weight, bias], eps as f32),
+        Path::Any => module::layer_norm(x, weight, Some(bias), eps),
     }
 }
 

@@ -2,6 +2,8 @@
 //! al. 2021, arXiv:2103.17239).
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
 use burn::tensor::Tensor;
 
@@ -11,7 +13,9 @@ use super::dispatch::{Path, path};
 pub fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {
     match path(&[&x, &y, &scale]) {
         Path::Cpu => cpu::add_scaled(x, y, scale),
-        Path::Cube | Path::Any => x + y * scale.unsqueeze(),
+        #[cfg(feature = "cube")]
+        Path::Cube => cube::add_scaled(x, y, scale),
+        Path::Any => x + y * scale.unsqueeze(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! SwiGLU's gate, `silu(gate) * x` (Shazeer 2020, arXiv:2002.05202).
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
 use burn::tensor::{Tensor, activation};
 
@@ -10,7 +12,9 @@ use super::dispatch::{Path, path};
 pub fn swiglu(gate: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
     match path(&[&gate, &x]) {
         Path::Cpu => cpu::swiglu(gate, x),
-        Path::Cube | Path::Any => activation::silu(gate) * x,
+        #[cfg(feature = "cube")]
+        Path::Cube => cube::swiglu(gate, x),
+        Path::Any => activation::silu(gate) * x,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The encoder, which turns images into normed patch and class tokens (`DinoVisionTransformer` of
 //! facebookresearch/dinov2 b8931f7 and facebookresearch/dinov3 6876159).
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::block::{Block, Norm};
 use super::layout::{Layout, Positions};
@@ -9,7 +9,7 @@ use super::linear::{Bias, Linear};
 use super::{pos_embed, rope};
 use crate::model::arch::{Arch, Position, Resize};
 use crate::model::mode::Mode;
-use crate::model::params::{Params, Slot};
+use crate::model::params::{Params, Slot, is_lora};
 
 /// A vision transformer without a head.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Encoder {
     /// Whether positions were trained. Then they are resized as in training, by a product in f32,
     /// though nothing is trained any more; released ones as the official code does it.
     positions_trained: bool,
+    /// The type that blocks compute in.
+    dtype: FloatDType,
 }
 
 /// The tokens that a forward pass gives.
@@ -71,6 +73,7 @@ impl Encoder {
             blocks: (0..arch.depth).map(|_| Block::zeros(&arch, device)).collect(),
             norm: Norm::ones(&arch, device),
             positions_trained: false,
+            dtype: FloatDType::F32,
         }
     }
 
@@ -113,6 +116,23 @@ impl Encoder {
         for block in &mut self.blocks {
             block.merge();
         }
+    }
+
+    /// Lets the blocks compute in `dtype`: frozen matrices are kept in it, what is trained and the
+    /// parameters of norms and scales stay f32, as do embedding and features.
+    pub fn compute_in(&mut self, dtype: FloatDType) {
+        self.dtype = dtype;
+        self.blocks.each("", &mut |name, mut slot| {
+            let is_linear = name.contains(".attn.") || name.contains(".mlp.");
+            if is_linear && !is_lora(name) && !slot.is_trained() {
+                slot.cast(dtype);
+            }
+        });
+    }
+
+    /// The type that blocks compute in.
+    pub fn dtype(&self) -> FloatDType {
+        self.dtype
     }
 
     /// Makes every tensor a constant, outside any graph.
@@ -199,6 +219,9 @@ impl Encoder {
         mode: Mode,
     ) -> Vec<Tensor<3>> {
         let mut x = self.embed(images, layout);
+        if self.dtype != FloatDType::F32 {
+            x = x.cast(self.dtype);
+        }
         let mut hidden = vec![];
         let last = layers.iter().max().map_or(0, |layer| layer + 1);
         for (i, block) in self.blocks.iter().enumerate().take(last) {
@@ -218,6 +241,7 @@ impl Encoder {
                 FinalNorm::Applied => self.norm.forward(x.clone()),
                 FinalNorm::LeftOut => x.clone(),
             };
+            let x = if self.dtype == FloatDType::F32 { x } else { x.cast(FloatDType::F32) };
             features.class.push(x.clone().narrow(1, 0, 1));
             features.patches.push(x.narrow(1, self.arch.prefix(), layout.n_patches()));
         }

@@ -1,6 +1,6 @@
 //! A linear layer, and one with a low-rank update.
 
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, FloatDType, Tensor, module};
 
 use crate::kernel::dropout;
 use crate::model::mode::Mode;
@@ -11,6 +11,18 @@ use crate::model::params::{Params, Slot};
 pub struct Linear {
     pub weight: Tensor<2>,
     pub bias: Option<Tensor<1>>,
+}
+
+/// `weight` in the type of `x`: what is trained is kept in f32, whatever is computed in.
+pub(super) fn as_of<const D: usize, const E: usize>(
+    weight: &Tensor<D>,
+    x: &Tensor<E>,
+) -> Tensor<D> {
+    let dtype = x.dtype();
+    if weight.dtype() == dtype {
+        return weight.clone();
+    }
+    weight.clone().cast(FloatDType::from(dtype))
 }
 
 /// The choice whether a [`Linear`] has a bias.
@@ -31,7 +43,9 @@ impl Linear {
 
     /// Applies the layer: `[.., in]` -> `[.., out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::linear(x, self.weight.clone(), self.bias.clone())
+        let bias = self.bias.as_ref().map(|bias| as_of(bias, &x));
+        let weight = as_of(&self.weight, &x);
+        module::linear(x, weight, bias)
     }
 
     /// Adds `update` `[in, out]` to the weight, which becomes a constant of its own.
@@ -72,20 +86,21 @@ pub struct Dropout {
 impl Lora {
     /// Computes the update: `[batch, n_tokens, in]` -> `[batch, n_tokens, out]`.
     pub fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
-        module::linear(self.down(x, mode), self.b.clone(), None)
+        let low = self.down(x, mode);
+        let b = as_of(&self.b, &low);
+        module::linear(low, b, None)
     }
 
     /// Computes `scale * x A`: `[batch, n_tokens, in]` -> `[batch, n_tokens, rank]`.
     pub fn down(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
         let x = match (&self.dropout, mode) {
             (Some(Dropout { rate, place }), Mode::Train(draw)) => {
-                let device = x.device().inner();
-                let mask = dropout::mask(x.dims(), *rate, draw, place, &device);
-                x * mask
+                dropout::apply(x, *rate, draw, place)
             }
             (Some(_), Mode::Eval) | (None, _) => x,
         };
-        let low = module::linear(x, self.a.clone(), None);
+        let a = as_of(&self.a, &x);
+        let low = module::linear(x, a, None);
         // A product by 1 would only cost time: the reference project has no scale.
         #[expect(clippy::float_cmp, reason = "exactly 1 when alpha equals the rank")]
         if self.scale == 1.0 { low } else { low.mul_scalar(self.scale) }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, module};
 
-use super::linear::{Adapted, Bias, Lora};
+use super::linear::{Adapted, Bias, Lora, as_of};
 use crate::kernel::gelu::gelu;
 use crate::kernel::swiglu::swiglu;
 use crate::model::arch::{Arch, Ffn};
@@ -51,7 +51,7 @@ impl Mlp {
                     (w1.forward(x.clone(), mode), w2.forward(x.clone(), mode));
                 if let Some(lora) = w12 {
                     let low = lora.down(x, mode);
-                    let [first, second] = halves(&lora.b);
+                    let [first, second] = halves(&as_of(&lora.b, &low));
                     gate = gate + module::linear(low.clone(), first, None);
                     value = value + module::linear(low, second, None);
                 }

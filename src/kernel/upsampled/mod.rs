@@ -4,6 +4,9 @@
 //! [`super::loss`], [`super::arg_max`] and [`super::probabilities`] use these functions and never
 //! hold more than a row.
 
+#[cfg(feature = "cube")]
+pub(in crate::kernel) mod cube;
+
 use super::resize::bilinear::{Tap, taps};
 
 /// Logits of a batch on a grid of patches or finer.

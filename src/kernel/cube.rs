@@ -1,0 +1,131 @@
+//! What our implementations for GPUs share: the backend, launches, and sums within a cube.
+//!
+//! Kernels are written in CubeCL's Rust, which is compiled for the device when it is first used.
+//! They work on contiguous tensors of any type, in f32.
+
+use std::fmt::Debug;
+
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Shape, TensorMetadata};
+use burn::tensor::{DType, FloatDType, Tensor};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::calculate_cube_count_elemwise;
+use cubecl::client::Client;
+use cubecl::prelude::*;
+
+use super::node;
+
+/// The backend that reaches GPUs.
+pub(super) use burn::backend::Cube as Gpu;
+
+/// Takes a tensor on a GPU apart, as [`node::take`].
+pub(super) fn take<const D: usize>(tensor: Tensor<D>) -> node::Input<Gpu> {
+    node::take::<Gpu, D>(tensor)
+}
+
+/// Turns the output of an operation on `inputs` into a tensor, as [`node::finish`].
+pub(super) fn finish<const D: usize, const N: usize, K: Clone + Send + Debug + 'static>(
+    inputs: [node::Input<Gpu>; N],
+    output: FloatTensor<Gpu>,
+    kept: K,
+    differentiate: node::Differentiate<Gpu, K, N>,
+) -> Tensor<D> {
+    node::finish::<Gpu, D, N, K>(inputs, output, kept, differentiate)
+}
+
+/// Units of a cube where each works on one row, or the like, together.
+pub(super) const UNITS: u32 = 128;
+
+/// Cubes along the first axis of a launch, at most; fewer than any device allows.
+const CUBES_MAX: u32 = 1 << 15;
+
+/// The element type of a tensor, as kernels take it.
+pub(super) fn elem(tensor: &CubeTensor) -> ElemType {
+    dtype_to_storage_type(tensor.dtype)
+}
+
+/// An uninitialised contiguous tensor on the device of `like`.
+pub(super) fn empty(like: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape, dtype)
+}
+
+/// An uninitialised contiguous tensor of the shape and type of `like`.
+pub(super) fn empty_like(like: &CubeTensor) -> CubeTensor {
+    empty(like, TensorMetadata::shape(like), like.dtype)
+}
+
+/// The tensors, copied where they are not contiguous.
+pub(super) fn contiguous<const N: usize>(tensors: [CubeTensor; N]) -> [CubeTensor; N] {
+    tensors.map(into_contiguous)
+}
+
+/// Cubes and their size for a kernel with one unit for each of `n` elements.
+pub(super) fn one_each(client: &Client, n: usize) -> (CubeCount, CubeDim) {
+    let dim = CubeDim::new(client, n);
+    (calculate_cube_count_elemwise(client, n, dim), dim)
+}
+
+/// Cubes and their size for a kernel with a cube of [`UNITS`] for each of `n` rows; there may be
+/// more cubes than rows.
+pub(super) fn cube_each(n: usize) -> (CubeCount, CubeDim) {
+    let n = n as u32;
+    let x = n.clamp(1, CUBES_MAX);
+    (CubeCount::Static(x, n.div_ceil(x).max(1), 1), CubeDim::new_1d(UNITS))
+}
+
+/// The type of addresses that reaches every element of the tensors.
+pub(super) fn address(tensors: &[&CubeTensor]) -> AddressType {
+    let each = tensors.iter().map(|tensor| tensor.required_address_type());
+    each.max().unwrap_or_default()
+}
+
+/// The sum over all rows, `[dim]` as `like`, of its type.
+pub(super) fn sum_rows<B: Backend>(x: FloatTensor<B>, like: &FloatTensor<B>) -> FloatTensor<B> {
+    let [dim] = like.shape().dims();
+    let n = x.shape().num_elements() / dim;
+    let x = B::float_cast(x, FloatDType::F32);
+    let sum = B::float_sum_dim(B::float_reshape(x, Shape::new([n, dim])), 0);
+    let sum = B::float_reshape(sum, Shape::new([dim]));
+    B::float_cast(sum, like.dtype().into())
+}
+
+/// The sum of all units' values.
+#[cube]
+pub(super) fn total(value: f32, scratch: &mut Shared<[f32]>) -> f32 {
+    // Others may still read the last result.
+    sync_cube();
+    scratch[UNIT_POS as usize] = value;
+    sync_cube();
+    let mut active = CUBE_DIM / 2;
+    while active > 0 {
+        if UNIT_POS < active {
+            let other = scratch[(UNIT_POS + active) as usize];
+            scratch[UNIT_POS as usize] += other;
+        }
+        active /= 2;
+        sync_cube();
+    }
+    scratch[0]
+}
+
+/// The largest of all units' values.
+#[cube]
+pub(super) fn largest(value: f32, scratch: &mut Shared<[f32]>) -> f32 {
+    sync_cube();
+    scratch[UNIT_POS as usize] = value;
+    sync_cube();
+    let mut active = CUBE_DIM / 2;
+    while active > 0 {
+        if UNIT_POS < active {
+            let other = scratch[(UNIT_POS + active) as usize];
+            let own = scratch[UNIT_POS as usize];
+            scratch[UNIT_POS as usize] = max(own, other);
+        }
+        active /= 2;
+        sync_cube();
+    }
+    scratch[0]
+}
