@@ -282,6 +282,7 @@ impl Invocation<'_> {
         for note in &chosen.notes {
             printer::aside(&format_args!("note: {note}"));
         }
+        refuse_a_precision(jobs, &chosen.slots)?;
         Ok(chosen.slots)
     }
 
@@ -318,6 +319,23 @@ impl Invocation<'_> {
         printer::aside(&format_args!("table written to {}", paths.join(" and ")));
         Ok(())
     }
+}
+
+/// Refuses work in a number format that one of the chosen devices lacks, before anything starts.
+fn refuse_a_precision(jobs: &[Job], slots: &[Slot]) -> anyhow::Result<()> {
+    for slot in slots {
+        let lacks = |job: &&Job| !slot.device.computes_in(job.file.spec.train.precision.dtype());
+        let Some(job) = jobs.iter().find(lacks) else { continue };
+        return Err(fault(
+            Exit::Environment,
+            format_args!(
+                "run {} asks for `train.precision = \"{}\"`, which `{}` cannot compute in: choose \
+                 other devices (`--device cuda:0`), or f32",
+                job.file.run, job.file.spec.train.precision, slot.device
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn exit_of(summary: &Summary) -> Exit {

@@ -1,5 +1,6 @@
 //! Opens the Burn device that a [`Device`] stands for.
 
+use burn::tensor::FloatDType;
 use thiserror::Error;
 
 use super::{Api, Device};
@@ -25,6 +26,11 @@ impl Device {
             Self::Cuda(_) => Some(Api::Cuda),
             Self::Wgpu(_) => Some(Api::Wgpu),
         }
+    }
+
+    /// Tells whether devices of this kind compute in `dtype`; one device may lack it still.
+    pub fn computes_in(self, dtype: FloatDType) -> bool {
+        dtype == FloatDType::F32 || self.api() == Some(Api::Cuda)
     }
 
     /// The name of this device in a process that sees no other CUDA GPU, as workers do: `cuda:3` is

@@ -4,6 +4,7 @@
 //! They work on contiguous tensors of any type, in f32.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
@@ -60,6 +61,24 @@ pub(super) fn empty_like(like: &CubeTensor) -> CubeTensor {
 /// The tensors, copied where they are not contiguous.
 pub(super) fn contiguous<const N: usize>(tensors: [CubeTensor; N]) -> [CubeTensor; N] {
     tensors.map(into_contiguous)
+}
+
+/// Rows `range` of a contiguous tensor's first dimension, without a copy.
+pub(super) fn part(tensor: &CubeTensor, range: &Range<usize>) -> CubeTensor {
+    let mut part = tensor.clone();
+    let shape = TensorMetadata::shape(tensor);
+    let row = shape.num_elements() / shape[0] * tensor.dtype.size();
+    let (before, after) = (range.start * row, (shape[0] - range.end) * row);
+    part.handle = part.handle.offset_start(before as u64).offset_end(after as u64);
+    part.meta.shape_mut()[0] = range.len();
+    part
+}
+
+/// The tensor with its last two dimensions swapped, without a copy.
+pub(super) fn transposed(mut tensor: CubeTensor) -> CubeTensor {
+    let n = tensor.meta.num_dims();
+    tensor.meta.swap(n - 2, n - 1);
+    tensor
 }
 
 /// Cubes and their size for a kernel with one unit for each of `n` elements.

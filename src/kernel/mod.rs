@@ -9,6 +9,7 @@ pub mod attention;
 pub mod gelu;
 pub mod swiglu;
 pub mod norm;
+pub mod product;
 pub mod residual;
 pub mod dropout;
 pub mod resize;

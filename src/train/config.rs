@@ -1,5 +1,8 @@
 //! Key `train` of a spec: the settings of training.
 
+use std::fmt;
+
+use burn::tensor::FloatDType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::data::transform;
@@ -102,9 +105,29 @@ pub struct Dev {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// Chosen by `sweep`: resolved to `f32` before the run's identity is taken.
+    /// Chosen by `sweep`: resolved to `f32` before the run's identity is taken. It does not depend
+    /// on the device, so that a run has one id on every machine.
     Auto,
     F32,
+    /// The encoder's blocks compute in bfloat16; what is trained, statistics, decoder, loss and
+    /// optimiser are f32.
+    Bf16,
+}
+
+impl Precision {
+    /// The type that the encoder's blocks compute in.
+    pub fn dtype(self) -> FloatDType {
+        match self {
+            Self::Auto | Self::F32 => FloatDType::F32,
+            Self::Bf16 => FloatDType::BF16,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 impl Default for Dev {

@@ -19,8 +19,8 @@ use crate::device;
 use crate::error;
 use crate::eval::score::{pass, per_image};
 use crate::event::FailureClass;
-use crate::train::checkpoint;
 use crate::train::run as training;
+use crate::train::{Precision, checkpoint};
 use crate::weights;
 
 pub use attempt::run;
@@ -43,6 +43,11 @@ pub enum Error {
     Adapter(#[from] checkpoint::Error),
     #[error(transparent)]
     Device(#[from] device::NotOpened),
+    #[error(
+        "`{device}` cannot compute in `train.precision = \"{precision}\"`: choose f32, or another \
+         device"
+    )]
+    Precision { precision: Precision, device: device::Device },
     #[error("cannot write the journal")]
     Journal(#[from] io::Error),
     #[error("{0}")]
@@ -75,6 +80,7 @@ impl Error {
             | Self::Score(pass::Error::NotFinite { .. })
             | Self::Adapter(checkpoint::Error::NotFinite { .. })
             | Self::Device(_)
+            | Self::Precision { .. }
             | Self::Unknown(_) => FailureClass::Input,
             Self::Data(_)
             | Self::Train(_)

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use burn::tensor::DType;
+
 use super::Error;
 use super::inputs::Work;
 use super::journal::Journal;
@@ -49,7 +51,15 @@ impl Work<'_> {
             n_classes: self.dataset.n_classes() as usize,
             seed: spec.seed,
         };
-        Ok(Network::new(encoder, &parts))
+        let mut network = Network::new(encoder, &parts);
+        let dtype = spec.train.precision.dtype();
+        // A device that lacks a type may compute something else instead of failing.
+        if !self.device.supports_dtype(DType::from(dtype)) {
+            let (precision, device) = (spec.train.precision, self.order.device);
+            return Err(Error::Precision { precision, device });
+        }
+        network.compute_in(dtype);
+        Ok(network)
     }
 
     /// The parts of the network, for adapter files.

@@ -17,7 +17,7 @@ use dino_sweep::train::optimizer::{AdamW, Rates};
 use dino_sweep::train::step;
 use serde_json::json;
 
-use super::{gpu, normal};
+use super::{arg_max, confusion, finite, gpu, normal};
 
 /// Difference of a gradient from the CPU's, of the tensor's largest.
 const GRADIENT: f32 = 1e-4;
@@ -206,6 +206,41 @@ fn a_network_in_f16_has_the_cpus_gradients_but_for_rounding() {
             let relative = norm(&difference) / norm(cpu);
             println!("{variant} {name}: {relative:.1e}");
             assert!(relative < HALF, "{variant}: {name} differs by {relative} of its norm");
+        }
+    }
+}
+
+/// Runs every kernel of training and scoring once, whatever comes out: `scripts/cuda_check.sh`
+/// compiles them for CUDA so, where a stand-in takes the place of the driver and computes nothing.
+#[test]
+fn every_kernel_compiles() {
+    let Some(gpu) = gpu().filter(|_| std::env::var_os("CUDA_STAND_IN_REPORT").is_some()) else {
+        return;
+    };
+    let all = json!({ "kind": "lora", "rank": 2, "targets": ["all"], "dropout": 0.1 });
+    for (variant, tune, decoder) in [
+        ("dinov2_tiny14_reg", &all, "linear"),
+        ("dinov2_tiny14_reg", &json!({ "kind": "full" }), "fpn"),
+        ("dinov3_tiny16", &all, "linear_bn"),
+        ("dinov3_tiny16", &json!({ "kind": "full" }), "fpn_reference"),
+    ] {
+        let tune: TuneConfig = serde_json::from_value(tune.clone()).unwrap();
+        let decoder: DecoderConfig = serde_json::from_value(json!({ "kind": decoder })).unwrap();
+        let px = decoder.grid_min().map_or(4, |min| 2 * min.side)
+            * if variant.contains("v2") { 14 } else { 16 };
+        for dtype in [FloatDType::F32, FloatDType::BF16] {
+            let mut network = network(variant, (&tune, &decoder), &gpu);
+            network.compute_in(dtype);
+            let mut scored = network.merged();
+            numbers(network, px);
+            let batch = batch(px);
+            let images = step::images(&batch, [px; 2], Normal::NONE, &gpu);
+            let logits = scored.logits(images, Mode::Eval);
+            let predicted = arg_max::arg_max(logits.clone(), [px; 2]);
+            let truth = step::labels(&batch, [px; 2], &gpu);
+            let counts = confusion::counts(truth, predicted, N_CLASSES);
+            assert_eq!(confusion::to_vec(counts).len(), N_CLASSES * N_CLASSES);
+            assert_eq!(finite::counts(logits).into_data().shape.num_elements(), 2);
         }
     }
 }

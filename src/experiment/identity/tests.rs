@@ -170,6 +170,7 @@ const CHANGES: &[(&str, bool)] = &[
     ("train.dev.fraction=0.5", true),
     ("train.dev.seed=1", true),
     ("train.precision=f32", false),
+    ("train.precision=bf16", true),
     // What is best on `dev` is only looked for where it is validated.
     ("train.validate_every=2", true),
     ("eval.sets=['val', 'train']", false),

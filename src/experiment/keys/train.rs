@@ -212,11 +212,16 @@ pub(super) static GROUP: Group = Group {
         .run(resolved(|run| has_dev(run).then(|| json!(run.spec.train.dev.seed))))
         .examples(["0", "1"])
         .with(WITH_DEV),
-        Key::new("train.precision", choice(names::<Precision>), "Number format; `auto` is f32.")
-            .alias(&["precision"])
-            .recipes(&[(Modern, "auto"), (Reference, "auto")])
-            .run(resolved(|run| Some(json!(precision(run.spec.train.precision)))))
-            .examples(["auto", "f32"]),
+        Key::new(
+            "train.precision",
+            choice(names::<Precision>),
+            "Number format of the encoder's blocks. `bf16` needs an NVIDIA GPU; what is trained, \
+             the decoder and the loss are f32 in any case. `auto` is f32.",
+        )
+        .alias(&["precision"])
+        .recipes(&[(Modern, "auto"), (Reference, "auto")])
+        .run(resolved(|run| Some(json!(precision(run.spec.train.precision)))))
+        .examples(["auto", "bf16"]),
         Key::new(
             "train.validate_every",
             Type::Int { min: 0, max: 100_000 },
@@ -253,6 +258,7 @@ fn has_dev(run: &Resolved<'_>) -> bool {
 /// The number format that is computed in.
 fn precision(asked: Precision) -> Precision {
     match asked {
-        Precision::Auto | Precision::F32 => Precision::F32,
+        Precision::Auto => Precision::F32,
+        Precision::F32 | Precision::Bf16 => asked,
     }
 }

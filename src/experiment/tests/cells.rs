@@ -308,6 +308,7 @@ fn equal_cells_are_merged_and_reported() {
     assert_eq!(merged("[grid]\n'train.validate_every' = [1, 2]"), 1);
     assert_eq!(merged("train.dev.fraction = 0.1\n[grid]\n'train.validate_every' = [1, 2]"), 2);
     assert_eq!(merged("[grid]\nprecision = ['auto', 'f32']"), 1);
+    assert_eq!(merged("[grid]\nprecision = ['auto', 'bf16']"), 2);
     assert_eq!(merged("[grid]\npx = [448, 450]"), 1);
     assert_eq!(merged("[grid]\nrecipe = ['modern', 'reference']"), 2);
     assert_eq!(merged("[grid]\nselect = ['last', 'best']\n[train]\ndev.fraction = 0.1"), 2);

@@ -1,29 +1,31 @@
 //! Attention on GPUs that keeps q, k, v, its output and one number a query between forward and
 //! backward pass, never the scores: those are computed again (Dao et al. 2022, arXiv:2205.14135,
-//! appendix B.2, without its tiles). By Burn's products, a part of the heads at a time, so that the
-//! peak of memory is bounded.
+//! appendix B.2, without its tiles). By cubek's products, a part of the heads at a time, so that
+//! the peak of memory is bounded.
+//!
+//! Heads lie one after another, their tokens padded by zeros to a multiple of [`PADDED`], so that
+//! rows of scores are aligned: products read them in whole vectors.
 
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{
     Backend, Shape, TensorMetadata, backend_extension, fusion::custom::TensorSpec,
 };
-use burn::tensor::{DType, Slice, Tensor};
+use burn::tensor::{DType, Tensor};
 use burn_cubecl::CubeBackend;
-use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::kernel::cube::{
     Gpu, UNITS, address, contiguous, cube_each, elem, empty, empty_like, finish, largest, one_each,
-    take, total,
+    part, take, total, transposed,
 };
+use crate::kernel::product::cube::product_into;
 
-/// Scores that are computed at once, at most: 128 MiB in f32, of which a backward pass has three.
-/// No buffer of a Vulkan driver need be larger.
-const SCORES_MAX: usize = 1 << 25;
+/// Scores that are computed at once, at most: 1 GiB in f32, of which a backward pass has three.
+const SCORES_MAX: usize = 1 << 28;
 
-type Values = FloatTensor<Gpu>;
+/// Tokens are padded to a multiple of this.
+const PADDED: usize = 16;
 
 /// Attention with q and k rotated first by the cosines and sines of `turn`, each
 /// `[1, 1, n_tokens, head_dim]`.
@@ -32,104 +34,50 @@ pub(super) fn attention(
     n_heads: usize,
     turn: Option<[Tensor<4>; 2]>,
 ) -> Tensor<3> {
-    let inputs = qkv.map(take);
-    let turn = turn.map(|tables| tables.map(|table| take(table).0));
-    let split = |x: &Values| Gpu::split(x.clone(), n_heads);
-    let [q, k, v] = inputs.each_ref().map(|(values, _)| values);
-    let [q, k] = [q, k].map(|x| match &turn {
-        Some([cos, sin]) => Gpu::split_turned(x.clone(), cos.clone(), sin.clone(), n_heads),
-        None => split(x),
+    let [_, n_tokens, _] = qkv[0].dims();
+    let inputs = qkv.map(take::<3>);
+    let turn = turn.map(|tables| tables.map(|table| take::<4>(table).0));
+    let [q, k, v] = inputs.each_ref().map(|(values, _)| values.clone());
+    let [q, k] = [q, k].map(|x| match turn.clone() {
+        Some([cos, sin]) => Gpu::split_turned(x, cos, sin, n_heads),
+        None => Gpu::split(x, n_heads),
     });
-    let v = split(v);
-    let (out, log_sums) = forward([&q, &k, &v]);
-    let joined = Gpu::join(out.clone(), n_heads);
-    let kept = Kept { qkv: [q, k, v], out, log_sums, turn, n_heads };
+    let v = Gpu::split(v, n_heads);
+    let (out, log_sums) = Gpu::attend(q.clone(), k.clone(), v.clone(), n_tokens);
+    let joined = Gpu::join(out.clone(), n_heads, n_tokens);
+    let kept = Kept { qkv: [q, k, v], out, log_sums, turn, n_heads, n_tokens };
     finish(inputs, joined, kept, Kept::backward)
 }
 
-/// The values that the backward pass needs: `[batch * heads, n_tokens, head_dim]`, q and k turned.
+/// The values that the backward pass needs: `[batch * heads, padded tokens, head_dim]`, q and k
+/// turned.
 #[derive(Debug, Clone)]
 struct Kept {
-    qkv: [Values; 3],
-    out: Values,
-    /// Log of the sum of exponentials of each query, `[batch * heads, n_tokens]`.
-    log_sums: Values,
-    turn: Option<[Values; 2]>,
+    qkv: [FloatTensor<Gpu>; 3],
+    out: FloatTensor<Gpu>,
+    /// Log of the sum of exponentials of each query, `[batch * heads, padded tokens]`.
+    log_sums: FloatTensor<Gpu>,
+    turn: Option<[FloatTensor<Gpu>; 2]>,
     n_heads: usize,
-}
-
-/// The output `[batch * heads, n_tokens, head_dim]`, and the log-sums.
-fn forward([q, k, v]: [&Values; 3]) -> (Values, Values) {
-    let (mut out, mut log_sums) = (vec![], vec![]);
-    for part in parts(q) {
-        let [q, k, v] = [q, k, v].map(|t| narrowed(t, &part));
-        let dtype = v.dtype();
-        let scores = Gpu::product(q.clone(), Gpu::float_transpose(k), DType::F32);
-        let (weights, sums) = Gpu::softmax(scores, scale(&q), dtype);
-        out.push(Gpu::product(weights, v, dtype));
-        log_sums.push(sums);
-    }
-    (joined(out), joined(log_sums))
+    n_tokens: usize,
 }
 
 impl Kept {
-    fn backward(self, gradient: Values, _: [bool; 3]) -> [Option<Values>; 3] {
-        let Self { qkv, out, log_sums, turn, n_heads } = self;
+    fn backward(self, gradient: FloatTensor<Gpu>, _: [bool; 3]) -> [Option<FloatTensor<Gpu>>; 3] {
+        let Self { qkv: [q, k, v], out, log_sums, turn, n_heads, n_tokens } = self;
         let gradient = Gpu::split(gradient, n_heads);
-        let along = Gpu::along(gradient.clone(), out);
-        let mut found = [const { Vec::new() }; 3];
-        for part in parts(&qkv[0]) {
-            let [q, k, v] = qkv.each_ref().map(|t| narrowed(t, &part));
-            let [gradient, log_sums, along] =
-                [&gradient, &log_sums, &along].map(|t| narrowed(t, &part));
-            let (dtype, scale) = (v.dtype(), scale(&q));
-            let scores = Gpu::product(q.clone(), Gpu::float_transpose(k.clone()), DType::F32);
-            let of_weights = Gpu::product(gradient.clone(), Gpu::float_transpose(v), DType::F32);
-            let (weights, of_scores) =
-                Gpu::softmax_slopes(scores, of_weights, log_sums, along, scale, dtype);
-            found[0].push(Gpu::product(of_scores.clone(), k, dtype));
-            found[1].push(Gpu::product(Gpu::float_transpose(of_scores), q, dtype));
-            found[2].push(Gpu::product(Gpu::float_transpose(weights), gradient, dtype));
-        }
-        let [of_q, of_k, of_v] = found.map(joined);
-        let [of_q, of_k] = [of_q, of_k].map(|x| match &turn {
-            Some([cos, sin]) => Gpu::join_turned_back(x, cos.clone(), sin.clone(), n_heads),
-            None => Gpu::join(x, n_heads),
+        let (of_q, of_k, of_v) = Gpu::attend_slopes(q, k, v, out, log_sums, gradient);
+        let [of_q, of_k] = [of_q, of_k].map(|x| match turn.clone() {
+            Some([cos, sin]) => Gpu::join_turned_back(x, cos, sin, n_heads, n_tokens),
+            None => Gpu::join(x, n_heads, n_tokens),
         });
-        [Some(of_q), Some(of_k), Some(Gpu::join(of_v, n_heads))]
+        [Some(of_q), Some(of_k), Some(Gpu::join(of_v, n_heads, n_tokens))]
     }
-}
-
-fn scale(q: &Values) -> f32 {
-    let [_, _, head_dim] = q.shape().dims::<3>();
-    (head_dim as f32).sqrt().recip()
-}
-
-/// Ranges of heads whose scores are computed together.
-fn parts(q: &Values) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let [heads, n_tokens, _] = q.shape().dims::<3>();
-    let at_once = (SCORES_MAX / (n_tokens * n_tokens)).max(1);
-    (0..heads).step_by(at_once).map(move |first| first..(first + at_once).min(heads))
-}
-
-/// Heads `part` of a tensor whose first dimension they are.
-fn narrowed(t: &Values, part: &std::ops::Range<usize>) -> Values {
-    let shape = t.shape();
-    if part.len() == shape[0] {
-        return t.clone();
-    }
-    let rest = shape.iter().skip(1).map(|n| Slice::from(0..*n));
-    let slices: Vec<_> = std::iter::once(Slice::from(part.clone())).chain(rest).collect();
-    Gpu::float_slice(t.clone(), &slices)
-}
-
-fn joined(mut parts: Vec<Values>) -> Values {
-    if parts.len() == 1 { parts.remove(0) } else { Gpu::float_cat(parts, 0) }
 }
 
 #[backend_extension(Cube, Fusion)]
 trait Attend: Backend {
-    /// `[batch, n_tokens, heads * head_dim]` to `[batch * heads, n_tokens, head_dim]`.
+    /// `[batch, n_tokens, heads * head_dim]` to `[batch * heads, padded tokens, head_dim]`.
     #[fusion(dtype = x, shape = split_shape(x, *heads))]
     fn split(x: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
 
@@ -143,64 +91,48 @@ trait Attend: Backend {
     ) -> FloatTensor<Self>;
 
     /// The inverse of [`Attend::split`].
-    #[fusion(dtype = x, shape = joined_shape(x, *heads))]
-    fn join(x: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
+    #[fusion(dtype = x, shape = joined_shape(x, *heads, *n_tokens))]
+    fn join(x: FloatTensor<Self>, heads: usize, n_tokens: usize) -> FloatTensor<Self>;
 
     /// The transpose of [`Attend::split_turned`], for gradients.
-    #[fusion(dtype = x, shape = joined_shape(x, *heads))]
+    #[fusion(dtype = x, shape = joined_shape(x, *heads, *n_tokens))]
     fn join_turned_back(
         x: FloatTensor<Self>,
         cos: FloatTensor<Self>,
         sin: FloatTensor<Self>,
         heads: usize,
+        n_tokens: usize,
     ) -> FloatTensor<Self>;
 
-    /// The product of each pair of matrices, as `dtype`.
-    #[fusion(meta = |a, b, dtype| product_spec(a, b, *dtype))]
-    fn product(a: FloatTensor<Self>, b: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self>;
-
-    /// The softmax of `scale` times each row, as `dtype`, and the log of the row's sum of
-    /// exponentials, `[heads, n_tokens]` of f32.
-    #[fusion(meta = |x, _, dtype| (TensorSpec::new(x.shape.clone(), *dtype), sums_spec(x)))]
-    fn softmax(
-        scores: FloatTensor<Self>,
-        scale: f32,
-        dtype: DType,
+    /// `softmax(q kᵀ / √head_dim) v` over the first `n_tokens` keys, and the log-sums.
+    #[fusion(meta = |q, _, _, _| (q.clone(), sums_spec(q)))]
+    fn attend(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        n_tokens: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// The softmax again, and the gradient of the scores, from `along`, the product of output and
-    /// its gradient for each query.
-    #[fusion(meta = |x, _, _, _, _, dtype| {
-        let spec = TensorSpec::new(x.shape.clone(), *dtype);
-        (spec.clone(), spec)
-    })]
-    fn softmax_slopes(
-        scores: FloatTensor<Self>,
-        of_weights: FloatTensor<Self>,
+    /// The gradients of q, k and v.
+    #[fusion(meta = |q, _, _, _, _, _| (q.clone(), q.clone(), q.clone()))]
+    fn attend_slopes(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        out: FloatTensor<Self>,
         log_sums: FloatTensor<Self>,
-        along: FloatTensor<Self>,
-        scale: f32,
-        dtype: DType,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// The scalar product of each row of `a` and `b`: `[heads, n_tokens]` of f32.
-    #[fusion(meta = |a, _| sums_spec(a))]
-    fn along(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 fn split_shape(x: &Shape, heads: usize) -> Shape {
     let [batch, n_tokens, dim] = x.dims();
-    Shape::new([batch * heads, n_tokens, dim / heads])
+    Shape::new([batch * heads, n_tokens.next_multiple_of(PADDED), dim / heads])
 }
 
-fn joined_shape(x: &Shape, heads: usize) -> Shape {
-    let [all, n_tokens, head_dim] = x.dims();
+fn joined_shape(x: &Shape, heads: usize, n_tokens: usize) -> Shape {
+    let [all, _, head_dim] = x.dims();
     Shape::new([all / heads, n_tokens, head_dim * heads])
-}
-
-fn product_spec(a: &TensorSpec, b: &TensorSpec, dtype: DType) -> TensorSpec {
-    let ([heads, rows, _], [_, _, columns]) = (a.shape.dims(), b.shape.dims());
-    TensorSpec::new(Shape::new([heads, rows, columns]), dtype)
 }
 
 fn sums_spec(x: &TensorSpec) -> TensorSpec {
@@ -208,93 +140,90 @@ fn sums_spec(x: &TensorSpec) -> TensorSpec {
 }
 
 fn sums_shape(x: &Shape) -> Shape {
-    let [heads, n_tokens, _] = x.dims();
-    Shape::new([heads, n_tokens])
+    let [heads, padded, _] = x.dims();
+    Shape::new([heads, padded])
 }
 
-/// Splits or joins heads without turning them.
-fn moved(x: CubeTensor, shape: Shape, layout: [usize; 3], joins: bool) -> CubeTensor {
+/// Ranges of heads whose scores are computed together.
+fn parts(q: &CubeTensor) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    let [heads, padded, _] = TensorMetadata::shape(q).dims();
+    let page = q.client.properties().memory.max_page_size as usize / size_of::<f32>();
+    let at_once = (SCORES_MAX.min(page) / (padded * padded)).max(1);
+    (0..heads).step_by(at_once).map(move |first| first..(first + at_once).min(heads))
+}
+
+fn scale(q: &CubeTensor) -> f32 {
+    let [_, _, head_dim] = TensorMetadata::shape(q).dims();
+    (head_dim as f32).sqrt().recip()
+}
+
+/// The scores of a part, f32.
+fn scores(q: &CubeTensor, k: CubeTensor) -> CubeTensor {
+    let [heads, padded, _] = TensorMetadata::shape(q).dims();
+    let output = empty(q, Shape::new([heads, padded, padded]), DType::F32);
+    product_into(q.clone(), transposed(k), output.clone());
+    output
+}
+
+/// Splits heads of `x`, turned by the tables where there are some.
+fn split(x: CubeTensor, tables: Option<[CubeTensor; 2]>, heads: usize) -> CubeTensor {
     let [x] = contiguous([x]);
-    let output = empty(&x, shape, x.dtype);
-    let (count, dim) = one_each(&x.client, x.meta.num_elements());
-    let (client, address, elem) = (x.client.clone(), address(&[&x]), elem(&x));
-    let [n_tokens, heads, head_dim] = layout;
-    moves::launch(
-        &client,
-        count,
-        dim,
-        address,
-        x.into_buffer_arg(),
-        output.clone().into_buffer_arg(),
-        n_tokens,
-        heads,
-        head_dim,
-        joins,
-        elem,
-    );
+    let shape = TensorMetadata::shape(&x);
+    let [_, n_tokens, dim] = shape.dims();
+    let output = empty(&x, split_shape(&shape, heads), x.dtype);
+    let (count, cube) = one_each(&x.client, output.meta.num_elements());
+    let (client, address, of_x) = (x.client.clone(), address(&[&output]), elem(&x));
+    let padded = n_tokens.next_multiple_of(PADDED);
+    let layout = LayoutLaunch::new(n_tokens, padded, heads, dim / heads);
+    let (x, out) = (x.into_buffer_arg(), output.clone().into_buffer_arg());
+    match tables.map(contiguous) {
+        None => splits::launch(&client, count, cube, address, x, out, layout, of_x),
+        Some([cos, sin]) => {
+            let elems = [of_x, elem(&cos)];
+            let (cos, sin) = (cos.into_buffer_arg(), sin.into_buffer_arg());
+            turned_splits::launch(&client, count, cube, address, x, cos, sin, out, layout, elems);
+        }
+    }
     output
 }
 
-/// Splits heads and turns them, or turns them back and joins them.
-fn turned(
+/// Joins heads of `x`, turned back by the tables where there are some.
+fn join(
     x: CubeTensor,
-    tables: [CubeTensor; 2],
-    shape: Shape,
-    layout: [usize; 3],
-    joins: bool,
+    tables: Option<[CubeTensor; 2]>,
+    heads: usize,
+    n_tokens: usize,
 ) -> CubeTensor {
-    let ([x], [cos, sin]) = (contiguous([x]), contiguous(tables));
-    let output = empty(&x, shape, x.dtype);
-    let (count, dim) = one_each(&x.client, x.meta.num_elements());
-    let (client, address, elems) = (x.client.clone(), address(&[&x]), [elem(&x), elem(&cos)]);
-    let [n_tokens, heads, head_dim] = layout;
-    turns::launch(
-        &client,
-        count,
-        dim,
-        address,
-        x.into_buffer_arg(),
-        cos.into_buffer_arg(),
-        sin.into_buffer_arg(),
-        output.clone().into_buffer_arg(),
-        n_tokens,
-        heads,
-        head_dim,
-        joins,
-        elems,
-    );
+    let [x] = contiguous([x]);
+    let shape = TensorMetadata::shape(&x);
+    let [_, padded, head_dim] = shape.dims();
+    let output = empty(&x, joined_shape(&shape, heads, n_tokens), x.dtype);
+    let (count, cube) = one_each(&x.client, output.meta.num_elements());
+    let (client, address, of_x) = (x.client.clone(), address(&[&x]), elem(&x));
+    let layout = LayoutLaunch::new(n_tokens, padded, heads, head_dim);
+    let (x, out) = (x.into_buffer_arg(), output.clone().into_buffer_arg());
+    match tables.map(contiguous) {
+        None => joins::launch(&client, count, cube, address, x, out, layout, of_x),
+        Some([cos, sin]) => {
+            let elems = [of_x, elem(&cos)];
+            let (cos, sin) = (cos.into_buffer_arg(), sin.into_buffer_arg());
+            turned_joins::launch(&client, count, cube, address, x, cos, sin, out, layout, elems);
+        }
+    }
     output
-}
-
-/// Tokens, heads and size of a head, of a tensor of joined heads.
-fn layout_of_joined(x: &CubeTensor, heads: usize) -> [usize; 3] {
-    let [_, n_tokens, dim] = TensorMetadata::shape(x).dims();
-    [n_tokens, heads, dim / heads]
-}
-
-/// As [`layout_of_joined`], of a tensor of split heads.
-fn layout_of_split(x: &CubeTensor, heads: usize) -> [usize; 3] {
-    let [_, n_tokens, head_dim] = TensorMetadata::shape(x).dims();
-    [n_tokens, heads, head_dim]
 }
 
 impl Attend for CubeBackend {
     fn split(x: CubeTensor, heads: usize) -> CubeTensor {
-        let (shape, layout) =
-            (split_shape(&TensorMetadata::shape(&x), heads), layout_of_joined(&x, heads));
-        moved(x, shape, layout, false)
+        split(x, None, heads)
     }
 
     fn split_turned(x: CubeTensor, cos: CubeTensor, sin: CubeTensor, heads: usize) -> CubeTensor {
-        let (shape, layout) =
-            (split_shape(&TensorMetadata::shape(&x), heads), layout_of_joined(&x, heads));
-        turned(x, [cos, sin], shape, layout, false)
+        split(x, Some([cos, sin]), heads)
     }
 
-    fn join(x: CubeTensor, heads: usize) -> CubeTensor {
-        let (shape, layout) =
-            (joined_shape(&TensorMetadata::shape(&x), heads), layout_of_split(&x, heads));
-        moved(x, shape, layout, true)
+    fn join(x: CubeTensor, heads: usize, n_tokens: usize) -> CubeTensor {
+        join(x, None, heads, n_tokens)
     }
 
     fn join_turned_back(
@@ -302,206 +231,268 @@ impl Attend for CubeBackend {
         cos: CubeTensor,
         sin: CubeTensor,
         heads: usize,
+        n_tokens: usize,
     ) -> CubeTensor {
-        let (shape, layout) =
-            (joined_shape(&TensorMetadata::shape(&x), heads), layout_of_split(&x, heads));
-        turned(x, [cos, sin], shape, layout, true)
+        join(x, Some([cos, sin]), heads, n_tokens)
     }
 
-    fn product(a: CubeTensor, b: CubeTensor, dtype: DType) -> CubeTensor {
-        matmul(a, b, None, MatmulStrategy::default(), dtype)
-            .expect("a product of these sizes has a kernel on any device")
-    }
-
-    fn softmax(scores: CubeTensor, scale: f32, dtype: DType) -> (CubeTensor, CubeTensor) {
-        let [scores] = contiguous([scores]);
-        let shape = TensorMetadata::shape(&scores);
-        let [heads, rows, columns] = shape.dims();
-        let output = empty(&scores, shape.clone(), dtype);
-        let log_sums = empty(&scores, sums_shape(&shape), DType::F32);
-        let (count, dim) = cube_each(heads * rows);
-        let (client, address) = (scores.client.clone(), address(&[&scores]));
-        let elem = elem(&output);
-        softmaxes::launch(
-            &client,
-            count,
-            dim,
-            address,
-            scores.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            log_sums.clone().into_buffer_arg(),
-            scale,
-            columns,
-            elem,
-        );
-        (output, log_sums)
-    }
-
-    fn softmax_slopes(
-        scores: CubeTensor,
-        of_weights: CubeTensor,
-        log_sums: CubeTensor,
-        along: CubeTensor,
-        scale: f32,
-        dtype: DType,
+    fn attend(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        n_tokens: usize,
     ) -> (CubeTensor, CubeTensor) {
-        let [scores, of_weights, log_sums, along] =
-            contiguous([scores, of_weights, log_sums, along]);
-        let shape = TensorMetadata::shape(&scores);
-        let [_, _, columns] = shape.dims();
-        let weights = empty(&scores, shape, dtype);
-        let of_scores = empty_like(&weights);
-        let (count, dim) = one_each(&scores.client, scores.meta.num_elements());
-        let (client, address) = (scores.client.clone(), address(&[&scores]));
-        let elem = elem(&weights);
-        softmax_slopes::launch(
-            &client,
-            count,
-            dim,
-            address,
-            scores.into_buffer_arg(),
-            of_weights.into_buffer_arg(),
-            log_sums.into_buffer_arg(),
-            along.into_buffer_arg(),
-            weights.clone().into_buffer_arg(),
-            of_scores.clone().into_buffer_arg(),
-            scale,
-            columns,
-            elem,
-        );
-        (weights, of_scores)
+        let [q, k, v] = contiguous([q, k, v]);
+        let shape = TensorMetadata::shape(&q);
+        let [_, padded, _] = shape.dims();
+        let (out, log_sums) = (empty_like(&v), empty(&q, sums_shape(&shape), DType::F32));
+        for heads in parts(&q) {
+            let scores = scores(&part(&q, &heads), part(&k, &heads));
+            let weights = empty(&q, TensorMetadata::shape(&scores), q.dtype);
+            let (count, cube) = cube_each(heads.len() * padded);
+            softmaxes::launch(
+                &q.client,
+                count,
+                cube,
+                address(&[&scores, &log_sums]),
+                scores.into_buffer_arg(),
+                weights.clone().into_buffer_arg(),
+                log_sums.clone().into_buffer_arg(),
+                heads.start * padded,
+                heads.len() * padded,
+                padded,
+                n_tokens,
+                scale(&q),
+                elem(&q),
+            );
+            product_into(weights, part(&v, &heads), part(&out, &heads));
+        }
+        (out, log_sums)
     }
 
-    fn along(a: CubeTensor, b: CubeTensor) -> CubeTensor {
-        let [a, b] = contiguous([a, b]);
-        let shape = TensorMetadata::shape(&a);
-        let [_, _, head_dim] = shape.dims();
-        let output = empty(&a, sums_shape(&shape), DType::F32);
-        let (count, dim) = one_each(&a.client, output.meta.num_elements());
-        let (client, address, elems) = (a.client.clone(), address(&[&a]), [elem(&a), elem(&b)]);
+    fn attend_slopes(
+        q: CubeTensor,
+        k: CubeTensor,
+        v: CubeTensor,
+        out: CubeTensor,
+        log_sums: CubeTensor,
+        gradient: CubeTensor,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        let [q, k, v, out, log_sums, gradient] = contiguous([q, k, v, out, log_sums, gradient]);
+        let [_, padded, head_dim] = TensorMetadata::shape(&q).dims();
+        let client = q.client.clone();
+        let along = empty_like(&log_sums);
+        let (count, cube) = one_each(&client, along.meta.num_elements());
         alongs::launch(
             &client,
             count,
-            dim,
-            address,
-            a.into_buffer_arg(),
-            b.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
+            cube,
+            address(&[&out]),
+            out.into_buffer_arg(),
+            gradient.clone().into_buffer_arg(),
+            along.clone().into_buffer_arg(),
             head_dim,
-            elems,
+            elem(&q),
         );
-        output
+        let found: [CubeTensor; 3] = std::array::from_fn(|_| empty_like(&q));
+        for heads in parts(&q) {
+            let [q, k, v, gradient, of_q, of_k, of_v] =
+                [&q, &k, &v, &gradient, &found[0], &found[1], &found[2]].map(|t| part(t, &heads));
+            // As on the way forward: gradient vᵀ is the weights' gradient.
+            let (scores, of_weights) = (scores(&q, k.clone()), scores(&gradient, v));
+            let [weights, of_scores] =
+                [(); 2].map(|()| empty(&q, TensorMetadata::shape(&scores), q.dtype));
+            let (count, cube) = one_each(&client, scores.meta.num_elements());
+            softmax_slopes::launch(
+                &client,
+                count,
+                cube,
+                address(&[&scores, &log_sums]),
+                scores.into_buffer_arg(),
+                of_weights.into_buffer_arg(),
+                log_sums.clone().into_buffer_arg(),
+                along.clone().into_buffer_arg(),
+                weights.clone().into_buffer_arg(),
+                of_scores.clone().into_buffer_arg(),
+                heads.start * padded,
+                padded,
+                scale(&q),
+                elem(&q),
+            );
+            product_into(transposed(weights), gradient, of_v);
+            product_into(transposed(of_scores.clone()), q, of_k);
+            product_into(of_scores, k, of_q);
+        }
+        let [of_q, of_k, of_v] = found;
+        (of_q, of_k, of_v)
     }
+}
+
+/// Sizes of tokens in heads.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+struct Layout {
+    n_tokens: usize,
+    padded: usize,
+    heads: usize,
+    head_dim: usize,
+}
+
+/// The token of element `at` of split heads; beyond the last one it is padding.
+#[cube]
+fn token_of_split(at: usize, layout: &Layout) -> usize {
+    at / layout.head_dim % layout.padded
 }
 
 /// The index in joined heads of element `at` of split heads.
 #[cube]
-fn in_joined(at: usize, n_tokens: usize, heads: usize, head_dim: usize) -> usize {
-    let (along, token) = (at % head_dim, at / head_dim % n_tokens);
-    let which = at / head_dim / n_tokens;
-    let (image, head) = (which / heads, which % heads);
-    ((image * n_tokens + token) * heads + head) * head_dim + along
+fn in_joined(at: usize, layout: &Layout) -> usize {
+    let which = at / layout.head_dim / layout.padded;
+    let (image, head) = (which / layout.heads, which % layout.heads);
+    let token = token_of_split(at, layout);
+    ((image * layout.n_tokens + token) * layout.heads + head) * layout.head_dim
+        + at % layout.head_dim
+}
+
+/// The token of element `at` of joined heads.
+#[cube]
+fn token_of_joined(at: usize, layout: &Layout) -> usize {
+    at / layout.head_dim / layout.heads % layout.n_tokens
+}
+
+/// The index in split heads of element `at` of joined heads.
+#[cube]
+fn in_split(at: usize, layout: &Layout) -> usize {
+    let head = at / layout.head_dim % layout.heads;
+    let image = at / layout.head_dim / layout.heads / layout.n_tokens;
+    let token = token_of_joined(at, layout);
+    ((image * layout.heads + head) * layout.padded + token) * layout.head_dim + at % layout.head_dim
 }
 
 #[cube(launch, address_type = "dynamic")]
-fn moves<F: Float>(
-    x: &[F],
-    output: &mut [F],
-    n_tokens: usize,
-    heads: usize,
-    head_dim: usize,
-    #[comptime] joins: bool,
-    #[define(F)] _elem: ElemType,
-) {
+fn splits<F: Float>(x: &[F], output: &mut [F], layout: Layout, #[define(F)] _elem: ElemType) {
     let at = ABSOLUTE_POS;
     if at < output.len() {
-        let joined = in_joined(at, n_tokens, heads, head_dim);
-        if joins {
-            output[joined] = x[at];
+        if token_of_split(at, &layout) < layout.n_tokens {
+            output[at] = x[in_joined(at, &layout)];
         } else {
-            output[at] = x[joined];
+            output[at] = F::new(0.0f32);
         }
     }
 }
 
-/// Turns a head x: `x cos + (-x2, x1) sin` for its halves x1 and x2, or applies the transpose.
 #[cube(launch, address_type = "dynamic")]
-fn turns<F: Float, T: Float>(
+fn joins<F: Float>(x: &[F], output: &mut [F], layout: Layout, #[define(F)] _elem: ElemType) {
+    let at = ABSOLUTE_POS;
+    if at < output.len() {
+        output[at] = x[in_split(at, &layout)];
+    }
+}
+
+/// Splits, and turns each head x: `x cos + (-x2, x1) sin` for its halves x1 and x2.
+#[cube(launch, address_type = "dynamic")]
+fn turned_splits<F: Float, T: Float>(
     x: &[F],
     cos: &[T],
     sin: &[T],
     output: &mut [F],
-    n_tokens: usize,
-    heads: usize,
-    head_dim: usize,
-    #[comptime] joins: bool,
+    layout: Layout,
     #[define(F, T)] _elems: [ElemType; 2],
 ) {
     let at = ABSOLUTE_POS;
     if at < output.len() {
-        let joined = in_joined(at, n_tokens, heads, head_dim);
-        let half = head_dim / 2;
-        let is_low = at % head_dim < half;
-        let angle = at % (n_tokens * head_dim);
-        if joins {
-            let own = f32::cast_from(x[at]) * f32::cast_from(cos[angle]);
-            if is_low {
-                let other = f32::cast_from(x[at + half]) * f32::cast_from(sin[angle + half]);
-                output[joined] = F::cast_from(own + other);
+        let token = token_of_split(at, &layout);
+        if token < layout.n_tokens {
+            let (along, half) = (at % layout.head_dim, layout.head_dim / 2);
+            let angle = token * layout.head_dim + along;
+            let from = in_joined(at, &layout);
+            let own = f32::cast_from(x[from]) * f32::cast_from(cos[angle]);
+            let sin = f32::cast_from(sin[angle]);
+            if along < half {
+                output[at] = F::cast_from(own - f32::cast_from(x[from + half]) * sin);
             } else {
-                let other = f32::cast_from(x[at - half]) * f32::cast_from(sin[angle - half]);
-                output[joined] = F::cast_from(own - other);
+                output[at] = F::cast_from(own + f32::cast_from(x[from - half]) * sin);
             }
         } else {
-            let own = f32::cast_from(x[joined]) * f32::cast_from(cos[angle]);
-            let sin = f32::cast_from(sin[angle]);
-            if is_low {
-                output[at] = F::cast_from(own - f32::cast_from(x[joined + half]) * sin);
-            } else {
-                output[at] = F::cast_from(own + f32::cast_from(x[joined - half]) * sin);
-            }
+            output[at] = F::new(0.0f32);
         }
     }
 }
 
+/// Applies the transpose of [`turned_splits`].
+#[cube(launch, address_type = "dynamic")]
+fn turned_joins<F: Float, T: Float>(
+    x: &[F],
+    cos: &[T],
+    sin: &[T],
+    output: &mut [F],
+    layout: Layout,
+    #[define(F, T)] _elems: [ElemType; 2],
+) {
+    let at = ABSOLUTE_POS;
+    if at < output.len() {
+        let (along, half) = (at % layout.head_dim, layout.head_dim / 2);
+        let angle = token_of_joined(at, &layout) * layout.head_dim + along;
+        let from = in_split(at, &layout);
+        let own = f32::cast_from(x[from]) * f32::cast_from(cos[angle]);
+        if along < half {
+            let other = f32::cast_from(x[from + half]) * f32::cast_from(sin[angle + half]);
+            output[at] = F::cast_from(own + other);
+        } else {
+            let other = f32::cast_from(x[from - half]) * f32::cast_from(sin[angle - half]);
+            output[at] = F::cast_from(own - other);
+        }
+    }
+}
+
+/// The softmax of the first `n_tokens` of each row of `padded` scores; the rest is 0. A cube for
+/// each of `rows` rows.
 #[cube(launch, address_type = "dynamic")]
 fn softmaxes<F: Float>(
     scores: &[f32],
     output: &mut [F],
     log_sums: &mut [f32],
+    first_row: usize,
+    rows: usize,
+    padded: usize,
+    n_tokens: usize,
     scale: f32,
-    columns: usize,
     #[define(F)] _elem: ElemType,
 ) {
     let row = CUBE_POS;
-    if row < log_sums.len() {
+    if row < rows {
         let mut scratch = Shared::<[f32]>::new_slice(comptime!(UNITS as usize));
-        let first = row * columns;
+        let first = row * padded;
         let mut top = scores[first];
         let mut i = UNIT_POS as usize;
-        while i < columns {
+        while i < n_tokens {
             top = max(top, scores[first + i]);
             i += CUBE_DIM as usize;
         }
         let top = largest(top, &mut scratch);
         let mut sum = 0.0f32;
         let mut i = UNIT_POS as usize;
-        while i < columns {
+        while i < n_tokens {
             sum += ((scores[first + i] - top) * scale).exp();
             i += CUBE_DIM as usize;
         }
         let sum = total(sum, &mut scratch);
         let mut i = UNIT_POS as usize;
-        while i < columns {
-            output[first + i] = F::cast_from(((scores[first + i] - top) * scale).exp() / sum);
+        while i < padded {
+            if i < n_tokens {
+                output[first + i] = F::cast_from(((scores[first + i] - top) * scale).exp() / sum);
+            } else {
+                output[first + i] = F::new(0.0f32);
+            }
             i += CUBE_DIM as usize;
         }
         if UNIT_POS == 0 {
-            log_sums[row] = top * scale + sum.ln();
+            log_sums[first_row + row] = top * scale + sum.ln();
         }
     }
 }
 
+/// The softmax again, and the gradient of the scores, from `along`, the product of output and its
+/// gradient for each query. What comes out for padding is multiplied by zeros, or dropped.
 #[cube(launch, address_type = "dynamic")]
 fn softmax_slopes<F: Float>(
     scores: &[f32],
@@ -510,26 +501,28 @@ fn softmax_slopes<F: Float>(
     along: &[f32],
     weights: &mut [F],
     of_scores: &mut [F],
+    first_row: usize,
+    padded: usize,
     scale: f32,
-    columns: usize,
     #[define(F)] _elem: ElemType,
 ) {
     let i = ABSOLUTE_POS;
     if i < of_scores.len() {
-        let row = i / columns;
+        let row = first_row + i / padded;
         let weight = (scores[i] * scale - log_sums[row]).exp();
         weights[i] = F::cast_from(weight);
         of_scores[i] = F::cast_from(weight * (of_weights[i] - along[row]) * scale);
     }
 }
 
+/// The scalar product of each row of `a` and `b`.
 #[cube(launch, address_type = "dynamic")]
-fn alongs<F: Float, G: Float>(
+fn alongs<F: Float>(
     a: &[F],
-    b: &[G],
+    b: &[F],
     output: &mut [f32],
     head_dim: usize,
-    #[define(F, G)] _elems: [ElemType; 2],
+    #[define(F)] _elem: ElemType,
 ) {
     let row = ABSOLUTE_POS;
     if row < output.len() {

@@ -2,6 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::kernel::product::{from_left, from_right};
+
 /// Computes `rows x columns` for each map x of `[batch, channels, h, w]`, where `rows` is
 /// `[h_out, h]` and `columns` `[w_out, w]`.
 pub(super) fn apply(x: Tensor<4>, rows: Vec<f32>, columns: Vec<f32>) -> Tensor<4> {
@@ -9,7 +11,7 @@ pub(super) fn apply(x: Tensor<4>, rows: Vec<f32>, columns: Vec<f32>) -> Tensor<4
     let device = x.device();
     let vertical = matrix(rows, height, &device);
     let horizontal = matrix(columns, width, &device).transpose(); // [w, w_out]
-    vertical.unsqueeze().matmul(x).matmul(horizontal.unsqueeze())
+    from_right(from_left(vertical, x), horizontal)
 }
 
 /// The constant matrix `[n_out, n_in]` of these weights.

@@ -7,6 +7,7 @@ use super::block::{Block, Norm};
 use super::layout::{Layout, Positions};
 use super::linear::{Bias, Linear};
 use super::{pos_embed, rope};
+use crate::kernel::product::from_left;
 use crate::model::arch::{Arch, Position, Resize};
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot, is_lora};
@@ -280,7 +281,7 @@ impl Encoder {
 /// are multiplied by `matrix` `[n_patches, side * side]`.
 fn resized(stored: Tensor<3>, matrix: Tensor<2>) -> Tensor<3> {
     let [_, n, _] = stored.dims();
-    let patches = matrix.unsqueeze().matmul(stored.clone().narrow(1, 1, n - 1));
+    let patches = from_left(matrix, stored.clone().narrow(1, 1, n - 1));
     Tensor::cat(vec![stored.narrow(1, 0, 1), patches], 1)
 }
 

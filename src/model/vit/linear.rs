@@ -1,8 +1,9 @@
 //! A linear layer, and one with a low-rank update.
 
-use burn::tensor::{Device, FloatDType, Tensor, module};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 use crate::kernel::dropout;
+use crate::kernel::product::{from_right, linear};
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
@@ -45,7 +46,7 @@ impl Linear {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let bias = self.bias.as_ref().map(|bias| as_of(bias, &x));
         let weight = as_of(&self.weight, &x);
-        module::linear(x, weight, bias)
+        linear(x, weight, bias)
     }
 
     /// Adds `update` `[in, out]` to the weight, which becomes a constant of its own.
@@ -88,7 +89,7 @@ impl Lora {
     pub fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
         let low = self.down(x, mode);
         let b = as_of(&self.b, &low);
-        module::linear(low, b, None)
+        linear(low, b, None)
     }
 
     /// Computes `scale * x A`: `[batch, n_tokens, in]` -> `[batch, n_tokens, rank]`.
@@ -100,7 +101,7 @@ impl Lora {
             (Some(_), Mode::Eval) | (None, _) => x,
         };
         let a = as_of(&self.a, &x);
-        let low = module::linear(x, a, None);
+        let low = linear(x, a, None);
         // A product by 1 would only cost time: the reference project has no scale.
         #[expect(clippy::float_cmp, reason = "exactly 1 when alpha equals the rank")]
         if self.scale == 1.0 { low } else { low.mul_scalar(self.scale) }
@@ -109,7 +110,7 @@ impl Lora {
     /// Computes `scale * A B`, `[in, out]`, without autodiff.
     pub fn product(&self) -> Tensor<2> {
         let scaled = self.a.clone().inner().mul_scalar(self.scale);
-        scaled.matmul(self.b.clone().inner())
+        from_right(scaled, self.b.clone().inner())
     }
 }
 

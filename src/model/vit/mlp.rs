@@ -1,9 +1,10 @@
 //! The two feed-forward networks: GELU MLP, and SwiGLU (`w3(silu(w1 x) * w2 x)`).
 
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, Tensor};
 
 use super::linear::{Adapted, Bias, Lora, as_of};
 use crate::kernel::gelu::gelu;
+use crate::kernel::product::linear;
 use crate::kernel::swiglu::swiglu;
 use crate::model::arch::{Arch, Ffn};
 use crate::model::mode::Mode;
@@ -52,8 +53,8 @@ impl Mlp {
                 if let Some(lora) = w12 {
                     let low = lora.down(x, mode);
                     let [first, second] = halves(&as_of(&lora.b, &low));
-                    gate = gate + module::linear(low.clone(), first, None);
-                    value = value + module::linear(low, second, None);
+                    gate = gate + linear(low.clone(), first, None);
+                    value = value + linear(low, second, None);
                 }
                 w3.forward(swiglu(gate, value), mode)
             }

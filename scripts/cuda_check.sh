@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Compiles every kernel of training and scoring for NVIDIA's GPUs, on a machine without one: the
+# program runs on a stand-in for the driver (scripts/cuda_stand_in), its kernels are compiled by the
+# real NVRTC, for compute capabilities 8.0, 9.0 and 10.0, in f32 and bf16. Prints registers and spilled
+# bytes of each kernel of ours, and what a training step of ViT-S/14 at 518 px, batch 16, asks of the
+# driver. Builds with the feature `cuda`; further arguments are cargo's.
+#
+#     scripts/cuda_check.sh FOLDER [CARGO ARGUMENT…]
+#
+# FOLDER is kept, with 500 MB of NVRTC and CUDA's headers; see scripts/cuda_stand_in/prepare.sh.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=${1:?name a folder}
+shift
+variables=$(scripts/cuda_stand_in/prepare.sh "$folder")
+[ $# -gt 0 ] || set -- --features cuda
+
+cargo test --release "$@" --test gpu --no-run
+program=$(cargo bench "$@" --bench model_step --no-run --message-format=json |
+    python3 -c 'import json, sys
+for line in sys.stdin:
+    built = json.loads(line)
+    if built.get("executable") and built["target"]["name"] == "model_step": print(built["executable"])')
+
+eval "$variables"
+export SWEEP_TEST_DEVICE=cuda:0 CUDA_STAND_IN_REPORT="$folder/report.json"
+for sm in 80 90 100; do
+    rm -rf "$folder/ptx-$sm"
+    mkdir "$folder/ptx-$sm"
+    CUDA_STAND_IN_SM=$sm CUDA_STAND_IN_PTX="$folder/ptx-$sm" \
+        cargo test --release "$@" --test gpu -- --exact networks::every_kernel_compiles
+done
+python3 scripts/cuda_stand_in/registers.py "$folder/ptxas" "$folder"/ptx-*
+python3 scripts/cuda_stand_in/step.py "$program"
