@@ -254,7 +254,7 @@ fn a_loss_of_void_alone_is_0() {
     let Some(gpu) = gpu() else { return };
     let logits = random([1, 3, 2, 2], 1, &gpu).autodiff().require_grad();
     let loss = loss::cross_entropy(logits.clone(), classes::tensor(vec![255; 64], [1, 8, 8], &gpu));
-    assert_eq!(loss.clone().into_scalar::<f64>(), 0.0);
+    assert_eq!(values(loss.clone().inner()), [0.0]);
     assert_eq!(values(logits.grad(&loss.backward()).unwrap()), [0.0; 12]);
 }
 
@@ -307,10 +307,7 @@ fn a_run_reaches_its_table() {
 fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs_err::read_dir(folder) else { return vec![] };
     let paths = entries.map(|entry| entry.unwrap().path());
-    let below = |path: PathBuf| match path.is_dir() {
-        true => files(&path, end),
-        false => vec![path],
-    };
+    let below = |path: PathBuf| if path.is_dir() { files(&path, end) } else { vec![path] };
     paths.flat_map(below).filter(|path| path.to_string_lossy().ends_with(end)).collect()
 }
 
@@ -323,13 +320,13 @@ fn a_killed_run_is_resumed() {
     let arguments = ["run", "e.toml", "--device", &name, "--set", "epochs=30"];
     fs_err::write(folder.join("e.toml"), EXPERIMENT).unwrap();
     let mut child = program::sweep(folder).args(arguments).process_group(0).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(300);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while files(&folder.join("results"), ".safetensors").is_empty() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before its first checkpoint");
         assert!(Instant::now() < deadline, "no checkpoint was written");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let group = Pid::from_raw(child.id() as i32).unwrap();
+    let group = Pid::from_raw(child.id().cast_signed()).unwrap();
     kill_process_group(group, Signal::KILL).unwrap();
     child.wait().unwrap();
     sweep(folder, &arguments);

@@ -10,7 +10,9 @@ folder=$(mkdir -p "${1:?name a folder}" && cd "$1" && pwd)
 
 mkdir -p "$folder/lib" "$folder/wheels"
 # By a name that the program looks for and NVRTC does not: NVRTC calls functions that are not here.
-cc -shared -fPIC -O1 -Wall -Wextra -o "$folder/lib/libcuda64.so" "$here/driver.c"
+for made in libcuda64.so:driver.c libnvidia-ml.so.1:management.c; do
+    cc -shared -fPIC -O1 -Wall -Wextra -o "$folder/lib/${made%:*}" "$here/${made#*:}"
+done
 if [ ! -e "$folder/include/crt/mma.h" ]; then
     python3 -m pip download --quiet --no-deps --only-binary :all: --dest "$folder/wheels" \
         nvidia-cuda-nvrtc-cu12==12.9.86 nvidia-cuda-runtime-cu12==12.9.79 \

@@ -69,7 +69,7 @@ fn line(finding: &Finding) -> String {
 
 fn devices(hardware: &Hardware) -> Vec<Finding> {
     let found = |level, text: String| Finding { level, topic: "device", text };
-    let Hardware { apis, gpus, adapters } = hardware;
+    let Hardware { apis, gpus, adapters, toolkit_problem } = hardware;
     let names: Vec<_> = apis.iter().map(ToString::to_string).collect();
     let mut findings = vec![match (names.is_empty(), gpus.visible.is_empty()) {
         (false, _) => found(Level::Good, format!("this binary has {}", names.join(" and "))),
@@ -93,6 +93,11 @@ fn devices(hardware: &Hardware) -> Vec<Finding> {
         Problem::Silent(_) | Problem::NamesNone { .. } => {
             found(Level::Bad, format!("{problem}: fix that, or use `--device cpu`"))
         }
+    }));
+    findings.extend(toolkit_problem.as_ref().map(|problem| {
+        // Without a GPU it would be used for nothing.
+        let level = if gpus.visible.is_empty() { Level::Note } else { Level::Bad };
+        found(level, problem.clone())
     }));
     let visible = gpus.visible.iter().enumerate();
     findings.extend(visible.map(|(index, gpu)| gpu_finding(Device::Cuda(index as u32), gpu)));

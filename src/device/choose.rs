@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::adapters::{self, Adapter};
 use super::nvml::{self, Answer, Gpu, Gpus, Problem};
-use super::{Api, Device, Request};
+use super::{Api, Device, Request, toolkit};
 
 /// The GPUs of this machine, and what this binary can do with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Hardware {
     pub gpus: Gpus,
     /// What Vulkan or Metal show.
     pub adapters: Vec<Adapter>,
+    /// What is missing for CUDA kernels to be compiled.
+    pub toolkit_problem: Option<String>,
 }
 
 impl Hardware {
@@ -29,6 +31,7 @@ impl Hardware {
             apis: Api::ALL.into_iter().filter(|api| api.is_built_in()).collect(),
             gpus: nvml::discover(&nvml::Environment::here()),
             adapters: adapters::list(),
+            toolkit_problem: toolkit::problem(),
         }
     }
 
@@ -81,6 +84,8 @@ pub enum Error {
     NoneVisible { problem: String },
     #[error("there is no `{device}`: {found}")]
     NoSuchGpu { device: Device, found: String },
+    #[error("CUDA cannot be used: {problem}")]
+    Toolkit { problem: String },
     #[error("`{device}` cannot be used, as it does not answer ({problem}): see `nvidia-smi`")]
     Silent { device: Device, problem: String },
 }
@@ -93,6 +98,9 @@ pub fn choose(request: &Request, hardware: &Hardware) -> Result<Chosen, Error> {
     };
     let gpus = &hardware.gpus;
     let has_cuda = chosen.devices.iter().any(|granted| matches!(granted.device, Device::Cuda(_)));
+    if let (true, Some(problem)) = (has_cuda, &hardware.toolkit_problem) {
+        return Err(Error::Toolkit { problem: problem.clone() });
+    }
     if has_cuda && !gpus.is_order_certain && gpus.visible.len() > 1 {
         let words = "GPUs are numbered as in `nvidia-smi`, which may differ from CUDA's own order";
         chosen.notes.push(words.to_owned());
@@ -354,10 +362,30 @@ mod tests {
         check_on(&gpus, BUILT_IN, "cpu", Ok("cpu"));
     }
     #[test]
+    fn cuda_without_its_headers_is_refused_before_anything_starts() {
+        let hardware = Hardware {
+            apis: vec![Api::Cuda],
+            gpus: gpus("f"),
+            toolkit_problem: Some("no headers: install them".to_owned()),
+            ..Hardware::default()
+        };
+        for request in ["auto", "cuda:0"] {
+            let error = choose(&request.parse().unwrap(), &hardware).unwrap_err();
+            assert_eq!(error.to_string(), "CUDA cannot be used: no headers: install them");
+        }
+        assert!(choose(&"cpu".parse().unwrap(), &hardware).is_ok());
+    }
+
+    #[test]
     fn adapters_are_used_where_cuda_is_not() {
         let check = |letters: &str, adapters: &[bool], apis: &[Api], request: &str| {
             let adapters = adapters.iter().map(|is_gpu| Adapter { is_gpu: *is_gpu }).collect();
-            let hardware = Hardware { apis: apis.to_vec(), gpus: gpus(letters), adapters };
+            let hardware = Hardware {
+                apis: apis.to_vec(),
+                gpus: gpus(letters),
+                adapters,
+                ..Hardware::default()
+            };
             let devices = choose(&request.parse().unwrap(), &hardware).map(|chosen| {
                 let names: Vec<_> = chosen.devices.iter().map(|g| g.device.to_string()).collect();
                 names.join(",")
@@ -374,7 +402,8 @@ mod tests {
             let problem = Some(Problem::Silent("version mismatch".to_owned()));
             let adapters = vec![Adapter { is_gpu: true }];
             let gpus = Gpus { problem, ..Gpus::default() };
-            choose(&Request::Auto, &Hardware { apis: apis.to_vec(), gpus, adapters })
+            let apis = apis.to_vec();
+            choose(&Request::Auto, &Hardware { apis, gpus, adapters, ..Hardware::default() })
         };
         assert!(matches!(on(&both), Err(Error::NoneVisible { .. })));
         assert_eq!(on(&wgpu).unwrap().devices[0].device, Device::Wgpu(0));

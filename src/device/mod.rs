@@ -10,6 +10,7 @@ mod choose;
 mod name;
 pub mod nvml;
 mod open;
+mod toolkit;
 
 pub use api::Api;
 pub use choose::{Chosen, Error, Granted, Hardware, choose};

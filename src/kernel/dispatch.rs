@@ -60,8 +60,8 @@ pub(super) fn path(tensors: &[&dyn Placed]) -> Path {
 /// there.
 pub(super) fn on_host<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     let tensor = tensor.inner();
-    match path(&[&tensor]) {
-        Path::Cpu => tensor,
-        _ => tensor.to_device(&Device::flex()).cast(DType::F32),
+    if path(&[&tensor]) == Path::Cpu {
+        return tensor;
     }
+    tensor.to_device(&Device::flex()).cast(DType::F32)
 }

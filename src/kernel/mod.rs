@@ -4,6 +4,11 @@
 //! device. An operation is a folder: `mod.rs` has its signature, its tests, and the match on
 //! `dispatch::Path`; `cpu.rs` is our implementation for the CPU, `cube.rs` the one for GPUs.
 
+#![cfg_attr(
+    feature = "cube",
+    expect(clippy::used_underscore_binding, reason = "kernels name types that only CubeCL reads")
+)]
+
 pub mod pixels;
 pub mod attention;
 pub mod gelu;

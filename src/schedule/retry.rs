@@ -9,6 +9,9 @@ use crate::event::{FailureClass, Outcome};
 pub const CODE_INTERRUPTED: i32 = 130;
 /// Exit code of a worker that could not write to its disk, and so possibly not to its journal.
 pub const CODE_DISK: i32 = 3;
+/// Words of a panic because the GPU had no memory left.
+const GPU_MEMORY: &str = "out of device memory";
+
 /// Exit code of a Rust process whose main thread panicked.
 const CODE_PANIC: i32 = 101;
 
@@ -47,7 +50,7 @@ pub fn ending(
     log_tail: &str,
     stopping: Stopping,
 ) -> Ending {
-    use FailureClass::{Bug, Disk, Environment};
+    use FailureClass::{Bug, Disk, Environment, Input};
     let failed = |reason: String, class| Ending::Failed { reason, class };
     match (exit, outcome) {
         (WorkerExit::Code(0), Some(Outcome::Done)) => Ending::Done,
@@ -70,7 +73,16 @@ pub fn ending(
         (WorkerExit::Code(CODE_DISK), _) => {
             failed(with_tail("the worker could not write to its disk", log_tail), Disk)
         }
-        // A lost device or memory that ran out also end in a panic, so one is tried again.
+        // Burn reports it so. The next attempt would ask for the same.
+        (WorkerExit::Code(CODE_PANIC), _) if log_tail.contains(GPU_MEMORY) => failed(
+            with_tail(
+                "the GPU's memory ran out: a smaller `train.batch_size` or input takes less, so does \
+                 `train.precision = \"bf16\"`",
+                log_tail,
+            ),
+            Input,
+        ),
+        // A lost device also ends in a panic, so one is tried again.
         (WorkerExit::Code(CODE_PANIC), _) => {
             failed(with_tail("the worker panicked", log_tail), Environment)
         }
@@ -209,6 +221,14 @@ mod tests {
             "the worker panicked; its log ends: thread 'main' panicked: index"
         );
         assert!(reason(WorkerExit::Signal(9), None, "").contains("because memory ran out"));
+    }
+
+    #[test]
+    fn a_gpu_without_memory_is_named_and_not_asked_again() {
+        let tail = "Caused by: |   out of device memory allocating 266338304 bytes";
+        let ending = ending(WorkerExit::Code(101), None, tail, Stopping::No);
+        assert!(ending.error().unwrap().starts_with("the GPU's memory ran out: "));
+        assert_eq!(on_exit(&ending, 1, 3, Stopping::No), Verdict::GiveUp);
     }
 
     #[test]

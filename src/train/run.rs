@@ -100,6 +100,30 @@ struct Pending {
     since: Option<Instant>,
 }
 
+impl Pending {
+    /// Waits for all started steps, adds up their losses and reports those that
+    /// are logged.
+    fn settle(&mut self, at: &mut Position, sink: &mut dyn Sink) -> Result<(), Error> {
+        let done: Vec<_> = self.steps.drain(..).map(Started::read).collect();
+        let images_per_s = {
+            let n_images: usize = done.iter().map(|(started, _)| started.n_images).sum();
+            let since = self.since.take();
+            since.map_or(0.0, |since| n_images as f64 / since.elapsed().as_secs_f64())
+        };
+        for (Started { step, lr, is_logged, .. }, loss) in done {
+            at.loss_sum += loss;
+            if !loss.is_finite() {
+                return Err(Error::Diverged { step, loss });
+            }
+            if is_logged {
+                let epoch = at.epoch;
+                sink.emit(Event::TrainStep(TrainStep { step, epoch, loss, lr, images_per_s }))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A step that the device may still be working on.
 struct Started {
     /// Number of steps done after it.
@@ -144,7 +168,7 @@ impl Job<'_> {
                 self.step(&mut optimizer, (&mut at, &mut pending), &batch?, sink)?;
                 let stopped = stop.load(Ordering::Relaxed);
                 if stopped || saved.elapsed() >= self.checkpoint_every {
-                    self.settle((&mut at, &mut pending), sink)?;
+                    pending.settle(&mut at, sink)?;
                     self.save(&optimizer, &mut at, sink)?;
                     saved = Instant::now();
                 }
@@ -152,7 +176,7 @@ impl Job<'_> {
                     return Ok(End::Interrupted);
                 }
             }
-            self.settle((&mut at, &mut pending), sink)?;
+            pending.settle(&mut at, sink)?;
             let times = (started.elapsed(), batches.waited());
             // Its threads end before validation begins with its own.
             drop(batches);
@@ -214,33 +238,7 @@ impl Job<'_> {
         let is_due = self.network.device() == Device::flex()
             || pending.steps.len() == PENDING_MAX
             || pending.since.is_some_and(|since| since.elapsed() >= PENDING_TIME);
-        if is_due { self.settle((at, pending), sink) } else { Ok(()) }
-    }
-
-    /// Waits for all started steps, adds up their losses and reports those that
-    /// are logged.
-    fn settle(
-        &self,
-        (at, pending): (&mut Position, &mut Pending),
-        sink: &mut dyn Sink,
-    ) -> Result<(), Error> {
-        let done: Vec<_> = pending.steps.drain(..).map(Started::read).collect();
-        let images_per_s = {
-            let n_images: usize = done.iter().map(|(started, _)| started.n_images).sum();
-            let since = pending.since.take();
-            since.map_or(0.0, |since| n_images as f64 / since.elapsed().as_secs_f64())
-        };
-        for (Started { step, lr, is_logged, .. }, loss) in done {
-            at.loss_sum += loss;
-            if !loss.is_finite() {
-                return Err(Error::Diverged { step, loss });
-            }
-            if is_logged {
-                let epoch = at.epoch;
-                sink.emit(Event::TrainStep(TrainStep { step, epoch, loss, lr, images_per_s }))?;
-            }
-        }
-        Ok(())
+        if is_due { pending.settle(at, sink) } else { Ok(()) }
     }
 
     /// Reports the epoch with its time and its waiting for data, validates where due, and moves on

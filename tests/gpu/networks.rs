@@ -240,7 +240,7 @@ fn every_kernel_compiles() {
             let truth = step::labels(&batch, [px; 2], &gpu);
             let counts = confusion::counts(truth, predicted, N_CLASSES);
             assert_eq!(confusion::to_vec(counts).len(), N_CLASSES * N_CLASSES);
-            assert_eq!(finite::counts(logits).into_data().shape.num_elements(), 2);
+            assert_eq!(finite::counts(logits).into_data().num_elements(), 2);
         }
     }
 }

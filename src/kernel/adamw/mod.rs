@@ -82,7 +82,8 @@ struct Factors {
 #[cfg(feature = "cube")]
 impl Factors {
     fn new(rate: f64, weight_decay: f64, time: usize) -> Self {
-        let [first, second] = BETAS.map(|beta| 1.0 - beta.powi(time as i32));
+        let time = i32::try_from(time).unwrap_or(i32::MAX);
+        let [first, second] = BETAS.map(|beta| 1.0 - beta.powi(time));
         Self {
             kept: (1.0 - rate * weight_decay) as f32,
             rate: (rate / first) as f32,

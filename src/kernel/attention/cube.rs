@@ -6,6 +6,8 @@
 //! Heads lie one after another, their tokens padded by zeros to a multiple of [`PADDED`], so that
 //! rows of scores are aligned: products read them in whole vectors.
 
+#![expect(clippy::too_many_arguments, reason = "operations take and give one tensor each")]
+
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{
     Backend, Shape, TensorMetadata, backend_extension, fusion::custom::TensorSpec,

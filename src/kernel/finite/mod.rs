@@ -18,7 +18,10 @@ pub fn counts<const D: usize>(x: Tensor<D>) -> Tensor<1, Int> {
     }
     let device = x.device().inner();
     let values = Values::of_tensor(on_host(x));
-    let count = |is: fn(&f32) -> bool| values.slice().iter().filter(|x| is(x)).count() as i64;
+    let count = |is: fn(&f32) -> bool| {
+        let n = values.slice().iter().filter(|x| is(x)).count();
+        (n as u64).cast_signed()
+    };
     let counts = vec![count(|x| x.is_nan()), count(|x| x.is_infinite())];
     Tensor::from_data(TensorData::new(counts, [2]), &device)
 }

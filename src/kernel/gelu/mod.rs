@@ -7,6 +7,7 @@ mod cube;
 use burn::tensor::{Tensor, activation};
 
 use super::dispatch::{Path, path};
+use super::product::linear;
 
 /// Computes `x * Phi(x)`, element by element. Shape unchanged.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -16,6 +17,19 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         Path::Cube => cube::gelu(x),
         Path::Any => composed(x),
     }
+}
+
+/// Computes `gelu(x W + b)`, in the shapes of [`linear`].
+pub fn of_linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    #[cfg(feature = "cube")]
+    if let (Path::Cube, Some(bias)) = (path(&[&x, &weight]), &bias) {
+        return cube::biased(linear(x, weight, None), bias.clone());
+    }
+    gelu(linear(x, weight, bias))
 }
 
 /// Computes it by Burn's operations. The gradient of `activation::gelu` is that of the approximation

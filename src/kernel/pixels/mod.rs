@@ -31,3 +31,26 @@ pub fn images(pixels: &[Pixel], shape: [usize; 3], normal: Normal, device: &Devi
     let data = TensorData::new(values, [batch, 3, height, width]);
     Tensor::from_data(data, (&device, DType::F32))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Rgb;
+    use crate::data::transform::{pack, to_chw};
+
+    #[test]
+    fn a_batch_is_its_images_one_after_another() {
+        let normal = Normal { mean: [0.1, 0.5, 0.9], std: [0.2, 0.3, 1.0] };
+        let image = |first: u8| Rgb { width: 3, height: 2, pixels: (first..first + 18).collect() };
+        let (mut packed, mut expect) = (vec![], vec![]);
+        for image in [image(0), image(200)] {
+            let mut values = vec![0.0; 18];
+            to_chw(&image, normal, &mut values);
+            packed.extend(pack(&image, [2, 3]));
+            expect.extend(values);
+        }
+        let images = images(&packed, [2, 2, 3], normal, &Device::flex().autodiff());
+        assert_eq!((images.dims(), images.is_tracked()), ([2, 3, 2, 3], false));
+        assert_eq!(images.into_data().try_into_vec::<f32>().unwrap(), expect);
+    }
+}

@@ -9,21 +9,55 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
 use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
 use cubek::matmul::launch::launch_ref;
 use cubek::matmul::multi_level::Strategy;
+use cubek::matmul::routine::BlueprintStrategy;
 use cubek::std::InputBinding;
 
-use crate::kernel::cube::{Gpu, elem, empty, finish, sum_rows, take};
+use crate::kernel::cube::{
+    Gpu, address, contiguous, elem, empty, empty_like, finish, one_each, sum_rows, take,
+};
 
 pub(super) fn linear<const D: usize>(
     x: Tensor<D>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
+    let (output, dims) = rows(x, weight);
+    let output = match bias {
+        Some(bias) => biased(output, bias),
+        None => output,
+    };
+    output.reshape(dims)
+}
+
+pub(super) fn linear_plus<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    update: Tensor<D>,
+) -> Tensor<D> {
+    let (output, dims) = rows(x, weight);
+    let update = update.reshape(output.dims());
+    let (x, bias, update) = (take(output), take(bias), take(update));
+    let output = Gpu::rows_plus(x.0.clone(), bias.0.clone(), update.0.clone());
+    let like = bias.0.clone();
+    let output = finish::<2, 3, _>([x, bias, update], output, like, |like, gradient, wanted| {
+        let of_bias = wanted[1].then(|| sum_rows::<Gpu>(gradient.clone(), &like));
+        let of_update = wanted[2].then(|| gradient.clone());
+        [wanted[0].then_some(gradient), of_bias, of_update]
+    });
+    output.reshape(dims)
+}
+
+/// The product `x W` as rows `[.., out]`, and the dimensions of the layer's result.
+fn rows<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> (Tensor<2>, [usize; D]) {
     let [d_in, d_out] = weight.dims();
-    let dims = x.dims();
+    let mut dims = x.dims();
     let rows = dims.iter().product::<usize>() / d_in;
+    dims[D - 1] = d_out;
     // One product over all rows, forward and backward.
     let x = take(x.reshape([rows, d_in]));
     let weight = take(weight);
@@ -37,13 +71,7 @@ pub(super) fn linear<const D: usize>(
         let of_x = wanted[0].then(|| Gpu::product(gradient, Gpu::float_transpose(weight), dtype));
         [of_x, of_weight]
     });
-    let mut out_dims = dims;
-    out_dims[D - 1] = d_out;
-    let output = match bias {
-        Some(bias) => biased(output, bias),
-        None => output,
-    };
-    output.reshape(out_dims)
+    (output, dims)
 }
 
 /// Adds a bias to each row.
@@ -89,6 +117,14 @@ pub(in crate::kernel) trait Product: Backend {
     /// The product of each pair of matrices, as `dtype`; batches are broadcast.
     #[fusion(meta = |a, b, dtype| product_spec(a, b, *dtype))]
     fn product(a: FloatTensor<Self>, b: FloatTensor<Self>, dtype: DType) -> FloatTensor<Self>;
+
+    /// `x + bias + update`, the bias for each row.
+    #[fusion(dtype = x, shape = x)]
+    fn rows_plus(
+        x: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        update: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 }
 
 fn product_spec(a: &TensorSpec, b: &TensorSpec, dtype: DType) -> TensorSpec {
@@ -109,6 +145,42 @@ impl Product for CubeBackend {
         product_into(a, b, output.clone());
         output
     }
+
+    fn rows_plus(x: CubeTensor, bias: CubeTensor, update: CubeTensor) -> CubeTensor {
+        let [x, bias, update] = contiguous([x, bias, update]);
+        let output = empty_like(&x);
+        let (count, dim) = one_each(&x.client, x.meta.num_elements());
+        let (client, address) = (x.client.clone(), address(&[&x]));
+        let elems = [elem(&x), elem(&bias), elem(&update)];
+        pluses::launch(
+            &client,
+            count,
+            dim,
+            address,
+            x.into_buffer_arg(),
+            bias.into_buffer_arg(),
+            update.into_buffer_arg(),
+            output.clone().into_buffer_arg(),
+            elems,
+        );
+        output
+    }
+}
+
+#[cube(launch, address_type = "dynamic")]
+fn pluses<F: Float, G: Float, H: Float>(
+    x: &[F],
+    bias: &[G],
+    update: &[H],
+    output: &mut [F],
+    #[define(F, G, H)] _elems: [ElemType; 3],
+) {
+    let i = ABSOLUTE_POS;
+    if i < output.len() {
+        let bias = f32::cast_from(bias[i % bias.len()]);
+        let sum = f32::cast_from(x[i]) + bias + f32::cast_from(update[i]);
+        output[i] = F::cast_from(sum);
+    }
 }
 
 /// Computes the products into `output`.
@@ -124,7 +196,7 @@ pub(in crate::kernel) fn product_into(a: CubeTensor, b: CubeTensor, output: Cube
         MatmulElems::from_globals(&MatmulGlobalElems { lhs: elem_a, rhs: elem_b, out: elem_out });
     let client = output.client.clone();
     launch_ref(
-        &Strategy::SimpleUnit(Default::default()).into(),
+        &Strategy::SimpleUnit(BlueprintStrategy::default()).into(),
         &client,
         InputBinding::new(a.binding(), elem_a),
         InputBinding::new(b.binding(), elem_b),

@@ -24,6 +24,20 @@ pub fn linear<const D: usize>(
     module::linear(x, weight, bias)
 }
 
+/// Computes `x W + b + update`, in the shapes of [`linear`].
+pub fn linear_plus<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    update: Tensor<D>,
+) -> Tensor<D> {
+    #[cfg(feature = "cube")]
+    if let (Path::Cube, Some(bias)) = (path(&[&x, &weight]), &bias) {
+        return cube::linear_plus(x, weight, bias.clone(), update);
+    }
+    linear(x, weight, bias) + update
+}
+
 /// Computes `matrix x` for each matrix x, `[.., n, m]`, of a batch; `matrix`, `[k, n]`, is a
 /// constant.
 pub fn from_left<const D: usize>(matrix: Tensor<2>, x: Tensor<D>) -> Tensor<D> {

@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, FloatDType, Tensor};
 
-use crate::kernel::dropout;
-use crate::kernel::product::{from_right, linear};
+use crate::kernel::product::{from_right, linear, linear_plus};
+use crate::kernel::{dropout, gelu};
 use crate::model::mode::Mode;
 use crate::model::params::{Params, Slot};
 
@@ -47,6 +47,13 @@ impl Linear {
         let bias = self.bias.as_ref().map(|bias| as_of(bias, &x));
         let weight = as_of(&self.weight, &x);
         linear(x, weight, bias)
+    }
+
+    /// Applies the layer and adds `update`, of the result's shape.
+    fn forward_plus<const D: usize>(&self, x: Tensor<D>, update: Tensor<D>) -> Tensor<D> {
+        let bias = self.bias.as_ref().map(|bias| as_of(bias, &x));
+        let weight = as_of(&self.weight, &x);
+        linear_plus(x, weight, bias, update)
     }
 
     /// Adds `update` `[in, out]` to the weight, which becomes a constant of its own.
@@ -137,7 +144,17 @@ impl Adapted {
     pub fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
         let Some(lora) = &self.lora else { return self.linear.forward(x) };
         let update = lora.forward(x.clone(), mode);
-        self.linear.forward(x) + update
+        self.linear.forward_plus(x, update)
+    }
+
+    /// Applies layer, update and GELU.
+    pub fn forward_gelu(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
+        if self.lora.is_some() {
+            return gelu::gelu(self.forward(x, mode));
+        }
+        let bias = self.linear.bias.as_ref().map(|bias| as_of(bias, &x));
+        let weight = as_of(&self.linear.weight, &x);
+        gelu::of_linear(x, weight, bias)
     }
 
     /// Adds the update to the weight, which becomes a constant of its own.

@@ -3,7 +3,6 @@
 use burn::tensor::{Device, Tensor};
 
 use super::linear::{Adapted, Bias, Lora, as_of};
-use crate::kernel::gelu::gelu;
 use crate::kernel::product::linear;
 use crate::kernel::swiglu::swiglu;
 use crate::model::arch::{Arch, Ffn};
@@ -46,7 +45,7 @@ impl Mlp {
     /// Applies the network: `[batch, n_tokens, dim]` -> `[batch, n_tokens, dim]`.
     pub fn forward(&self, x: Tensor<3>, mode: Mode) -> Tensor<3> {
         match self {
-            Self::Gelu { fc1, fc2 } => fc2.forward(gelu(fc1.forward(x, mode)), mode),
+            Self::Gelu { fc1, fc2 } => fc2.forward(fc1.forward_gelu(x, mode), mode),
             Self::SwiGlu { w1, w2, w12, w3 } => {
                 let (mut gate, mut value) =
                     (w1.forward(x.clone(), mode), w2.forward(x.clone(), mode));
