@@ -12,6 +12,9 @@ PyTorch's side is the reference project's network: timm's encoder (its attention
 `scaled_dot_product_attention`), LoRA added to the fused product's q and v, a 1x1 convolution or the
 FPN, `interpolate` to the input's size, `cross_entropy`, AdamW over the trained parameters; eager
 mode, f32. Needs torch and timm; random weights, no download.
+
+On a GPU (`--device cuda:0`, with a program built for it), steps are not waited for one by one, and both
+may compute in bf16 (`--precision bf16`: PyTorch's autocast) or PyTorch be compiled (`--compile`).
 """
 
 import argparse
@@ -48,6 +51,9 @@ def arguments():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
+    parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
+    parser.add_argument("--compile", action="store_true", help="torch.compile on PyTorch's side")
     parser.add_argument("--pytorch-side", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -149,32 +155,45 @@ def pytorch_side(args):
     torch.manual_seed(0)
     net = network(args)
     net.decoder.train()
-    images = torch.randn(args.batch, 3, args.px, args.px)
-    targets = torch.randint(0, args.classes, (args.batch, args.px, args.px))
+    device = torch.device(args.device)
+    is_gpu = device.type == "cuda"
+    net.to(device)
+    images = torch.randn(args.batch, 3, args.px, args.px, device=device)
+    targets = torch.randint(0, args.classes, (args.batch, args.px, args.px), device=device)
+    narrow = torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16")
+    run = torch.compile(net) if args.compile else net
     optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=3e-4)
 
     def forward():
-        with torch.inference_mode():
-            net(images)
+        with torch.inference_mode(), narrow:
+            run(images)
 
     def step():
         optimizer.zero_grad()
-        logits = F.interpolate(net(images), size=images.shape[-2:], mode="bilinear")
+        with narrow:
+            logits = run(images)
+        logits = F.interpolate(logits.float(), size=images.shape[-2:], mode="bilinear")
         loss = F.cross_entropy(logits, targets, ignore_index=255)
         loss.backward()
         optimizer.step()
-        loss.item()
+        if not is_gpu:
+            loss.item()
 
     iterate = forward if args.mode == "forward" else step
     if args.mode == "forward":
         net.eval()
     for _ in range(WARM_UP):
         iterate()
-    times, cpu = [], time.process_time()
+    if is_gpu:
+        torch.cuda.synchronize()
+    times, cpu, begin = [], time.process_time(), time.perf_counter()
     for _ in range(args.iterations):
         start = time.perf_counter()
         iterate()
         times.append((time.perf_counter() - start) * 1e3)
+    if is_gpu:
+        torch.cuda.synchronize()
+        times = [(time.perf_counter() - begin) * 1e3 / args.iterations]
     cpu = (time.process_time() - cpu) * 1e3 / args.iterations
     print(
         json.dumps(
@@ -185,6 +204,7 @@ def pytorch_side(args):
                 "cpu_ms_mean": cpu,
                 "peak_mib": memory_mib("VmHWM:"),
                 "program_mib": program_mib,
+                "gpu_mib": torch.cuda.max_memory_reserved() / 2**20 if is_gpu else 0,
             }
         )
     )
@@ -192,7 +212,7 @@ def pytorch_side(args):
 
 def passed_on(args):
     for name in ["model", "px", "batch", "rank", "classes", "mode", "tune", "decoder", "threads",
-                 "iterations"]:
+                 "iterations", "device", "precision"]:
         yield from (f"--{name}", str(getattr(args, name)))
 
 
@@ -206,6 +226,8 @@ def main():
     if args.pytorch_side:
         return pytorch_side(args)
     theirs = [sys.executable, os.path.abspath(__file__), "--pytorch-side", *passed_on(args)]
+    if args.compile:
+        theirs.append("--compile")
     sides = {"pytorch": theirs}
     if args.ours:
         sides["sweep"] = [args.ours, *passed_on(args)]

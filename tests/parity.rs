@@ -82,13 +82,18 @@ fn cases() -> Vec<Case> {
     cases
 }
 
+/// The folder `tests/data`, which may be elsewhere than where the tests were built.
+fn data() -> PathBuf {
+    let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    std::env::var_os("SWEEP_TEST_DATA").map_or_else(here, PathBuf::from)
+}
+
 fn full_set() -> Option<PathBuf> {
     std::env::var_os("SWEEP_GOLDEN").map(PathBuf::from)
 }
 
 fn dir(model: &str) -> PathBuf {
-    let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    full_set().unwrap_or_else(ours).join("models").join(model)
+    full_set().unwrap_or_else(data).join("models").join(model)
 }
 
 fn meta(model: &str) -> Value {
@@ -389,8 +394,7 @@ fn compare_after(case: &Case, network: &mut Network) {
 /// `tests/reference/linear_bn.py` makes the numbers.
 #[test]
 fn the_bn_head_is_pytorchs() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/decoders");
-    let file = TensorFile::open(&path.join("linear_bn.safetensors")).unwrap();
+    let file = TensorFile::open(&data().join("decoders/linear_bn.safetensors")).unwrap();
     for layers in [1, 4] {
         let named = |name: &str| format!("layers{layers}.{name}");
         let expect = |name: &str| file.read(&named(name)).unwrap();

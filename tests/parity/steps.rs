@@ -19,7 +19,7 @@ const LOSS: f64 = 5e-5;
 const RATES: Rates = Rates { decoder: 3e-4, encoder: 3e-4 };
 
 fn read(path: &str) -> Vec<u8> {
-    fs_err::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)).unwrap()
+    fs_err::read(super::data().join(path)).unwrap()
 }
 
 /// Windows of the photo, which repeats in both directions; a pixel's class is its green.

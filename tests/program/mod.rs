@@ -8,7 +8,10 @@ use std::process::Command;
 pub(crate) fn sweep(folder: &Path) -> Command {
     let mut command = Command::new("env");
     // Tests run in the background of a shell ignore interrupts, and so would what they start.
-    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_sweep")]);
+    // Elsewhere than where it was built, if that is said.
+    let program = std::env::var_os("SWEEP_TEST_PROGRAM");
+    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_sweep").into());
+    command.arg("--default-signal=INT").arg(program);
     for (name, _) in std::env::vars() {
         if name.starts_with("SWEEP_") || name.to_lowercase().ends_with("_proxy") {
             command.env_remove(name);

@@ -14,7 +14,7 @@ mod tta;
 
 pub use prediction::Prediction;
 pub use request::{Input, Request};
-pub use tta::{BATCH, Item, predict};
+pub use tta::{Item, batch_size, predict};
 
 #[cfg(test)]
 mod tests;

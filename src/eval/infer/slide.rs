@@ -4,7 +4,7 @@
 //! (facebookresearch/dinov2, `dinov2/eval/segmentation`): zeros on both sides of the normalised
 //! window up to a multiple of the patch, and, as there, logits stretched back over the window.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::forward;
 use super::request::Request;
@@ -12,8 +12,12 @@ use crate::data::{Rgb, transform};
 use crate::kernel::canvas::{Canvas, Window};
 use crate::model::Network;
 
-/// Number of windows in one forward pass. Fixed, because a batch's size may touch the last bits.
+/// Number of windows in one forward pass on the CPU. Fixed, because a batch's size may touch the last
+/// bits.
 const BATCH: usize = 4;
+
+/// As [`BATCH`], on GPUs.
+const BATCH_GPU: usize = 16;
 
 /// The grid of windows on an image whose short side is resized to `short_px`; all in pixels.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +41,8 @@ pub(super) fn view(
     let values = request.normalised(&image);
     let patch = request.patch_px as usize;
     let mut canvas: Option<Canvas> = None;
-    for windows in windows.chunks(BATCH) {
+    let on_cpu = network.device() == Device::flex();
+    for windows in windows.chunks(if on_cpu { BATCH } else { BATCH_GPU }) {
         // All windows of an image have one size.
         let padded = windows[0].size.map(|px| px.next_multiple_of(patch));
         let batch: Vec<f32> =

@@ -1,7 +1,7 @@
 //! One view of an image or several: scales and mirrored copies (test-time augmentation), averaged
 //! as class probabilities at the size asked for, as mmsegmentation's `aug_test`.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::super::{Mode, Tta};
 use super::prediction::Prediction;
@@ -13,9 +13,17 @@ use crate::data::transform::{self, Pixel};
 use crate::kernel::probabilities::Probabilities;
 use crate::model::Network;
 
-/// Number of images in one forward pass of plain views. Fixed, because a batch's size may touch the
-/// last bits.
-pub const BATCH: usize = 8;
+/// Number of images in one forward pass of plain views on the CPU. Fixed, because a batch's size may
+/// touch the last bits.
+const BATCH: usize = 8;
+
+/// As [`BATCH`], on GPUs: enough to keep them busy.
+const BATCH_GPU: usize = 32;
+
+/// Number of images that [`predict`] should be given at once, on `device`.
+pub fn batch_size(device: &Device) -> usize {
+    if *device == Device::flex() { BATCH } else { BATCH_GPU }
+}
 
 /// An image and the size at which its prediction is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +36,8 @@ pub struct Item<'a> {
 
 /// The predictions of a batch, in its order.
 ///
-/// Plain views share a forward pass, so that a batch's images should be those of a fixed number:
-/// [`BATCH`]. Others are predicted one by one.
+/// Plain views share a forward pass, so that a batch's images should be of a fixed number:
+/// [`batch_size`]. Others are predicted one by one.
 pub fn predict(network: &mut Network, batch: &[Item<'_>], request: &Request) -> Vec<Prediction> {
     let ready: Vec<&[Pixel]> = batch.iter().filter_map(|item| ready(item.input)).collect();
     if ready.len() == batch.len() && !batch.is_empty() {

@@ -16,7 +16,7 @@ use crate::corrupt::Corruptor;
 use crate::data::loader::ordered_map;
 use crate::data::split::Split;
 use crate::data::{Mask, transform};
-use crate::eval::infer::{self, BATCH, Item, Request};
+use crate::eval::infer::{self, Item, Request};
 use crate::eval::score::metrics;
 use crate::event::Metrics;
 use crate::kernel::{classes, confusion};
@@ -87,7 +87,8 @@ pub fn score(
         let corruptor = corruptor.cloned();
         move |i: usize| prepare(&split, i, corruptor.as_ref(), &protocol)
     };
-    let mut images = ordered_map(n, protocol.threads, 2 * BATCH, load);
+    let batch_size = infer::batch_size(&network.device());
+    let mut images = ordered_map(n, protocol.threads, 2 * batch_size, load);
     let mut tally = |counted: Counting, done: &mut usize| {
         let items = &split.items[*done..];
         for (counted, item) in counted.read().into_iter().zip(items) {
@@ -110,7 +111,7 @@ pub fn score(
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let batch = images.by_ref().take(BATCH).collect::<Result<Vec<_>, _>>()?;
+        let batch = images.by_ref().take(batch_size).collect::<Result<Vec<_>, _>>()?;
         let counting = Counting::start(network, &batch, &protocol.request, n_classes);
         started += batch.len();
         if let Some(last) = last.replace(counting) {
