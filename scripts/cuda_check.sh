@@ -15,20 +15,27 @@ shift
 variables=$(scripts/cuda_stand_in/prepare.sh "$folder")
 [ $# -gt 0 ] || set -- --features cuda
 
-cargo test --release "$@" --test gpu --no-run
-program=$(cargo bench "$@" --bench model_step --no-run --message-format=json |
-    python3 -c 'import json, sys
+# The program that a command of cargo's builds. It is run by itself: to cargo, other variables are
+# another build.
+built() { # NAME COMMAND…
+    local name=$1
+    shift
+    cargo "$@" --no-run --message-format=json | python3 -c 'import json, sys
 for line in sys.stdin:
     built = json.loads(line)
-    if built.get("executable") and built["target"]["name"] == "model_step": print(built["executable"])')
+    if built.get("executable") and built["target"]["name"] == sys.argv[1]:
+        print(built["executable"])' "$name"
+}
+tests=$(built gpu test --release "$@" --test gpu)
+program=$(built model_step bench "$@" --bench model_step)
 
 eval "$variables"
-export SWEEP_TEST_DEVICE=cuda:0 CUDA_STAND_IN_REPORT="$folder/report.json"
+export CUDA_STAND_IN_REPORT="$folder/report.json"
 for sm in 80 90 100; do
     rm -rf "$folder/ptx-$sm"
     mkdir "$folder/ptx-$sm"
-    CUDA_STAND_IN_SM=$sm CUDA_STAND_IN_PTX="$folder/ptx-$sm" \
-        cargo test --release "$@" --test gpu -- --exact networks::every_kernel_compiles
+    SWEEP_TEST_DEVICE=cuda:0 CUDA_STAND_IN_SM=$sm CUDA_STAND_IN_PTX="$folder/ptx-$sm" \
+        "$tests" --exact networks::every_kernel_compiles
 done
 python3 scripts/cuda_stand_in/registers.py "$folder/ptxas" "$folder"/ptx-*
 python3 scripts/cuda_stand_in/step.py "$program"
