@@ -19,7 +19,7 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use dino_sweep::data::transform::{INSIDE, Normal, Pixel};
 use dino_sweep::kernel::attention::{self, Rotation};
 use dino_sweep::kernel::dropout::{self, Draw};
-use dino_sweep::kernel::resize::bilinear;
+use dino_sweep::kernel::resize::{bilinear, nearest};
 use dino_sweep::kernel::{
     adamw, arg_max, classes, confusion, finite, gelu, loss, norm, pixels, residual, swiglu,
 };
@@ -138,6 +138,8 @@ fn element_wise_operations_equal_the_cpus() {
 fn resizing_equals_the_cpus() {
     check("up", [[2, 5, 8, 8]], |[x]| bilinear::resize(x, [16, 20]));
     check("down", [[1, 3, 16, 12]], |[x]| bilinear::resize(x, [7, 5]));
+    check("nearest, up", [[2, 5, 7, 9]], |[x]| nearest::resize(x, [15, 24]));
+    check("nearest, down", [[1, 3, 9, 7]], |[x]| nearest::resize(x, [4, 6]));
 }
 
 #[test]

@@ -81,24 +81,64 @@ pub(super) fn transposed(mut tensor: CubeTensor) -> CubeTensor {
     tensor
 }
 
-/// Cubes and their size for a kernel with one unit for each of `n` elements.
-pub(super) fn one_each(client: &Client, n: usize) -> (CubeCount, CubeDim) {
-    let dim = CubeDim::new(client, n);
-    (calculate_cube_count_elemwise(client, n, dim), dim)
+/// The cubes of a launch.
+pub(super) struct Grid {
+    pub client: Client,
+    pub count: CubeCount,
+    pub dim: CubeDim,
 }
 
-/// Cubes and their size for a kernel with a cube of [`UNITS`] for each of `n` rows; there may be
-/// more cubes than rows.
-pub(super) fn cube_each(n: usize) -> (CubeCount, CubeDim) {
-    let n = n as u32;
-    let x = n.clamp(1, CUBES_MAX);
-    (CubeCount::Static(x, n.div_ceil(x).max(1), 1), CubeDim::new_1d(UNITS))
+impl Grid {
+    /// One unit for each element of `tensor`.
+    pub(super) fn each(tensor: &CubeTensor) -> Self {
+        Self::units(tensor, tensor.meta.num_elements())
+    }
+
+    /// `n` units, on the device of `tensor`.
+    pub(super) fn units(tensor: &CubeTensor, n: usize) -> Self {
+        let client = tensor.client.clone();
+        let dim = CubeDim::new(&client, n);
+        Self { count: calculate_cube_count_elemwise(&client, n, dim), client, dim }
+    }
+
+    /// A cube of [`UNITS`] for each of `n` rows, on the device of `tensor`; there may be more cubes
+    /// than rows.
+    pub(super) fn rows(tensor: &CubeTensor, n: usize) -> Self {
+        let n = n as u32;
+        let x = n.clamp(1, CUBES_MAX);
+        let count = CubeCount::Static(x, n.div_ceil(x).max(1), 1);
+        Self { client: tensor.client.clone(), count, dim: CubeDim::new_1d(UNITS) }
+    }
 }
 
 /// The type of addresses that reaches every element of the tensors.
-pub(super) fn address(tensors: &[&CubeTensor]) -> AddressType {
-    let each = tensors.iter().map(|tensor| tensor.required_address_type());
-    each.max().unwrap_or_default()
+pub(super) fn address(tensors: &[CubeTensor]) -> AddressType {
+    tensors.iter().map(CubeTensor::required_address_type).max().unwrap_or_default()
+}
+
+/// Launches a kernel on a [`Grid`]: its buffers, then its other arguments. Inputs that are not
+/// contiguous are copied.
+macro_rules! launch {
+    ($kernel:ident, $grid:expr, [$($buffer:expr),+ $(,)?] $(, $other:expr)* $(,)?) => {{
+        let grid = $grid;
+        let buffers = crate::kernel::cube::contiguous([$($buffer),+]);
+        let address = crate::kernel::cube::address(&buffers);
+        let mut buffers = buffers.into_iter().map(CubeTensor::into_buffer_arg);
+        $kernel::launch(
+            &grid.client,
+            grid.count,
+            grid.dim,
+            address,
+            $(crate::kernel::cube::next(stringify!($buffer), &mut buffers),)+
+            $($other),*
+        )
+    }};
+}
+pub(super) use launch;
+
+/// The buffer of a launch that `name` gave.
+pub(super) fn next(name: &str, buffers: &mut impl Iterator<Item = BufferArg>) -> BufferArg {
+    buffers.next().unwrap_or_else(|| unreachable!("there is a buffer for {name}"))
 }
 
 /// The sum over all rows, `[dim]` as `like`, of its type.
@@ -114,6 +154,18 @@ pub(super) fn sum_rows<B: Backend>(x: FloatTensor<B>, like: &FloatTensor<B>) -> 
 /// The sum of all units' values.
 #[cube]
 pub(super) fn total(value: f32, scratch: &mut Shared<[f32]>) -> f32 {
+    joined(value, scratch, false)
+}
+
+/// The largest of all units' values.
+#[cube]
+pub(super) fn largest(value: f32, scratch: &mut Shared<[f32]>) -> f32 {
+    joined(value, scratch, true)
+}
+
+/// All units' values made one, two by two.
+#[cube]
+fn joined(value: f32, scratch: &mut Shared<[f32]>, #[comptime] by_max: bool) -> f32 {
     // Others may still read the last result.
     sync_cube();
     scratch[UNIT_POS as usize] = value;
@@ -122,26 +174,12 @@ pub(super) fn total(value: f32, scratch: &mut Shared<[f32]>) -> f32 {
     while active > 0 {
         if UNIT_POS < active {
             let other = scratch[(UNIT_POS + active) as usize];
-            scratch[UNIT_POS as usize] += other;
-        }
-        active /= 2;
-        sync_cube();
-    }
-    scratch[0]
-}
-
-/// The largest of all units' values.
-#[cube]
-pub(super) fn largest(value: f32, scratch: &mut Shared<[f32]>) -> f32 {
-    sync_cube();
-    scratch[UNIT_POS as usize] = value;
-    sync_cube();
-    let mut active = CUBE_DIM / 2;
-    while active > 0 {
-        if UNIT_POS < active {
-            let other = scratch[(UNIT_POS + active) as usize];
             let own = scratch[UNIT_POS as usize];
-            scratch[UNIT_POS as usize] = max(own, other);
+            if by_max {
+                scratch[UNIT_POS as usize] = max(own, other);
+            } else {
+                scratch[UNIT_POS as usize] = own + other;
+            }
         }
         active /= 2;
         sync_cube();

@@ -8,7 +8,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::{BETAS, EPS, Factors};
-use crate::kernel::cube::{Gpu, address, contiguous, empty_like, one_each, take};
+use crate::kernel::cube::{Gpu, Grid, empty_like, launch, take};
 
 /// The values and moments after the update of values, gradient and moments, all f32.
 pub(super) fn update(inputs: [Tensor<1>; 4], factors: Factors) -> (Tensor<1>, [Tensor<1>; 2]) {
@@ -38,26 +38,17 @@ impl AdamW for CubeBackend {
         second: CubeTensor,
         factors: Factors,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        let [x, gradient, first, second] = contiguous([x, gradient, first, second]);
         let outputs: [CubeTensor; 3] = std::array::from_fn(|_| empty_like(&x));
-        let (count, dim) = one_each(&x.client, x.meta.num_elements());
-        let (client, address) = (x.client.clone(), address(&[&x]));
-        let [new_x, new_first, new_second] = outputs.clone().map(CubeTensor::into_buffer_arg);
-        updates::launch(
-            &client,
-            count,
-            dim,
-            address,
-            x.into_buffer_arg(),
-            gradient.into_buffer_arg(),
-            first.into_buffer_arg(),
-            second.into_buffer_arg(),
-            new_x,
-            new_first,
-            new_second,
-            factors.kept,
-            factors.rate,
-            factors.correction,
+        let grid = Grid::each(&x);
+        let [new_x, new_first, new_second] = outputs.clone();
+        let Factors { kept, rate, correction } = factors;
+        launch!(
+            updates,
+            grid,
+            [x, gradient, first, second, new_x, new_first, new_second],
+            kept,
+            rate,
+            correction,
         );
         let [x, first, second] = outputs;
         (x, first, second)

@@ -10,8 +10,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::kernel::classes;
-use crate::kernel::cube::{Gpu, address, contiguous, elem, empty, one_each, take};
-use crate::kernel::upsampled::cube::{logit, pixel};
+use crate::kernel::cube::{Gpu, Grid, elem, empty, launch, take};
+use crate::kernel::upsampled::cube::{Sizes, logit, pixel};
 
 pub(super) fn arg_max(
     logits: Tensor<4>,
@@ -42,27 +42,12 @@ fn shape(logits: &Shape, height: usize, width: usize) -> Shape {
 
 impl ArgMax for CubeBackend {
     fn arg_max(logits: CubeTensor, height: usize, width: usize, dtype: DType) -> CubeTensor {
-        let [logits] = contiguous([logits]);
         let in_shape = TensorMetadata::shape(&logits);
         let [_, n_classes, rows, columns] = in_shape.dims();
         let output = empty(&logits, shape(&in_shape, height, width), dtype);
-        let (count, dim) = one_each(&logits.client, output.meta.num_elements());
-        let (client, address) = (logits.client.clone(), address(&[&logits, &output]));
         let elems = [elem(&logits), elem(&output)];
-        classes_of::launch(
-            &client,
-            count,
-            dim,
-            address,
-            logits.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            n_classes,
-            rows,
-            columns,
-            height,
-            width,
-            elems,
-        );
+        let sizes = Sizes::of(n_classes, [rows, columns], [height, width]);
+        launch!(classes_of, Grid::each(&output), [logits, output.clone()], sizes, elems);
         output
     }
 }
@@ -71,22 +56,20 @@ impl ArgMax for CubeBackend {
 fn classes_of<F: Float, I: Int>(
     logits: &[F],
     output: &mut [I],
-    n_classes: usize,
-    rows: usize,
-    columns: usize,
-    height: usize,
-    width: usize,
+    sizes: Sizes,
     #[define(F, I)] _elems: [ElemType; 2],
 ) {
     let i = ABSOLUTE_POS;
     if i < output.len() {
-        let (x, y, image) = (i % width, i / width % height, i / width / height);
-        let at = pixel(y, x, rows, columns, height, width);
-        let first = image * n_classes * rows * columns;
+        let (x, row) = (i % sizes.horizontal.n_out, i / sizes.horizontal.n_out);
+        let (y, image) = (row % sizes.vertical.n_out, row / sizes.vertical.n_out);
+        let at = pixel(y, x, &sizes);
+        let plane = sizes.vertical.n_in * sizes.horizontal.n_in;
+        let first = image * sizes.n_classes * plane;
         let mut best = comptime!(f32::MIN).runtime();
         let mut found = 0u32.runtime();
-        for class in 0..n_classes {
-            let value = logit::<F>(logits, first + class * rows * columns, &at);
+        for class in 0..sizes.n_classes {
+            let value = logit::<F>(logits, first + class * plane, &at);
             if value > best {
                 best = value;
                 found = class as u32;

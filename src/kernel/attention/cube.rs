@@ -18,8 +18,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::kernel::cube::{
-    Gpu, UNITS, address, contiguous, cube_each, elem, empty, empty_like, finish, largest, one_each,
-    part, take, total, transposed,
+    Gpu, Grid, UNITS, contiguous, elem, empty, empty_like, finish, largest, launch, part, take,
+    total, transposed,
 };
 use crate::kernel::product::cube::product_into;
 
@@ -169,21 +169,17 @@ fn scores(q: &CubeTensor, k: CubeTensor) -> CubeTensor {
 
 /// Splits heads of `x`, turned by the tables where there are some.
 fn split(x: CubeTensor, tables: Option<[CubeTensor; 2]>, heads: usize) -> CubeTensor {
-    let [x] = contiguous([x]);
     let shape = TensorMetadata::shape(&x);
     let [_, n_tokens, dim] = shape.dims();
     let output = empty(&x, split_shape(&shape, heads), x.dtype);
-    let (count, cube) = one_each(&x.client, output.meta.num_elements());
-    let (client, address, of_x) = (x.client.clone(), address(&[&output]), elem(&x));
     let padded = n_tokens.next_multiple_of(PADDED);
     let layout = LayoutLaunch::new(n_tokens, padded, heads, dim / heads);
-    let (x, out) = (x.into_buffer_arg(), output.clone().into_buffer_arg());
-    match tables.map(contiguous) {
-        None => splits::launch(&client, count, cube, address, x, out, layout, of_x),
+    let grid = Grid::each(&output);
+    match tables {
+        None => launch!(splits, grid, [x, output.clone()], layout, elem(&output)),
         Some([cos, sin]) => {
-            let elems = [of_x, elem(&cos)];
-            let (cos, sin) = (cos.into_buffer_arg(), sin.into_buffer_arg());
-            turned_splits::launch(&client, count, cube, address, x, cos, sin, out, layout, elems);
+            let elems = [elem(&x), elem(&cos)];
+            launch!(turned_splits, grid, [x, cos, sin, output.clone()], layout, elems);
         }
     }
     output
@@ -196,20 +192,16 @@ fn join(
     heads: usize,
     n_tokens: usize,
 ) -> CubeTensor {
-    let [x] = contiguous([x]);
     let shape = TensorMetadata::shape(&x);
     let [_, padded, head_dim] = shape.dims();
     let output = empty(&x, joined_shape(&shape, heads, n_tokens), x.dtype);
-    let (count, cube) = one_each(&x.client, output.meta.num_elements());
-    let (client, address, of_x) = (x.client.clone(), address(&[&x]), elem(&x));
     let layout = LayoutLaunch::new(n_tokens, padded, heads, head_dim);
-    let (x, out) = (x.into_buffer_arg(), output.clone().into_buffer_arg());
-    match tables.map(contiguous) {
-        None => joins::launch(&client, count, cube, address, x, out, layout, of_x),
+    let grid = Grid::each(&output);
+    match tables {
+        None => launch!(joins, grid, [x, output.clone()], layout, elem(&output)),
         Some([cos, sin]) => {
-            let elems = [of_x, elem(&cos)];
-            let (cos, sin) = (cos.into_buffer_arg(), sin.into_buffer_arg());
-            turned_joins::launch(&client, count, cube, address, x, cos, sin, out, layout, elems);
+            let elems = [elem(&x), elem(&cos)];
+            launch!(turned_joins, grid, [x, cos, sin, output.clone()], layout, elems);
         }
     }
     output
@@ -251,17 +243,13 @@ impl Attend for CubeBackend {
         for heads in parts(&q) {
             let scores = scores(&part(&q, &heads), part(&k, &heads));
             let weights = empty(&q, TensorMetadata::shape(&scores), q.dtype);
-            let (count, cube) = cube_each(heads.len() * padded);
-            softmaxes::launch(
-                &q.client,
-                count,
-                cube,
-                address(&[&scores, &log_sums]),
-                scores.into_buffer_arg(),
-                weights.clone().into_buffer_arg(),
-                log_sums.clone().into_buffer_arg(),
+            let rows = heads.len() * padded;
+            launch!(
+                softmaxes,
+                Grid::rows(&q, rows),
+                [scores, weights.clone(), log_sums.clone()],
                 heads.start * padded,
-                heads.len() * padded,
+                rows,
                 padded,
                 n_tokens,
                 scale(&q),
@@ -282,20 +270,9 @@ impl Attend for CubeBackend {
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
         let [q, k, v, out, log_sums, gradient] = contiguous([q, k, v, out, log_sums, gradient]);
         let [_, padded, head_dim] = TensorMetadata::shape(&q).dims();
-        let client = q.client.clone();
         let along = empty_like(&log_sums);
-        let (count, cube) = one_each(&client, along.meta.num_elements());
-        alongs::launch(
-            &client,
-            count,
-            cube,
-            address(&[&out]),
-            out.into_buffer_arg(),
-            gradient.clone().into_buffer_arg(),
-            along.clone().into_buffer_arg(),
-            head_dim,
-            elem(&q),
-        );
+        let grid = Grid::each(&along);
+        launch!(alongs, grid, [out, gradient.clone(), along.clone()], head_dim, elem(&q));
         let found: [CubeTensor; 3] = std::array::from_fn(|_| empty_like(&q));
         for heads in parts(&q) {
             let [q, k, v, gradient, of_q, of_k, of_v] =
@@ -304,18 +281,17 @@ impl Attend for CubeBackend {
             let (scores, of_weights) = (scores(&q, k.clone()), scores(&gradient, v));
             let [weights, of_scores] =
                 [(); 2].map(|()| empty(&q, TensorMetadata::shape(&scores), q.dtype));
-            let (count, cube) = one_each(&client, scores.meta.num_elements());
-            softmax_slopes::launch(
-                &client,
-                count,
-                cube,
-                address(&[&scores, &log_sums]),
-                scores.into_buffer_arg(),
-                of_weights.into_buffer_arg(),
-                log_sums.clone().into_buffer_arg(),
-                along.clone().into_buffer_arg(),
-                weights.clone().into_buffer_arg(),
-                of_scores.clone().into_buffer_arg(),
+            launch!(
+                softmax_slopes,
+                Grid::each(&weights),
+                [
+                    scores,
+                    of_weights,
+                    log_sums.clone(),
+                    along.clone(),
+                    weights.clone(),
+                    of_scores.clone(),
+                ],
                 heads.start * padded,
                 padded,
                 scale(&q),

@@ -9,7 +9,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::data::VOID;
-use crate::kernel::cube::{Gpu, address, contiguous, elem, one_each};
+use crate::kernel::cube::{Gpu, Grid, elem, launch};
 
 /// The void class in a kernel.
 const NONE: u32 = VOID as u32;
@@ -36,23 +36,9 @@ trait Confusion: Backend {
 
 impl Confusion for CubeBackend {
     fn confusion(truth: CubeTensor, predicted: CubeTensor, n_classes: usize) -> CubeTensor {
-        let [truth, predicted] = contiguous([truth, predicted]);
         let output = zeros(truth.device.clone(), Shape::new([n_classes; 2]), DType::U32);
-        let n = truth.meta.num_elements();
-        let (count, dim) = one_each(&truth.client, n);
-        let (client, address) = (truth.client.clone(), address(&[&truth]));
-        let elems = [elem(&truth), elem(&predicted)];
-        counts_of::launch(
-            &client,
-            count,
-            dim,
-            address,
-            truth.into_buffer_arg(),
-            predicted.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            n_classes,
-            elems,
-        );
+        let (grid, elems) = (Grid::each(&truth), [elem(&truth), elem(&predicted)]);
+        launch!(counts_of, grid, [truth, predicted, output.clone()], n_classes, elems);
         output
     }
 }

@@ -12,7 +12,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::Factors;
-use crate::kernel::cube::{Gpu, address, contiguous, elem, empty_like, finish, one_each, take};
+use crate::kernel::cube::{Gpu, Grid, elem, empty_like, finish, launch, take};
 
 pub(super) fn apply<const D: usize>(x: Tensor<D>, factors: Factors) -> Tensor<D> {
     let x = take(x);
@@ -28,25 +28,12 @@ trait Dropout: Backend {
 
 impl Dropout for CubeBackend {
     fn dropped(x: CubeTensor, factors: Factors) -> CubeTensor {
-        let [x] = contiguous([x]);
-        let output = empty_like(&x);
-        let n = x.meta.num_elements();
-        let (count, dim) = one_each(&x.client, n.div_ceil(4));
-        let (client, address, elem) = (x.client.clone(), address(&[&x]), elem(&x));
-        let [key, step] = [factors.key, factors.step];
-        products::launch(
-            &client,
-            count,
-            dim,
-            address,
-            x.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            WordsLaunch::new(key as u32, (key >> 32) as u32),
-            WordsLaunch::new(step as u32, (step >> 32) as u32),
-            factors.threshold,
-            factors.kept,
-            elem,
-        );
+        let (output, elem) = (empty_like(&x), elem(&x));
+        let grid = Grid::units(&x, x.meta.num_elements().div_ceil(4));
+        let words = |value: u64| WordsLaunch::new(value as u32, (value >> 32) as u32);
+        let (key, step) = (words(factors.key), words(factors.step));
+        let Factors { threshold, kept, .. } = factors;
+        launch!(products, grid, [x, output.clone()], key, step, threshold, kept, elem);
         output
     }
 }

@@ -8,7 +8,7 @@ use burn_cubecl::ops::numeric::zeros;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use crate::kernel::cube::{Gpu, address, contiguous, elem, one_each, take};
+use crate::kernel::cube::{Gpu, Grid, elem, launch, take};
 
 pub(super) fn counts<const D: usize>(x: Tensor<D>) -> Tensor<1, burn::tensor::Int> {
     Tensor::from_primitive::<Gpu>(Gpu::not_finite(take(x.inner()).0))
@@ -22,19 +22,9 @@ trait NotFinite: Backend {
 
 impl NotFinite for CubeBackend {
     fn not_finite(x: CubeTensor) -> CubeTensor {
-        let [x] = contiguous([x]);
         let output = zeros(x.device.clone(), Shape::new([2]), DType::U32);
-        let (count, dim) = one_each(&x.client, x.meta.num_elements());
-        let (client, address, elem) = (x.client.clone(), address(&[&x]), elem(&x));
-        counts_of::launch(
-            &client,
-            count,
-            dim,
-            address,
-            x.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            elem,
-        );
+        let (grid, elem) = (Grid::each(&x), elem(&x));
+        launch!(counts_of, grid, [x, output.clone()], elem);
         output
     }
 }

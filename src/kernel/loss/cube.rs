@@ -12,10 +12,9 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::data::VOID;
-use crate::kernel::cube::{
-    Gpu, UNITS, address, contiguous, cube_each, elem, empty, finish, one_each, take, total,
-};
-use crate::kernel::upsampled::cube::{logit, pixel, tap};
+use crate::kernel::cube::{Gpu, Grid, UNITS, elem, empty, finish, launch, take, total};
+use crate::kernel::resize::cube::{reach, share};
+use crate::kernel::upsampled::cube::{Sizes, SizesLaunch, logit, pixel};
 
 /// The void class in a kernel.
 const NONE: u32 = VOID as u32;
@@ -105,68 +104,28 @@ fn down_shape(across: &Shape, rows: usize, columns: usize) -> Shape {
 
 impl Loss for CubeBackend {
     fn losses(logits: CubeTensor, targets: CubeTensor) -> (CubeTensor, CubeTensor) {
-        let [logits, targets] = contiguous([logits, targets]);
-        let shape = TensorMetadata::shape(&targets);
-        let [batch, height, width] = shape.dims();
-        let [_, n_classes, rows, columns] = TensorMetadata::shape(&logits).dims();
+        let (sizes, shape) = (sizes(&logits, &targets), TensorMetadata::shape(&targets));
         let sums = empty(&logits, rows_shape(&shape), DType::F32);
         let log_sums = empty(&logits, shape, DType::F32);
-        let (count, dim) = cube_each(batch * height);
-        let (client, address) = (logits.client.clone(), address(&[&logits, &log_sums]));
+        let grid = Grid::rows(&logits, sums.meta.shape()[0]);
         let elems = [elem(&logits), elem(&targets)];
-        losses::launch(
-            &client,
-            count,
-            dim,
-            address,
-            logits.into_buffer_arg(),
-            targets.into_buffer_arg(),
-            sums.clone().into_buffer_arg(),
-            log_sums.clone().into_buffer_arg(),
-            Sizes::of([n_classes, rows, columns, height, width]),
-            elems,
-        );
+        launch!(losses, grid, [logits, targets, sums.clone(), log_sums.clone()], sizes, elems,);
         (sums, log_sums)
     }
 
     fn mean_of_rows(rows: CubeTensor) -> CubeTensor {
-        let [rows] = contiguous([rows]);
         let output = empty(&rows, Shape::new([2]), DType::F32);
-        let (count, dim) = cube_each(1);
-        let (client, address) = (rows.client.clone(), address(&[&rows]));
-        means::launch(
-            &client,
-            count,
-            dim,
-            address,
-            rows.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-        );
+        launch!(means, Grid::rows(&output, 1), [rows, output.clone()]);
         output
     }
 
     fn slopes_across(logits: CubeTensor, targets: CubeTensor, log_sums: CubeTensor) -> CubeTensor {
-        let [logits, targets, log_sums] = contiguous([logits, targets, log_sums]);
-        let [_, height, width] = TensorMetadata::shape(&targets).dims();
-        let shape = TensorMetadata::shape(&logits);
-        let [_, n_classes, rows, columns] = shape.dims();
-        let shape = across_shape(&shape, &TensorMetadata::shape(&targets));
+        let sizes = sizes(&logits, &targets);
+        let shape = across_shape(&TensorMetadata::shape(&logits), &TensorMetadata::shape(&targets));
         let output = empty(&logits, shape, DType::F32);
-        let (count, dim) = one_each(&logits.client, output.meta.num_elements());
-        let (client, address) = (logits.client.clone(), address(&[&logits, &output]));
         let elems = [elem(&logits), elem(&targets)];
-        across::launch(
-            &client,
-            count,
-            dim,
-            address,
-            logits.into_buffer_arg(),
-            targets.into_buffer_arg(),
-            log_sums.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            Sizes::of([n_classes, rows, columns, height, width]),
-            elems,
-        );
+        let grid = Grid::each(&output);
+        launch!(across, grid, [logits, targets, log_sums, output.clone()], sizes, elems);
         output
     }
 
@@ -176,40 +135,19 @@ impl Loss for CubeBackend {
         rows: usize,
         columns: usize,
     ) -> CubeTensor {
-        let [across, factor] = contiguous([across, factor]);
         let shape = TensorMetadata::shape(&across);
         let [_, height, n_classes, _] = shape.dims();
         let output = empty(&across, down_shape(&shape, rows, columns), DType::F32);
-        let (count, dim) = one_each(&across.client, output.meta.num_elements());
-        let (client, address) = (across.client.clone(), address(&[&across, &output]));
-        down::launch(
-            &client,
-            count,
-            dim,
-            address,
-            across.into_buffer_arg(),
-            factor.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            Sizes::of([n_classes, rows, columns, height, 0]),
-        );
+        let sizes = Sizes::of(n_classes, [rows, columns], [height, columns]);
+        launch!(down, Grid::each(&output), [across, factor, output.clone()], sizes);
         output
     }
 }
 
-/// Sizes of logits and labels.
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
-struct Sizes {
-    n_classes: usize,
-    rows: usize,
-    columns: usize,
-    height: usize,
-    width: usize,
-}
-
-impl Sizes {
-    fn of([n_classes, rows, columns, height, width]: [usize; 5]) -> SizesLaunch {
-        SizesLaunch::new(n_classes, rows, columns, height, width)
-    }
+fn sizes(logits: &CubeTensor, targets: &CubeTensor) -> SizesLaunch {
+    let [_, n_classes, rows, columns] = TensorMetadata::shape(logits).dims();
+    let [_, height, width] = TensorMetadata::shape(targets).dims();
+    Sizes::of(n_classes, [rows, columns], [height, width])
 }
 
 /// A cube for each row of pixels.
@@ -225,14 +163,13 @@ fn losses<F: Float, I: Int>(
     let row = CUBE_POS;
     if 2 * row < sums.len() {
         let mut scratch = Shared::<[f32]>::new_slice(comptime!(UNITS as usize));
-        let plane = sizes.rows * sizes.columns;
-        let image = row / sizes.height * sizes.n_classes * plane;
+        let plane = sizes.vertical.n_in * sizes.horizontal.n_in;
+        let image = row / sizes.vertical.n_out * sizes.n_classes * plane;
         let mut loss = 0.0f32;
         let mut labelled = 0.0f32;
         let mut x = UNIT_POS as usize;
-        while x < sizes.width {
-            let at =
-                pixel(row % sizes.height, x, sizes.rows, sizes.columns, sizes.height, sizes.width);
+        while x < sizes.horizontal.n_out {
+            let at = pixel(row % sizes.vertical.n_out, x, &sizes);
             let mut top = logit::<F>(logits, image, &at);
             for class in 1..sizes.n_classes {
                 top = max(top, logit::<F>(logits, image + class * plane, &at));
@@ -242,8 +179,8 @@ fn losses<F: Float, I: Int>(
                 sum += (logit::<F>(logits, image + class * plane, &at) - top).exp();
             }
             let log = sum.ln();
-            log_sums[row * sizes.width + x] = top + log;
-            let target = u32::cast_from(targets[row * sizes.width + x]);
+            log_sums[row * sizes.horizontal.n_out + x] = top + log;
+            let target = u32::cast_from(targets[row * sizes.horizontal.n_out + x]);
             if target != NONE {
                 let own = logit::<F>(logits, image + target as usize * plane, &at);
                 loss += log - (own - top);
@@ -284,30 +221,6 @@ fn means(rows: &[f32], output: &mut [f32]) {
     }
 }
 
-/// The weight that output position `i` gives to grid position `at`.
-#[cube]
-fn share(i: usize, at: usize, n_in: usize, n_out: usize) -> f32 {
-    let (low, weight) = tap(i, n_in, n_out);
-    let mut share = 0.0f32;
-    if low == at {
-        share = 1.0f32 - weight;
-    }
-    if min(low + 1, n_in - 1) == at {
-        share += weight;
-    }
-    share
-}
-
-/// The first output position that may give weight to grid position `at`; and the first beyond them.
-#[cube]
-fn reach(at: usize, n_in: usize, n_out: usize) -> (usize, usize) {
-    let step = f32::cast_from(n_out as u32) / f32::cast_from(n_in as u32);
-    let at = f32::cast_from(at as u32);
-    let first = max((at - 0.5f32) * step - 2.0f32, 0.0f32);
-    let end = (at + 1.5f32) * step + 2.0f32;
-    (u32::cast_from(first) as usize, min(u32::cast_from(end) as usize, n_out))
-}
-
 #[cube(launch, address_type = "dynamic")]
 fn across<F: Float, I: Int>(
     logits: &[F],
@@ -319,23 +232,23 @@ fn across<F: Float, I: Int>(
 ) {
     let i = ABSOLUTE_POS;
     if i < output.len() {
-        let column = i % sizes.columns;
-        let class = i / sizes.columns % sizes.n_classes;
-        let row = i / sizes.columns / sizes.n_classes;
-        let (image, y) = (row / sizes.height, row % sizes.height);
-        let plane = (image * sizes.n_classes + class) * sizes.rows * sizes.columns;
-        let (first, end) = reach(column, sizes.columns, sizes.width);
+        let column = i % sizes.horizontal.n_in;
+        let class = i / sizes.horizontal.n_in % sizes.n_classes;
+        let row = i / sizes.horizontal.n_in / sizes.n_classes;
+        let (image, y) = (row / sizes.vertical.n_out, row % sizes.vertical.n_out);
+        let plane = (image * sizes.n_classes + class) * sizes.vertical.n_in * sizes.horizontal.n_in;
+        let (first, end) = reach(column, &sizes.horizontal);
         let mut sum = 0.0f32;
         for x in first..end {
-            let target = u32::cast_from(targets[row * sizes.width + x]);
+            let target = u32::cast_from(targets[row * sizes.horizontal.n_out + x]);
             if target != NONE {
-                let at = pixel(y, x, sizes.rows, sizes.columns, sizes.height, sizes.width);
-                let log_sum = log_sums[row * sizes.width + x];
+                let at = pixel(y, x, &sizes);
+                let log_sum = log_sums[row * sizes.horizontal.n_out + x];
                 let mut slope = (logit::<F>(logits, plane, &at) - log_sum).exp();
                 if target as usize == class {
                     slope -= 1.0f32;
                 }
-                sum += slope * share(x, column, sizes.columns, sizes.width);
+                sum += slope * share(x, column, &sizes.horizontal, false);
             }
         }
         output[i] = sum;
@@ -346,15 +259,16 @@ fn across<F: Float, I: Int>(
 fn down(across: &[f32], factor: &[f32], output: &mut [f32], sizes: Sizes) {
     let i = ABSOLUTE_POS;
     if i < output.len() {
-        let column = i % sizes.columns;
-        let row = i / sizes.columns % sizes.rows;
-        let class = i / sizes.columns / sizes.rows % sizes.n_classes;
-        let image = i / sizes.columns / sizes.rows / sizes.n_classes;
-        let (first, end) = reach(row, sizes.rows, sizes.height);
+        let column = i % sizes.horizontal.n_in;
+        let row = i / sizes.horizontal.n_in % sizes.vertical.n_in;
+        let class = i / sizes.horizontal.n_in / sizes.vertical.n_in % sizes.n_classes;
+        let image = i / sizes.horizontal.n_in / sizes.vertical.n_in / sizes.n_classes;
+        let (first, end) = reach(row, &sizes.vertical);
         let mut sum = 0.0f32;
         for y in first..end {
-            let line = (image * sizes.height + y) * sizes.n_classes + class;
-            sum += across[line * sizes.columns + column] * share(y, row, sizes.rows, sizes.height);
+            let line = (image * sizes.vertical.n_out + y) * sizes.n_classes + class;
+            sum += across[line * sizes.horizontal.n_in + column]
+                * share(y, row, &sizes.vertical, false);
         }
         output[i] = sum * factor[0];
     }

@@ -11,8 +11,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::kernel::cube::{
-    Gpu, UNITS, address, contiguous, cube_each, elem, empty, empty_like, finish, sum_rows, take,
-    total,
+    Gpu, Grid, UNITS, elem, empty, empty_like, finish, launch, sum_rows, take, total,
 };
 
 pub(super) fn layer_norm(x: Tensor<3>, [weight, bias]: [Tensor<1>; 2], eps: f32) -> Tensor<3> {
@@ -80,27 +79,10 @@ impl Norm for CubeBackend {
         bias: CubeTensor,
         eps: f32,
     ) -> (CubeTensor, CubeTensor) {
-        let [x, weight, bias] = contiguous([x, weight, bias]);
-        let output = empty_like(&x);
+        let (output, dim) = (empty_like(&x), last(&x));
         let rows = empty(&x, rows_shape(&TensorMetadata::shape(&x)), DType::F32);
-        let dim = last(&x);
-        let (count, cube) = cube_each(x.meta.num_elements() / dim);
-        let (client, address) = (x.client.clone(), address(&[&x]));
-        let elems = [elem(&x), elem(&weight)];
-        values::launch(
-            &client,
-            count,
-            cube,
-            address,
-            x.into_buffer_arg(),
-            weight.into_buffer_arg(),
-            bias.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            rows.clone().into_buffer_arg(),
-            eps,
-            dim,
-            elems,
-        );
+        let (grid, elems) = (Grid::rows(&x, rows.meta.shape()[0]), [elem(&x), elem(&weight)]);
+        launch!(values, grid, [x, weight, bias, output.clone(), rows.clone()], eps, dim, elems,);
         (output, rows)
     }
 
@@ -110,46 +92,16 @@ impl Norm for CubeBackend {
         rows: CubeTensor,
         gradient: CubeTensor,
     ) -> CubeTensor {
-        let [x, weight, rows, gradient] = contiguous([x, weight, rows, gradient]);
-        let output = empty_like(&x);
-        let dim = last(&x);
-        let (count, cube) = cube_each(x.meta.num_elements() / dim);
-        let (client, address) = (x.client.clone(), address(&[&x]));
-        let elems = [elem(&x), elem(&weight)];
-        slopes::launch(
-            &client,
-            count,
-            cube,
-            address,
-            x.into_buffer_arg(),
-            weight.into_buffer_arg(),
-            rows.into_buffer_arg(),
-            gradient.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            dim,
-            elems,
-        );
+        let (output, dim, elems) = (empty_like(&x), last(&x), [elem(&x), elem(&weight)]);
+        let grid = Grid::rows(&x, rows.meta.shape()[0]);
+        launch!(slopes, grid, [x, weight, rows, gradient, output.clone()], dim, elems);
         output
     }
 
     fn norm_products(x: CubeTensor, gradient: CubeTensor, rows: CubeTensor) -> CubeTensor {
-        let [x, gradient, rows] = contiguous([x, gradient, rows]);
         let output = empty(&x, TensorMetadata::shape(&x), DType::F32);
-        let dim = last(&x);
-        let (count, cube) = cube_each(x.meta.num_elements() / dim);
-        let (client, address, elem) = (x.client.clone(), address(&[&output]), elem(&x));
-        products::launch(
-            &client,
-            count,
-            cube,
-            address,
-            x.into_buffer_arg(),
-            gradient.into_buffer_arg(),
-            rows.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            dim,
-            elem,
-        );
+        let (grid, dim, elem) = (Grid::rows(&x, rows.meta.shape()[0]), last(&x), elem(&x));
+        launch!(products, grid, [x, gradient, rows, output.clone()], dim, elem);
         output
     }
 }

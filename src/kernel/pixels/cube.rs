@@ -8,7 +8,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::data::transform::{INSIDE, Normal};
-use crate::kernel::cube::{Gpu, address, contiguous, empty, one_each};
+use crate::kernel::cube::{Gpu, Grid, empty, launch};
 
 pub(super) fn images(pixels: Tensor<3, burn::tensor::Int>, normal: Normal) -> Tensor<4> {
     let pixels = pixels.try_into_primitive::<Gpu>().expect("on the GPU they were copied to");
@@ -28,24 +28,12 @@ fn unpacked_shape(pixels: &Shape) -> Shape {
 
 impl Unpack for CubeBackend {
     fn unpack(pixels: CubeTensor, Normal { mean, std }: Normal) -> CubeTensor {
-        let [pixels] = contiguous([pixels]);
         let shape = TensorMetadata::shape(&pixels);
         let [_, height, width] = shape.dims();
         let output = empty(&pixels, unpacked_shape(&shape), DType::F32);
-        let (count, dim) = one_each(&pixels.client, pixels.meta.num_elements());
-        let (client, address) = (pixels.client.clone(), address(&[&output]));
+        let grid = Grid::each(&pixels);
         let [mean, std] = [mean, std].map(|[red, green, blue]| RgbLaunch::new(red, green, blue));
-        values::launch(
-            &client,
-            count,
-            dim,
-            address,
-            pixels.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            height * width,
-            mean,
-            std,
-        );
+        launch!(values, grid, [pixels, output.clone()], height * width, mean, std);
         output
     }
 }

@@ -16,9 +16,7 @@ use cubek::matmul::multi_level::Strategy;
 use cubek::matmul::routine::BlueprintStrategy;
 use cubek::std::InputBinding;
 
-use crate::kernel::cube::{
-    Gpu, address, contiguous, elem, empty, empty_like, finish, one_each, sum_rows, take,
-};
+use crate::kernel::cube::{Gpu, Grid, elem, empty, empty_like, finish, launch, sum_rows, take};
 
 pub(super) fn linear<const D: usize>(
     x: Tensor<D>,
@@ -147,22 +145,8 @@ impl Product for CubeBackend {
     }
 
     fn rows_plus(x: CubeTensor, bias: CubeTensor, update: CubeTensor) -> CubeTensor {
-        let [x, bias, update] = contiguous([x, bias, update]);
-        let output = empty_like(&x);
-        let (count, dim) = one_each(&x.client, x.meta.num_elements());
-        let (client, address) = (x.client.clone(), address(&[&x]));
-        let elems = [elem(&x), elem(&bias), elem(&update)];
-        pluses::launch(
-            &client,
-            count,
-            dim,
-            address,
-            x.into_buffer_arg(),
-            bias.into_buffer_arg(),
-            update.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            elems,
-        );
+        let (output, elems) = (empty_like(&x), [elem(&x), elem(&bias), elem(&update)]);
+        launch!(pluses, Grid::each(&output), [x, bias, update, output.clone()], elems);
         output
     }
 }

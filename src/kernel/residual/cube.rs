@@ -7,9 +7,7 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use crate::kernel::cube::{
-    Gpu, address, contiguous, elem, empty, empty_like, finish, one_each, sum_rows, take,
-};
+use crate::kernel::cube::{Gpu, Grid, elem, empty, empty_like, finish, launch, sum_rows, take};
 
 pub(super) fn add_scaled(x: Tensor<3>, y: Tensor<3>, scale: Tensor<1>) -> Tensor<3> {
     let (x, y, scale) = (take(x), take(y), take(scale));
@@ -43,61 +41,21 @@ trait Residual: Backend {
 
 impl Residual for CubeBackend {
     fn scaled_sum(x: CubeTensor, y: CubeTensor, scale: CubeTensor) -> CubeTensor {
-        let [x, y, scale] = contiguous([x, y, scale]);
-        let output = empty_like(&x);
-        let n = x.meta.num_elements();
-        let (count, dim) = one_each(&x.client, n);
-        let (client, address) = (x.client.clone(), address(&[&x]));
-        let elems = [elem(&x), elem(&y), elem(&scale)];
-        sums::launch(
-            &client,
-            count,
-            dim,
-            address,
-            x.into_buffer_arg(),
-            y.into_buffer_arg(),
-            scale.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            elems,
-        );
+        let (output, elems) = (empty_like(&x), [elem(&x), elem(&y), elem(&scale)]);
+        launch!(sums, Grid::each(&output), [x, y, scale, output.clone()], elems);
         output
     }
 
     fn scaled(x: CubeTensor, scale: CubeTensor) -> CubeTensor {
-        let [x, scale] = contiguous([x, scale]);
-        let output = empty_like(&x);
-        let (count, dim) = one_each(&x.client, x.meta.num_elements());
-        let (client, address) = (x.client.clone(), address(&[&x]));
-        let elems = [elem(&x), elem(&scale)];
-        scalings::launch(
-            &client,
-            count,
-            dim,
-            address,
-            x.into_buffer_arg(),
-            scale.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            elems,
-        );
+        let (output, elems) = (empty_like(&x), [elem(&x), elem(&scale)]);
+        launch!(scalings, Grid::each(&output), [x, scale, output.clone()], elems);
         output
     }
 
     fn product_f32(x: CubeTensor, y: CubeTensor) -> CubeTensor {
-        let [x, y] = contiguous([x, y]);
         let output = empty(&x, TensorMetadata::shape(&x), DType::F32);
-        let (count, dim) = one_each(&x.client, x.meta.num_elements());
-        let (client, address) = (x.client.clone(), address(&[&output]));
         let elems = [elem(&x), elem(&y)];
-        products::launch(
-            &client,
-            count,
-            dim,
-            address,
-            x.into_buffer_arg(),
-            y.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            elems,
-        );
+        launch!(products, Grid::each(&output), [x, y, output.clone()], elems);
         output
     }
 }

@@ -2,7 +2,11 @@
 
 use burn::tensor::Tensor;
 
+#[cfg(feature = "cube")]
+use super::cube;
 use super::separable;
+#[cfg(feature = "cube")]
+use crate::kernel::dispatch::{Path, path};
 
 /// The sources of one output position: the two input positions it lies between, and the weight of
 /// the second.
@@ -29,6 +33,10 @@ pub(in crate::kernel) fn taps(n_in: usize, n_out: usize) -> Vec<Tap> {
 /// Resizes `[batch, channels, h, w]` to `size` (height, width).
 pub fn resize(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
+    #[cfg(feature = "cube")]
+    if path(&[&x]) == Path::Cube {
+        return cube::resize(x, size, cube::Kind::Bilinear);
+    }
     separable::apply(x, weights(height, size[0]), weights(width, size[1]))
 }
 

@@ -2,7 +2,11 @@
 
 use burn::tensor::Tensor;
 
+#[cfg(feature = "cube")]
+use super::cube;
 use super::separable;
+#[cfg(feature = "cube")]
+use crate::kernel::dispatch::{Path, path};
 
 /// The input position that each output position copies: `floor(i * n_in / n_out)`, in f32 as
 /// PyTorch has it (torch's `nearest-exact` and Pillow look from the middle of the pixel instead).
@@ -17,6 +21,10 @@ pub fn resize(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
     if [height, width] == size {
         return x;
+    }
+    #[cfg(feature = "cube")]
+    if path(&[&x]) == Path::Cube {
+        return cube::resize(x, size, cube::Kind::Nearest);
     }
     separable::apply(x, weights(height, size[0]), weights(width, size[1]))
 }

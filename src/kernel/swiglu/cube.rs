@@ -7,7 +7,7 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use crate::kernel::cube::{Gpu, address, contiguous, elem, empty_like, finish, one_each, take};
+use crate::kernel::cube::{Gpu, Grid, elem, empty_like, finish, launch, take};
 
 pub(super) fn swiglu(gate: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
     let (gate, x) = (take(gate), take(x));
@@ -35,20 +35,8 @@ trait SwiGlu: Backend {
 
 impl SwiGlu for CubeBackend {
     fn gated(gate: CubeTensor, x: CubeTensor) -> CubeTensor {
-        let [gate, x] = contiguous([gate, x]);
-        let output = empty_like(&x);
-        let (count, dim) = one_each(&x.client, x.meta.num_elements());
-        let (client, address, elem) = (x.client.clone(), address(&[&x]), elem(&x));
-        values::launch(
-            &client,
-            count,
-            dim,
-            address,
-            gate.into_buffer_arg(),
-            x.into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            elem,
-        );
+        let (output, elem) = (empty_like(&x), elem(&x));
+        launch!(values, Grid::each(&output), [gate, x, output.clone()], elem);
         output
     }
 
@@ -57,22 +45,9 @@ impl SwiGlu for CubeBackend {
         x: CubeTensor,
         gradient: CubeTensor,
     ) -> (CubeTensor, CubeTensor) {
-        let [gate, x, gradient] = contiguous([gate, x, gradient]);
-        let (of_gate, of_x) = (empty_like(&gate), empty_like(&x));
-        let (count, dim) = one_each(&x.client, x.meta.num_elements());
-        let (client, address, elem) = (x.client.clone(), address(&[&x]), elem(&x));
-        slopes::launch(
-            &client,
-            count,
-            dim,
-            address,
-            gate.into_buffer_arg(),
-            x.into_buffer_arg(),
-            gradient.into_buffer_arg(),
-            of_gate.clone().into_buffer_arg(),
-            of_x.clone().into_buffer_arg(),
-            elem,
-        );
+        let (of_gate, of_x, elem) = (empty_like(&gate), empty_like(&x), elem(&x));
+        let grid = Grid::each(&of_x);
+        launch!(slopes, grid, [gate, x, gradient, of_gate.clone(), of_x.clone()], elem);
         (of_gate, of_x)
     }
 }

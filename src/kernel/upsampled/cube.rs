@@ -2,16 +2,7 @@
 
 use cubecl::prelude::*;
 
-/// The grid position at or before output position `i`, and the weight of the next one, as
-/// `super::super::resize::bilinear::taps` has them.
-#[cube]
-pub(in crate::kernel) fn tap(i: usize, n_in: usize, n_out: usize) -> (usize, f32) {
-    let scale = f32::cast_from(n_in as u32) / f32::cast_from(n_out as u32);
-    let at = max(scale * (f32::cast_from(i as u32) + 0.5f32) - 0.5f32, 0.0f32);
-    let low = min(u32::cast_from(at) as usize, n_in - 1);
-    let weight = clamp(at - f32::cast_from(low as u32), 0.0f32, 1.0f32);
-    (low, weight)
-}
+use crate::kernel::resize::cube::{Axis, axes, tap};
 
 /// Where one output pixel lies on the grid, of one image.
 #[derive(CubeType, Clone, Copy)]
@@ -26,25 +17,39 @@ pub(in crate::kernel) struct Pixel {
     right: f32,
 }
 
-/// The place of pixel (`y`, `x`) of an output of `height` x `width` on a grid.
+/// Sizes of logits on a grid, and of the output.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(in crate::kernel) struct Sizes {
+    pub n_classes: usize,
+    pub vertical: Axis,
+    pub horizontal: Axis,
+}
+
+impl Sizes {
+    /// Logits of `n_classes` on `grid` (rows, columns), and an output of `size` (height, width).
+    pub(in crate::kernel) fn of(
+        n_classes: usize,
+        grid: [usize; 2],
+        size: [usize; 2],
+    ) -> SizesLaunch {
+        let [vertical, horizontal] = axes(grid, size);
+        SizesLaunch::new(n_classes, vertical, horizontal)
+    }
+}
+
+/// The place of output pixel (`y`, `x`) on the grid.
 #[cube]
-pub(in crate::kernel) fn pixel(
-    y: usize,
-    x: usize,
-    grid_height: usize,
-    grid_width: usize,
-    height: usize,
-    width: usize,
-) -> Pixel {
-    let (top, down) = tap(y, grid_height, height);
-    let (left, right) = tap(x, grid_width, width);
-    let bottom = min(top + 1, grid_height - 1);
-    let next = min(left + 1, grid_width - 1);
+pub(in crate::kernel) fn pixel(y: usize, x: usize, sizes: &Sizes) -> Pixel {
+    let (rows, columns) = (sizes.vertical.n_in, sizes.horizontal.n_in);
+    let (top, down) = tap(y, &sizes.vertical, false);
+    let (left, right) = tap(x, &sizes.horizontal, false);
+    let bottom = min(top + 1, rows - 1);
+    let next = min(left + 1, columns - 1);
     Pixel {
-        top_left: top * grid_width + left,
-        top_right: top * grid_width + next,
-        bottom_left: bottom * grid_width + left,
-        bottom_right: bottom * grid_width + next,
+        top_left: top * columns + left,
+        top_right: top * columns + next,
+        bottom_left: bottom * columns + left,
+        bottom_right: bottom * columns + next,
         down,
         right,
     }
