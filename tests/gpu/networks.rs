@@ -146,13 +146,18 @@ fn differences(a: &[f32], b: &[f32]) -> impl Iterator<Item = f32> {
     a.iter().zip(b).map(|(a, b)| (a - b).abs())
 }
 
+/// Side of the images: well above the decoder's least, as statistics of a few places are at the mercy
+/// of rounding.
+fn side_px(variant: &str, decoder: &DecoderConfig) -> usize {
+    let patch = backbone::variants().find(|row| row.name == variant).unwrap().arch.patch;
+    decoder.grid_min().map_or(4, |min| 2 * min.side) * patch
+}
+
 fn check(variant: &str, tune: &serde_json::Value, decoder: &str) {
     let what = format!("{variant}, {tune}, {decoder}");
     let tune: TuneConfig = serde_json::from_value(tune.clone()).unwrap();
     let decoder: DecoderConfig = serde_json::from_value(json!({ "kind": decoder })).unwrap();
-    let patch = backbone::variants().find(|row| row.name == variant).unwrap().arch.patch;
-    // Well above the least: statistics of a few places are at the mercy of rounding.
-    let px = decoder.grid_min().map_or(4, |min| 2 * min.side) * patch;
+    let px = side_px(variant, &decoder);
     let [gpu, cpu] = [gpu().unwrap(), Device::flex()]
         .map(|device| numbers(network(variant, (&tune, &decoder), &device), px));
     assert!((gpu.0 - cpu.0).abs() < 1e-5, "{what}: loss {}, on the CPU {}", gpu.0, cpu.0);
@@ -226,8 +231,7 @@ fn every_kernel_compiles() {
     ] {
         let tune: TuneConfig = serde_json::from_value(tune.clone()).unwrap();
         let decoder: DecoderConfig = serde_json::from_value(json!({ "kind": decoder })).unwrap();
-        let px = decoder.grid_min().map_or(4, |min| 2 * min.side)
-            * if variant.contains("v2") { 14 } else { 16 };
+        let px = side_px(variant, &decoder);
         for dtype in [FloatDType::F32, FloatDType::BF16] {
             let mut network = network(variant, (&tune, &decoder), &gpu);
             network.compute_in(dtype);
