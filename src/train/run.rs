@@ -101,8 +101,7 @@ struct Pending {
 }
 
 impl Pending {
-    /// Waits for all started steps, adds up their losses and reports those that
-    /// are logged.
+    /// Waits for all started steps, adds up their losses and reports those that are logged.
     fn settle(&mut self, at: &mut Position, sink: &mut dyn Sink) -> Result<(), Error> {
         let done: Vec<_> = self.steps.drain(..).map(Started::read).collect();
         let images_per_s = {

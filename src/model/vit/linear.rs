@@ -44,15 +44,18 @@ impl Linear {
 
     /// Applies the layer: `[.., in]` -> `[.., out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let bias = self.bias.as_ref().map(|bias| as_of(bias, &x));
-        let weight = as_of(&self.weight, &x);
+        let (weight, bias) = self.as_of(&x);
         linear(x, weight, bias)
+    }
+
+    /// Weight and bias in the type of `x`.
+    fn as_of<const D: usize>(&self, x: &Tensor<D>) -> (Tensor<2>, Option<Tensor<1>>) {
+        (as_of(&self.weight, x), self.bias.as_ref().map(|bias| as_of(bias, x)))
     }
 
     /// Applies the layer and adds `update`, of the result's shape.
     fn forward_plus<const D: usize>(&self, x: Tensor<D>, update: Tensor<D>) -> Tensor<D> {
-        let bias = self.bias.as_ref().map(|bias| as_of(bias, &x));
-        let weight = as_of(&self.weight, &x);
+        let (weight, bias) = self.as_of(&x);
         linear_plus(x, weight, bias, update)
     }
 
@@ -152,8 +155,7 @@ impl Adapted {
         if self.lora.is_some() {
             return gelu::gelu(self.forward(x, mode));
         }
-        let bias = self.linear.bias.as_ref().map(|bias| as_of(bias, &x));
-        let weight = as_of(&self.linear.weight, &x);
+        let (weight, bias) = self.linear.as_of(&x);
         gelu::of_linear(x, weight, bias)
     }
 
