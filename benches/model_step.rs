@@ -20,7 +20,7 @@ use dino_sweep::kernel::dropout::Draw;
 use dino_sweep::model::decoder::{fpn, linear};
 use dino_sweep::model::network::Parts;
 use dino_sweep::model::{
-    DecoderConfig, LoraConfig, LoraTarget, Mode, Network, Scaling, TuneConfig,
+    Activations, DecoderConfig, LoraConfig, LoraTarget, Mode, Network, Scaling, TuneConfig,
 };
 use dino_sweep::model::{backbone, init, vit::Encoder};
 use dino_sweep::rng;
@@ -68,6 +68,9 @@ struct Args {
     device: device::Device,
     #[arg(long, value_enum, default_value = "f32")]
     precision: Type,
+    /// What a step keeps of the blocks: `keep` or `recompute`.
+    #[arg(long, default_value = "keep", value_parser = activations)]
+    activations: Activations,
     #[arg(long, default_value_t = 2)]
     threads: usize,
     #[arg(long, default_value_t = 10)]
@@ -90,6 +93,11 @@ enum Tune {
     Frozen,
     Lora,
     Full,
+}
+
+/// The value of `schedule.activations`.
+fn activations(word: &str) -> Result<Activations, serde_json::Error> {
+    serde_json::from_value(word.into())
 }
 
 /// The type that the encoder's blocks compute in.
@@ -208,7 +216,13 @@ fn iteration<'a>(
     }
     let mut optimizer = AdamW::new(0.01);
     let rates = Rates { decoder: 3e-4, encoder: 3e-4 };
-    let step = Step { input_px, normal: NORMAL, rates, dropout: Draw { seed: 0, step: 0 } };
+    let step = Step {
+        input_px,
+        normal: NORMAL,
+        rates,
+        dropout: Draw { seed: 0, step: 0 },
+        activations: args.activations,
+    };
     Box::new(move |waits| {
         let loss = step::start(network, &mut optimizer, batch, step);
         if waits || is_cpu {

@@ -349,7 +349,11 @@ fn losses_gradients_and_three_adamw_steps_are_the_references() {
             if step == 0 {
                 compare_gradients(&case, &mut network, &gradients);
             }
-            optimizer.step(&mut network, &mut gradients, Rates { decoder: 3e-4, encoder: 3e-4 });
+            optimizer.step(
+                &mut network,
+                std::slice::from_mut(&mut gradients),
+                Rates { decoder: 3e-4, encoder: 3e-4 },
+            );
         }
         compare_after(&case, &mut network);
         if case.name.starts_with("fpn") {

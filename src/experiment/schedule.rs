@@ -10,6 +10,7 @@ use serde_json::Map;
 
 use super::keys;
 use crate::device::Request;
+use crate::model::Activations;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +36,8 @@ pub struct Terms {
     pub cache_mb: u64,
     /// MiB of disk for samples that do not fit in that memory.
     pub cache_disk_mb: u64,
+    /// What a training step keeps of the encoder's blocks for the backward pass.
+    pub activations: Activations,
 }
 
 impl Default for Config {

@@ -20,4 +20,4 @@ pub use config::{
 };
 pub use decoder::DecoderConfig;
 pub use mode::Mode;
-pub use network::Network;
+pub use network::{Activations, Network};

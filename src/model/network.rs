@@ -1,5 +1,7 @@
 //! Encoder, adapter and decoder as one network, which `train` trains and `eval` runs.
 
+mod backward;
+
 use burn::tensor::{Device, FloatDType, Int, Tensor};
 
 use super::config::TuneConfig;
@@ -8,6 +10,8 @@ use super::init;
 use super::mode::Mode;
 use super::params::{Params, Slot, is_buffer, is_lora};
 use super::vit::{Encoder, Features, Layout};
+
+pub use backward::Activations;
 
 /// Number of layouts that are kept: one or two are in use while training, one for each scale when
 /// scoring; with images of many sizes the oldest are dropped.

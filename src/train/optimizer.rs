@@ -34,10 +34,13 @@ impl AdamW {
         Self { weight_decay, moments: BTreeMap::new() }
     }
 
-    /// Updates every trained tensor of `network` once; its gradients are used up.
-    pub fn step(&mut self, network: &mut Network, gradients: &mut Gradients, rates: Rates) {
+    /// Updates every trained tensor of `network` once; its gradients, of which the parts are
+    /// addends, are used up.
+    pub fn step(&mut self, network: &mut Network, gradients: &mut [Gradients], rates: Rates) {
         network.each_changed(&mut |name, mut slot| {
-            let Some(gradient) = slot.take_gradient(gradients) else { return };
+            let found = gradients.iter_mut().filter_map(|part| slot.take_gradient(part));
+            let found = found.reduce(|a, b| a + b);
+            let Some(gradient) = found else { return };
             let rate = if name.starts_with("decoder.") { rates.decoder } else { rates.encoder };
             let (state, terms) = (self.moments.remove(name), (rate, self.weight_decay));
             let (updated, state) = adamw::update(slot.flat(), gradient, state, terms);

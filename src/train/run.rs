@@ -23,7 +23,7 @@ use crate::error::with_sources;
 use crate::event::{Event, Metrics, TrainStep};
 use crate::id::RunId;
 use crate::kernel::dropout::Draw;
-use crate::model::Network;
+use crate::model::{Activations, Network};
 
 /// Number of rows of the loss curve that are kept of a long run.
 const STEPS_LOGGED: u64 = 2000;
@@ -65,6 +65,7 @@ pub struct Job<'a> {
     /// Height and width.
     pub input_px: [usize; 2],
     pub normal: Normal,
+    pub activations: Activations,
     /// Folder of the checkpoints.
     pub checkpoints: PathBuf,
     pub checkpoint_every: Duration,
@@ -220,7 +221,13 @@ impl Job<'_> {
         let rates =
             Rates { decoder: self.config.lr * factor, encoder: self.config.lr_encoder * factor };
         let dropout = Draw { seed: self.seed, step: at.step };
-        let step = Step { input_px: self.input_px, normal: self.normal, rates, dropout };
+        let step = Step {
+            input_px: self.input_px,
+            normal: self.normal,
+            rates,
+            dropout,
+            activations: self.activations,
+        };
         let loss = step::start(&mut self.network, optimizer, batch, step);
         at.step += 1;
         at.batch += 1;

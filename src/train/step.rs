@@ -7,7 +7,7 @@ use crate::data::loader::Batch;
 use crate::data::transform::Normal;
 use crate::kernel::dropout::Draw;
 use crate::kernel::{classes, pixels};
-use crate::model::{Mode, Network};
+use crate::model::{Activations, Mode, Network};
 
 /// The settings of one step.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,7 @@ pub struct Step {
     pub normal: Normal,
     pub rates: Rates,
     pub dropout: Draw,
+    pub activations: Activations,
 }
 
 /// Trains `network` on one batch; returns the mean loss over its labelled pixels before the update.
@@ -31,14 +32,13 @@ pub fn start(
     network: &mut Network,
     optimizer: &mut AdamW,
     batch: &Batch,
-    Step { input_px, normal, rates, dropout }: Step,
+    Step { input_px, normal, rates, dropout, activations }: Step,
 ) -> Tensor<1> {
     let device = network.device();
-    let output = network.forward(images(batch, input_px, normal, &device), Mode::Train(dropout));
-    let loss = network.loss(output, labels(batch, input_px, &device));
-    let mut gradients = loss.backward();
+    let sample = (images(batch, input_px, normal, &device), labels(batch, input_px, &device));
+    let (loss, mut gradients) = network.backward(sample, Mode::Train(dropout), activations);
     optimizer.step(network, &mut gradients, rates);
-    loss.inner()
+    loss
 }
 
 /// The images of a batch, `[batch, 3, height, width]` on `device`.

@@ -156,6 +156,7 @@ impl Work<'_> {
             steps_total,
             input_px: self.input_px(),
             normal: self.normal(),
+            activations: self.order.terms.activations,
             checkpoints: self.dir.checkpoints(),
             checkpoint_every: Duration::from_secs(u64::from(self.order.terms.checkpoint_every_s)),
             best: best.then(|| self.dir.adapter_best()),

@@ -11,7 +11,7 @@ use dino_sweep::kernel::dropout::Draw;
 use dino_sweep::model::network::Parts;
 use dino_sweep::model::params::is_buffer;
 use dino_sweep::model::vit::Encoder;
-use dino_sweep::model::{DecoderConfig, Mode, Network, TuneConfig, backbone, init};
+use dino_sweep::model::{Activations, DecoderConfig, Mode, Network, TuneConfig, backbone, init};
 use dino_sweep::rng;
 use dino_sweep::train::optimizer::{AdamW, Rates};
 use dino_sweep::train::step;
@@ -81,27 +81,27 @@ fn batch(px: usize) -> Batch {
 /// The numbers of a network's first steps, by name.
 type Numbers = BTreeMap<String, Vec<f32>>;
 
-fn gradients(network: &mut Network, gradients: &Gradients) -> Numbers {
+fn gradients(network: &mut Network, parts: &[Gradients]) -> Numbers {
     let mut found = Numbers::new();
     network.each_changed(&mut |name, slot| {
-        if let Some(gradient) = slot.gradient_in_file_layout(gradients) {
-            found.insert(name.to_owned(), gradient);
+        for gradient in parts.iter().filter_map(|part| slot.gradient_in_file_layout(part)) {
+            let sum = found.entry(name.to_owned()).or_insert_with(|| vec![0.0; gradient.len()]);
+            sum.iter_mut().zip(gradient).for_each(|(sum, part)| *sum += part);
         }
     });
     found
 }
 
 /// The loss and the gradients of the first step, and what three steps make of the tensors.
-fn numbers(mut network: Network, px: usize) -> (f64, Numbers, Numbers) {
+fn numbers(mut network: Network, px: usize, activations: Activations) -> (f64, Numbers, Numbers) {
     let device = network.device();
     let batch = batch(px);
     let images = step::images(&batch, [px; 2], Normal { mean: [0.5; 3], std: [0.25; 3] }, &device);
     let mut optimizer = AdamW::new(0.01);
     let mut first = None;
     for _ in 0..3 {
-        let output = network.forward(images.clone(), Mode::Train(DRAW));
-        let loss = network.loss(output, step::labels(&batch, [px; 2], &device));
-        let mut found = loss.backward();
+        let sample = (images.clone(), step::labels(&batch, [px; 2], &device));
+        let (loss, mut found) = network.backward(sample, Mode::Train(DRAW), activations);
         first.get_or_insert_with(|| {
             (loss.clone().into_scalar::<f64>(), gradients(&mut network, &found))
         });
@@ -153,13 +153,13 @@ fn side_px(variant: &str, decoder: &DecoderConfig) -> usize {
     decoder.grid_min().map_or(4, |min| 2 * min.side) * patch
 }
 
-fn check(variant: &str, tune: &serde_json::Value, decoder: &str) {
+fn check(variant: &str, tune: &serde_json::Value, decoder: &str, activations: Activations) {
     let what = format!("{variant}, {tune}, {decoder}");
     let tune: TuneConfig = serde_json::from_value(tune.clone()).unwrap();
     let decoder: DecoderConfig = serde_json::from_value(json!({ "kind": decoder })).unwrap();
     let px = side_px(variant, &decoder);
     let [gpu, cpu] = [gpu().unwrap(), Device::flex()]
-        .map(|device| numbers(network(variant, (&tune, &decoder), &device), px));
+        .map(|device| numbers(network(variant, (&tune, &decoder), &device), px, activations));
     assert!((gpu.0 - cpu.0).abs() < 1e-5, "{what}: loss {}, on the CPU {}", gpu.0, cpu.0);
     close(&what, &gpu.1, &cpu.1);
     close_on_average(&what, &gpu.2, &cpu.2);
@@ -173,7 +173,7 @@ fn both_families_with_every_decoder_have_the_cpus_gradients() {
     let lora = json!({ "kind": "lora", "rank": 2, "targets": ["all"] });
     for variant in ["dinov2_tiny14_reg", "dinov3_tiny16"] {
         for decoder in DecoderConfig::KINDS {
-            check(variant, &lora, decoder);
+            check(variant, &lora, decoder, Activations::Keep);
         }
     }
 }
@@ -184,9 +184,19 @@ fn every_kind_of_tuning_has_the_cpus_gradients() {
         return;
     }
     for tune in [json!({ "kind": "full" }), json!({ "kind": "frozen" })] {
-        check("dinov2_tiny14_reg", &tune, "linear");
-        check("dinov3_tiny16", &tune, "linear");
+        check("dinov2_tiny14_reg", &tune, "linear", Activations::Keep);
+        check("dinov3_tiny16", &tune, "linear", Activations::Keep);
     }
+}
+
+#[test]
+fn activations_computed_again_give_the_cpus_gradients() {
+    if gpu().is_none() {
+        return;
+    }
+    let lora = json!({ "kind": "lora", "rank": 2, "targets": ["all"], "blocks": [1, 2] });
+    check("dinov2_tiny14_reg", &lora, "fpn", Activations::Recompute);
+    check("dinov3_tiny16", &json!({ "kind": "full" }), "linear", Activations::Recompute);
 }
 
 /// The casts of `train.precision`, by the one narrow type that lavapipe computes in.
@@ -200,10 +210,11 @@ fn a_network_in_f16_has_the_cpus_gradients_but_for_rounding() {
     let tune: TuneConfig = serde_json::from_value(lora).unwrap();
     let decoder: DecoderConfig = serde_json::from_value(json!({ "kind": "linear" })).unwrap();
     for (variant, px) in [("dinov2_tiny14_reg", 56), ("dinov3_tiny16", 64)] {
-        let expect = numbers(network(variant, (&tune, &decoder), &Device::flex()), px);
+        let on_cpu = network(variant, (&tune, &decoder), &Device::flex());
+        let expect = numbers(on_cpu, px, Activations::Keep);
         let mut network = network(variant, (&tune, &decoder), &gpu);
         network.compute_in(FloatDType::F16);
-        let found = numbers(network, px);
+        let found = numbers(network, px, Activations::Recompute);
         assert!((found.0 - expect.0).abs() < 1e-3, "{variant}: loss {} {}", found.0, expect.0);
         for (name, cpu) in expect.1.iter().filter(|(name, _)| !has_no_gradient(name)) {
             let norm = |values: &[f32]| values.iter().map(|x| x * x).sum::<f32>().sqrt();
@@ -236,7 +247,7 @@ fn every_kernel_compiles() {
             let mut network = network(variant, (&tune, &decoder), &gpu);
             network.compute_in(dtype);
             let mut scored = network.merged();
-            numbers(network, px);
+            numbers(network, px, Activations::Keep);
             let batch = batch(px);
             let images = step::images(&batch, [px; 2], Normal::NONE, &gpu);
             let logits = scored.logits(images, Mode::Eval);

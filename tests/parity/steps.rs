@@ -7,6 +7,7 @@ use dino_sweep::data::loader::Batch;
 use dino_sweep::data::transform::{Normal, pack};
 use dino_sweep::data::{Rgb, VOID, image_io};
 use dino_sweep::kernel::dropout::Draw;
+use dino_sweep::model::Activations;
 use dino_sweep::train::optimizer::{AdamW, Rates};
 use dino_sweep::train::step::{self, Step};
 
@@ -64,7 +65,13 @@ fn fifty_steps_lose_what_pytorch_loses() {
         let mut worst = 0.0f64;
         for (i, expect) in losses[&what].as_array().unwrap().iter().enumerate() {
             let dropout = Draw { seed: 0, step: i as u64 };
-            let step = Step { input_px, normal: Normal::NONE, rates: RATES, dropout };
+            let step = Step {
+                input_px,
+                normal: Normal::NONE,
+                rates: RATES,
+                dropout,
+                activations: Activations::Keep,
+            };
             let loss = step::train(&mut network, &mut optimizer, &batches[i % N_BATCHES], step);
             let expect = expect.as_f64().unwrap();
             worst = worst.max((loss - expect).abs());

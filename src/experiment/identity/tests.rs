@@ -184,6 +184,7 @@ const CHANGES: &[(&str, bool)] = &[
     ("schedule.jobs=4", false),
     ("schedule.threads=4", false),
     ("schedule.devices=cpu", false),
+    ("schedule.activations=recompute", false),
 ];
 
 #[test]

@@ -2,10 +2,12 @@
 
 use serde_json::Value;
 
+use super::choices::names;
 use super::key::{Group, Key};
-use super::value::{Accepted, Form, Refusal, Type, no_paths};
+use super::value::{Accepted, Form, Refusal, Type, choice, no_paths};
 use crate::device;
 use crate::experiment::text::tree::label_of;
+use crate::model::Activations;
 
 /// Sizes in MiB, up to a PiB.
 const CACHE_MB: Type = Type::Int { min: 0, max: 1 << 30 };
@@ -71,6 +73,16 @@ pub(super) static GROUP: Group = Group {
         .default("0")
         .field_at("schedule.terms.cache_disk_mb")
         .examples(["100", "4000"]),
+        Key::new(
+            "schedule.activations",
+            choice(names::<Activations>),
+            "What a training step keeps of the encoder's blocks: all that the backward pass needs, \
+             or only what goes into each block, which is then computed again (gradient \
+             checkpointing): less memory, more time, the same numbers.",
+        )
+        .default("keep")
+        .field_at("schedule.terms.activations")
+        .examples(["keep", "recompute"]),
     ],
 };
 

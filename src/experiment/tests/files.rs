@@ -17,7 +17,7 @@ fn order(terms: &str) -> Result<Order, serde_json::Error> {
 fn orders_of_any_age_are_read() {
     let terms = |terms: &str| order(terms).unwrap().terms;
     let before_the_cache = r#""checkpoint_every_s": 7,"#;
-    let expect = Terms { checkpoint_every_s: 7, cache_mb: 0, cache_disk_mb: 0 };
+    let expect = Terms { checkpoint_every_s: 7, ..Terms::default() };
     assert_eq!(terms(before_the_cache), expect);
     let before_terms = r#""checkpoint_every_s": 7, "cache": {"memory_mb": 100, "disk_mb": 2000},"#;
     let expect = Terms { cache_mb: 100, cache_disk_mb: 2000, ..expect };

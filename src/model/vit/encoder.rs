@@ -219,14 +219,11 @@ impl Encoder {
         layers: &[usize],
         mode: Mode,
     ) -> Vec<Tensor<3>> {
-        let mut x = self.embed(images, layout);
-        if self.dtype != FloatDType::F32 {
-            x = x.cast(self.dtype);
-        }
+        let mut x = self.tokens(layout, images);
         let mut hidden = vec![];
         let last = layers.iter().max().map_or(0, |layer| layer + 1);
-        for (i, block) in self.blocks.iter().enumerate().take(last) {
-            x = block.forward(x, layout.rotation.as_ref(), mode);
+        for i in 0..last {
+            x = self.block(layout, i, x, mode);
             if layers.contains(&i) {
                 hidden.push(x.clone());
             }
@@ -234,17 +231,42 @@ impl Encoder {
         hidden
     }
 
+    /// The tokens `[batch, prefix + n_patches, dim]` that go into the first block, in the type
+    /// that blocks compute in.
+    ///
+    /// # Panics
+    /// If the images are of another size than the layout's.
+    pub fn tokens(&self, layout: &Layout, images: Tensor<4>) -> Tensor<3> {
+        let x = self.embed(images, layout);
+        if self.dtype == FloatDType::F32 { x } else { x.cast(self.dtype) }
+    }
+
+    /// Applies block `i` to what went through those before it; shape unchanged.
+    pub fn block(&self, layout: &Layout, i: usize, x: Tensor<3>, mode: Mode) -> Tensor<3> {
+        self.blocks[i].forward(x, layout.rotation.as_ref(), mode)
+    }
+
     /// Splits tokens that [`Self::hidden`] gave for the same layout into patch and class tokens.
     pub fn features(&self, layout: &Layout, hidden: &[Tensor<3>], norm: FinalNorm) -> Features {
+        let normed: Vec<_> = hidden.iter().map(|x| self.normed(x, norm)).collect();
+        self.split(layout, &normed)
+    }
+
+    /// The tokens in f32 after the last layer normalisation, or without it; shape unchanged.
+    pub fn normed(&self, x: &Tensor<3>, norm: FinalNorm) -> Tensor<3> {
+        let x = match norm {
+            FinalNorm::Applied => self.norm.forward(x.clone()),
+            FinalNorm::LeftOut => x.clone(),
+        };
+        if self.dtype == FloatDType::F32 { x } else { x.cast(FloatDType::F32) }
+    }
+
+    /// Splits tokens that [`Self::normed`] gave into patch and class tokens.
+    pub fn split(&self, layout: &Layout, normed: &[Tensor<3>]) -> Features {
         let mut features = Features { patches: vec![], class: vec![], grid: layout.grid };
-        for x in hidden {
-            let x = match norm {
-                FinalNorm::Applied => self.norm.forward(x.clone()),
-                FinalNorm::LeftOut => x.clone(),
-            };
-            let x = if self.dtype == FloatDType::F32 { x } else { x.cast(FloatDType::F32) };
+        for x in normed {
             features.class.push(x.clone().narrow(1, 0, 1));
-            features.patches.push(x.narrow(1, self.arch.prefix(), layout.n_patches()));
+            features.patches.push(x.clone().narrow(1, self.arch.prefix(), layout.n_patches()));
         }
         features
     }
