@@ -28,6 +28,19 @@ pub fn count_cores() -> io::Result<NonZeroU32> {
     Ok(NonZeroU32::try_from(n).unwrap_or(NonZeroU32::MAX))
 }
 
+/// The largest resident memory that this process has had, in bytes; `None` where the system does not
+/// say.
+pub fn peak_memory_bytes() -> Option<u64> {
+    peak_in(&fs_err::read_to_string("/proc/self/status").ok()?)
+}
+
+/// The peak in the text of `/proc/self/status`.
+fn peak_in(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
 /// The first `model name` in the text of `/proc/cpuinfo`.
 fn model_in(cpuinfo: &str) -> Option<&str> {
     let line = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"))?;
@@ -43,6 +56,12 @@ mod tests {
         let text = "processor\t: 0\nmodel name\t: Fast CPU: 2 GHz\nmodel name\t: Other\n";
         assert_eq!(model_in(text), Some("Fast CPU: 2 GHz"));
         assert_eq!(model_in("Hardware\t: BCM2835\n"), None);
+    }
+
+    #[test]
+    fn the_peak_is_read_in_kib() {
+        assert_eq!(peak_in("VmPeak:\t 9 kB\nVmHWM:\t  12 kB\nVmRSS:\t 8 kB\n"), Some(12 << 10));
+        assert_eq!(peak_in("Name:\tsweep\n"), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use dino_sweep::experiment::schedule::Terms;
 use dino_sweep::experiment::{Facts, Order, RunFile, RunSpec, ScoreRequest, SetFacts};
 use dino_sweep::fs::{RunDir, write_atomic};
 use dino_sweep::id::RunId;
+use dino_sweep::model::Activations;
 use dino_sweep::train::checkpoint;
 use dino_sweep::worker::{self, Exit};
 use serde_json::json;
@@ -108,6 +109,10 @@ impl Bench {
                 // Of the first attempt none: no number depends on it.
                 cache_mb: u64::from(attempt.is_multiple_of(3)),
                 cache_disk_mb: u64::from(attempt.is_multiple_of(2)),
+                activations: match attempt % 2 {
+                    0 => Activations::Recompute,
+                    _ => Activations::Keep,
+                },
             },
             facts: self.facts.clone(),
             scores,

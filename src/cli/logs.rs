@@ -128,7 +128,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = RunDir::new(temp.path());
         append(&dir, 1, Event::Warning { message: "slow".to_owned() });
-        append(&dir, 1, Event::AttemptEnded { outcome: Outcome::Interrupted });
+        append(&dir, 1, Event::AttemptEnded { outcome: Outcome::Interrupted, memory: None });
         write_atomic(&dir.log(1), b"panicked\ntorn").unwrap();
         append(&dir, 2, Event::Warning { message: "slower".to_owned() });
         let mut reader = Reader::new(&dir);
@@ -140,7 +140,7 @@ mod tests {
             "2026-03-01 12:00:05Z  warning: slower",
         ];
         assert_eq!((news.lines, news.ended), (expect.map(str::to_owned).to_vec(), false));
-        append(&dir, 2, Event::AttemptEnded { outcome: Outcome::Done });
+        append(&dir, 2, Event::AttemptEnded { outcome: Outcome::Done, memory: None });
         let news = reader.read().unwrap();
         assert_eq!((news.lines.len(), news.ended), (1, true));
         append(&dir, 3, Event::Warning { message: "again".to_owned() });

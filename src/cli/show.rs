@@ -98,6 +98,7 @@ fn attempt(row: &AttemptRow) -> String {
     if let (Some(version), Some(git)) = (&row.version, &row.git) {
         parts.push(format!("sweep {version} ({git})"));
     }
+    parts.extend(words::memory(row.memory_process_bytes, row.memory_device_bytes));
     match row.train_from_step {
         Some(0) => parts.push("trained".to_owned()),
         Some(step) => parts.push(format!("resumed at step {step}")),

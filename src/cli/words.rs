@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::event::{Event, Line, Metrics, Outcome};
+use crate::event::{Event, Line, Memory, Metrics, Outcome};
 
 /// Percent of training spent waiting for data beyond which advice is given; and the shortest such
 /// wait, as an epoch of one second also waits for its first batch.
@@ -58,8 +58,21 @@ pub fn event(event: &Event) -> String {
             format!("{set} {condition}: {}, {time}", scores(&score.metrics))
         }
         Event::Warning { message } => format!("warning: {message}"),
-        Event::AttemptEnded { outcome } => self::outcome(outcome),
+        Event::AttemptEnded { outcome, memory } => {
+            let memory = memory.and_then(|Memory { process_bytes, device_bytes }| {
+                self::memory(process_bytes, device_bytes)
+            });
+            let memory = memory.map_or_else(String::new, |memory| format!("; {memory}"));
+            format!("{}{memory}", self::outcome(outcome))
+        }
     }
+}
+
+/// `memory 1.2 GiB, 8.0 GiB on the GPU`, the largest of an attempt; `None` where nothing is known.
+pub fn memory(process_bytes: Option<u64>, device_bytes: Option<u64>) -> Option<String> {
+    let on_gpu = device_bytes.map(|bytes| format!("{} on the GPU", size(bytes)));
+    let parts: Vec<_> = process_bytes.map(size).into_iter().chain(on_gpu).collect();
+    (!parts.is_empty()).then(|| format!("memory {}", parts.join(", ")))
 }
 
 /// `waited for data 0.3% of training`, and what to do about it where that is much; `None` where no

@@ -15,7 +15,7 @@ mod toolkit;
 pub use api::Api;
 pub use choose::{Chosen, Error, Granted, Hardware, choose};
 pub use name::{ALLOWED, ParseError, UnknownDevice};
-pub use open::{NotOpened, name, open};
+pub use open::{NotOpened, held_bytes, name, open};
 
 use serde::{Deserialize, Serialize};
 

@@ -79,13 +79,19 @@ pub fn name(device: Device) -> String {
     }
 }
 
+/// Memory that this process holds on a GPU, in bytes: what is in use, and what is kept for later use;
+/// `None` for the CPU. Waits for what was handed to the device.
+pub fn held_bytes(device: &burn::tensor::Device) -> Option<u64> {
+    device.memory_pool_usage().map(|usage| usage.bytes_reserved)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_cpu_opens_in_every_build() {
-        assert!(open(Device::Cpu).is_ok());
+    fn the_cpu_opens_in_every_build_and_holds_no_memory_of_a_gpu() {
+        assert_eq!(held_bytes(&open(Device::Cpu).unwrap()), None);
     }
 
     #[test]

@@ -95,7 +95,20 @@ pub enum Event {
     },
     AttemptEnded {
         outcome: Outcome,
+        /// `None` in journals older than this field.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memory: Option<Memory>,
     },
+}
+
+/// The largest memory of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Resident bytes of the worker; `None` where the system does not say.
+    pub process_bytes: Option<u64>,
+    /// Bytes held on the GPU, pools included; `None` on the CPU.
+    pub device_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -92,7 +92,7 @@ impl Executor for FakeExecutor {
         append(&mut log, Event::AttemptStarted(started(launch)))?;
         if let Script::Exit(exit, outcome) = script {
             if let Some(outcome) = outcome {
-                append(&mut log, Event::AttemptEnded { outcome })?;
+                append(&mut log, Event::AttemptEnded { outcome, memory: None })?;
             }
             self.exit(run, exit);
         }

@@ -27,7 +27,7 @@ pub fn outcome(dir: &RunDir, attempt: u32) -> io::Result<Option<Outcome>> {
     let lines = bytes[..whole].split(|byte| *byte == b'\n');
     // A line that cannot be read is skipped here; indexing the journal reports it.
     let mut ends = lines.rev().filter_map(|line| match serde_json::from_slice(line) {
-        Ok(Line { event: Event::AttemptEnded { outcome }, .. }) => Some(outcome),
+        Ok(Line { event: Event::AttemptEnded { outcome, .. }, .. }) => Some(outcome),
         _ => None,
     });
     Ok(ends.next())

@@ -69,7 +69,7 @@ impl Fake {
         for name in &SUITE[..n_corruptions] {
             events.push(score(&run, Some(name), miou / 2.0));
         }
-        events.push(Event::AttemptEnded { outcome: Outcome::Done });
+        events.push(Event::AttemptEnded { outcome: Outcome::Done, memory: None });
         self.append(&run, 1, events);
         run
     }

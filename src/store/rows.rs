@@ -128,6 +128,10 @@ pub struct AttemptRow {
     pub git: Option<String>,
     /// Step that its training continued from; `None` where it did not train.
     pub train_from_step: Option<u64>,
+    /// The largest resident memory of its worker.
+    pub memory_process_bytes: Option<u64>,
+    /// The most that it held on its GPU.
+    pub memory_device_bytes: Option<u64>,
     /// Outcome of the attempt; `None` where it still runs, or was killed and nobody saw it.
     pub outcome: Option<Outcome>,
 }

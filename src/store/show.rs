@@ -73,6 +73,8 @@ impl Store {
                 version: row.try_get("version")?,
                 git: row.try_get("git")?,
                 train_from_step: optional_count(row, "train_from_step")?,
+                memory_process_bytes: optional_count(row, "memory_process_bytes")?,
+                memory_device_bytes: optional_count(row, "memory_device_bytes")?,
                 outcome: outcome(row)?,
             })
         };

@@ -276,7 +276,7 @@ async fn the_latest_attempt_says_whether_a_run_failed() {
     let run = fake.run(&seeded(0));
     let store = Store::open(&fake.results).await.unwrap();
     let failed = Outcome::Failed { message: "no space".into(), class: FailureClass::Environment };
-    let outcome = Event::AttemptEnded { outcome: failed.clone() };
+    let outcome = Event::AttemptEnded { outcome: failed.clone(), memory: None };
     fake.append(&run, 1, vec![fake::started(1), outcome]);
     let exited = |attempt, error: Option<&str>, interrupted| SweepEvent::AttemptExited {
         run: run.clone(),

@@ -9,7 +9,7 @@ use super::journal::{Earlier, Journal};
 use super::{Error, Exit};
 use crate::device;
 use crate::error::with_sources;
-use crate::event::{AttemptStarted, Event, FailureClass, Outcome};
+use crate::event::{AttemptStarted, Event, FailureClass, Memory, Outcome};
 use crate::experiment::{Order, RunFile};
 use crate::fs::{FileLock, RunDir};
 use crate::host;
@@ -40,13 +40,17 @@ fn work(dir: &RunDir, attempt: u32, stop: &AtomicBool) -> Result<End, Error> {
     let order: Order = read_json(&dir.order(attempt))?;
     let mut journal = Journal::open(dir, attempt)?;
     journal.emit(Event::AttemptStarted(started(&order)))?;
-    let result = Work::new(dir, &file, &order).and_then(|work| work.run(&mut journal, stop));
+    let (result, device_bytes) = match Work::new(dir, &file, &order) {
+        Ok(work) => (work.run(&mut journal, stop), work.held_bytes.get()),
+        Err(error) => (Err(error), None),
+    };
     let outcome = match &result {
         Ok(End::Finished) => Outcome::Done,
         Ok(End::Interrupted) => Outcome::Interrupted,
         Err(error) => Outcome::Failed { message: with_sources(error), class: error.class() },
     };
-    journal.emit(Event::AttemptEnded { outcome })?;
+    let memory = Memory { process_bytes: host::peak_memory_bytes(), device_bytes };
+    journal.emit(Event::AttemptEnded { outcome, memory: Some(memory) })?;
     journal.sync()?;
     result
 }
@@ -68,12 +72,22 @@ impl Work<'_> {
                 false
             }
         };
-        if (!trained || !earlier.trained)
-            && self.train(network.clone(), journal, stop)? == End::Interrupted
-        {
-            return Ok(End::Interrupted);
+        if !trained || !earlier.trained {
+            let end = self.train(network.clone(), journal, stop)?;
+            self.note_memory();
+            if end == End::Interrupted {
+                return Ok(End::Interrupted);
+            }
         }
-        self.score_missing(network, &earlier, journal, stop)
+        let end = self.score_missing(network, &earlier, journal, stop)?;
+        self.note_memory();
+        Ok(end)
+    }
+
+    /// Notes what is held on the GPU: nearly the most so far, for what is freed is kept for reuse.
+    fn note_memory(&self) {
+        let held = device::held_bytes(&self.device);
+        self.held_bytes.set(self.held_bytes.get().max(held));
     }
 }
 

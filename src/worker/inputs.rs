@@ -1,5 +1,7 @@
 //! Opens the inputs of an attempt: the run's dataset, backbone and device.
 
+use std::cell::Cell;
+
 use super::Error;
 use crate::data::dataset::{self, Dataset, EvalSet};
 use crate::data::split::Split;
@@ -24,6 +26,8 @@ pub(super) struct Work<'a> {
     pub(super) dataset: Dataset,
     pub(super) backbone: Backbone,
     pub(super) device: burn::tensor::Device,
+    /// The most that was seen to be held on the GPU.
+    pub(super) held_bytes: Cell<Option<u64>>,
 }
 
 impl<'a> Work<'a> {
@@ -31,7 +35,7 @@ impl<'a> Work<'a> {
         let dataset = dataset::open_at(&file.spec.data, &order.facts.data_root)?;
         let backbone = backbone(&file.spec, &order.facts)?;
         let device = device::open(order.device.seen_alone())?;
-        Ok(Self { dir, file, order, dataset, backbone, device })
+        Ok(Self { dir, file, order, dataset, backbone, device, held_bytes: Cell::new(None) })
     }
 
     pub(super) fn spec(&self) -> &RunSpec {

@@ -301,7 +301,7 @@ fn only_this_attempt_says_that_it_has_begun() {
         }))
     };
     let mut running = Running { attempt: 2, since: Instant::now(), blocked: true, heard: false };
-    let ended = line(RunEvent::AttemptEnded { outcome: Outcome::Interrupted });
+    let ended = line(RunEvent::AttemptEnded { outcome: Outcome::Interrupted, memory: None });
     running.hear(&[started(1), ended]);
     assert!(!running.heard, "an orphan's");
     running.hear(&[started(2)]);

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use crate::event::{
-    AttemptStarted, Event, Line, Metrics, ModelBuilt, Outcome, ScoreEnded, TrainStep,
+    AttemptStarted, Event, Line, Memory, Metrics, ModelBuilt, Outcome, ScoreEnded, TrainStep,
 };
 use crate::id::RunId;
 use crate::store::write::{Result, int, json};
@@ -94,7 +94,9 @@ impl<'a> AttemptWriter<'a> {
             Event::Scoring { .. } => {}
             Event::ScoreEnded(score) => self.score_ended(score, at_ms).await?,
             Event::Warning { message } => return Ok(Some(message.clone())),
-            Event::AttemptEnded { outcome } => self.attempt_ended(outcome, at_ms).await?,
+            Event::AttemptEnded { outcome, memory } => {
+                self.attempt_ended(outcome, *memory, at_ms).await?;
+            }
         }
         Ok(None)
     }
@@ -213,20 +215,27 @@ impl<'a> AttemptWriter<'a> {
         Ok(())
     }
 
-    async fn attempt_ended(&mut self, outcome: &Outcome, at_ms: i64) -> Result {
+    async fn attempt_ended(
+        &mut self,
+        outcome: &Outcome,
+        memory: Option<Memory>,
+        at_ms: i64,
+    ) -> Result {
         let (name, error, class) = match outcome {
             Outcome::Done => ("done", None, None),
             Outcome::Interrupted => ("interrupted", None, None),
             Outcome::Failed { message, class } => ("failed", Some(message), Some(class.name())),
         };
         sqlx::query(
-            "UPDATE attempts SET ended_at_ms = ?, outcome = ?, error = ?, error_class = ? \
-             WHERE run = ? AND attempt = ?",
+            "UPDATE attempts SET ended_at_ms = ?, outcome = ?, error = ?, error_class = ?, \
+             memory_process_bytes = ?, memory_device_bytes = ? WHERE run = ? AND attempt = ?",
         )
         .bind(at_ms)
         .bind(name)
         .bind(error)
         .bind(class)
+        .bind(memory.and_then(|memory| memory.process_bytes).map(int))
+        .bind(memory.and_then(|memory| memory.device_bytes).map(int))
         .bind(self.run.as_str())
         .bind(self.attempt)
         .execute(&mut *self.connection)
