@@ -98,6 +98,7 @@ set = { size = "small", weights = { kind = "pretrained" } }
     assert_eq!(rows[3], ["1", "1", "–", "–", "none", "missing:", "voc"]);
     assert_eq!(rows[4], ["2", "2", "–", "–", "none", "missing:", "dinov2_vits14_reg"]);
     assert!(ended.stdout.contains("3 cells: 1 to start, 2 lack something"), "{ended:?}");
+    assert!(ended.stdout.contains("numbers: f32\ndevices: cpu"), "{ended:?}");
     let words = ["needed by cell 1 (seed=1)", "needed by cell 2 (seed=2)", "looked in"];
     assert!(words.iter().all(|words| ended.stderr.contains(words)), "{ended:?}");
 }

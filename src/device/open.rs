@@ -3,6 +3,7 @@
 use burn::tensor::FloatDType;
 use thiserror::Error;
 
+use super::nvml::{self, Gpu};
 use super::{Api, Device};
 use crate::host;
 
@@ -65,17 +66,26 @@ pub fn open(device: Device) -> Result<burn::tensor::Device, NotOpened> {
     }
 }
 
-/// The name of the hardware behind `device`, for journals and `sweep doctor`; opens the device where
-/// it is a graphics adapter.
+/// The name of the hardware behind `device` as this process counts devices, for journals, tables and
+/// verbs; opens the device where it is a graphics adapter. A GPU that cannot be asked is called by
+/// its place.
 pub fn name(device: Device) -> String {
     match device {
         Device::Cpu => host::cpu_model(),
+        Device::Cuda(index) => {
+            let gpus = nvml::discover(&nvml::Environment::here());
+            match gpus.visible.get(index as usize) {
+                Some(Gpu::Answers(answer)) => answer.name.clone(),
+                _ => device.to_string(),
+            }
+        }
         #[cfg(feature = "wgpu")]
         Device::Wgpu(_) => {
             let identity = open(device).ok().and_then(|device| device.identity());
             identity.map_or_else(|| device.to_string(), |identity| identity.name)
         }
-        _ => device.to_string(),
+        #[cfg(not(feature = "wgpu"))]
+        Device::Wgpu(_) => device.to_string(),
     }
 }
 

@@ -37,6 +37,7 @@ fn cell(labels: &[(&str, &str)], spec: &RunSpec, scores: Scores<'_>) -> CellRow 
             checkpoint_sha256: "ad".into(),
             version: Some("0.1.0".into()),
             git: Some("abc".into()),
+            device_name: Some("a CPU".into()),
         }),
     });
     CellRow {
@@ -121,7 +122,7 @@ fn replicates_are_a_row_and_what_is_missing_says_why() {
     | full + 1x1 decoder     | random (DINOv2) | ViT-tiny/14 | 304.4 M |  21.5 k |         4 |       56x56 (4x4) |             failed |       failed |       failed | 0/1 | c7094071    |
     | tune=lora 8            | –               | –           |       – |       – |         – |                 – |                  … |            … |            … | 0/1 | aa0f9de9    |
 
-    **grid**: mIoU in % on shapes/val: the mean over the 2/3 classes present in the ground truth, from one confusion matrix over the whole set. Level 5: mean over the 3 corruptions of test-3 v1 (over a part of them only where marked); drop: clean minus level 5, in points. Protocol: whole input, labels at native size; checkpoint: the last. Mean ± sample standard deviation over seeds; n: seeds done, of all. Scored by sweep 0.1.0 (abc).
+    **grid**: mIoU in % on shapes/val: the mean over the 2/3 classes present in the ground truth, from one confusion matrix over the whole set. Level 5: mean over the 3 corruptions of test-3 v1 (over a part of them only where marked); drop: clean minus level 5, in points. Protocol: whole input, labels at native size; checkpoint: the last. Mean ± sample standard deviation over seeds; n: seeds done, of all. Scored by sweep 0.1.0 (abc) on a CPU in f32.
     ");
 }
 
@@ -147,7 +148,7 @@ fn the_terminal_shows_the_same_and_why_runs_failed() {
     Level 5: mean over the 3 corruptions of test-3 v1 (over a part of them only where marked); drop: clean minus level 5, in points.
     Protocol: whole input, labels at native size; checkpoint: the last.
     Mean ± sample standard deviation over seeds; n: seeds done, of all.
-    Scored by sweep 0.1.0 (abc).
+    Scored by sweep 0.1.0 (abc) on a CPU in f32.
     c7094071 failed: the mask `a|b.png` is torn
     ");
 }

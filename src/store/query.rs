@@ -110,7 +110,8 @@ impl Store {
              p.severity, \
              s.checkpoint_step, s.checkpoint_sha256, s.miou, s.classes_present, s.classes_total, \
              s.iou_per_class, s.pixel_accuracy, s.accuracy_mean, s.reference_metric, s.n_images, \
-             s.n_pixels, s.iou_frequency_weighted, s.miou_union, a.version, a.git \
+             s.n_pixels, s.iou_frequency_weighted, s.miou_union, a.version, a.git, \
+             a.device_name \
              FROM cell_scores p \
              JOIN cells c ON c.experiment = p.experiment AND c.cell = p.cell \
              LEFT JOIN scores s ON s.run = c.run AND s.score = p.score \
@@ -137,6 +138,7 @@ impl Store {
                     checkpoint_sha256: row.try_get("checkpoint_sha256")?,
                     version: row.try_get("version")?,
                     git: row.try_get("git")?,
+                    device_name: row.try_get("device_name")?,
                 }),
             };
             scores.entry(count(row, "cell")?).or_default().push(CellScore { planned, made });

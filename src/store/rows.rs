@@ -94,6 +94,8 @@ pub struct MadeScore {
     /// Version and commit of the `sweep` that made the score.
     pub version: Option<String>,
     pub git: Option<String>,
+    /// The device that it was made on, in words.
+    pub device_name: Option<String>,
 }
 
 /// All facts about one run.

@@ -115,6 +115,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The number format that is computed in: never `auto`.
+    #[must_use]
+    pub fn resolved(self) -> Self {
+        match self {
+            Self::Auto => Self::F32,
+            Self::F32 | Self::Bf16 => self,
+        }
+    }
+
     /// The type that the encoder's blocks compute in.
     pub fn dtype(self) -> FloatDType {
         match self {

@@ -103,7 +103,7 @@ fn started(order: &Order) -> AttemptStarted {
         pid: std::process::id(),
         host: host::name(),
         device: order.device,
-        device_name: device::name(order.device),
+        device_name: device::name(order.device.seen_alone()),
         threads: order.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git: env!("BUILT_FROM_COMMIT").to_owned(),

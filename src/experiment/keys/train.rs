@@ -220,7 +220,7 @@ pub(super) static GROUP: Group = Group {
         )
         .alias(&["precision"])
         .recipes(&[(Modern, "auto"), (Reference, "auto")])
-        .run(resolved(|run| Some(json!(precision(run.spec.train.precision)))))
+        .run(resolved(|run| Some(json!(run.spec.train.precision.resolved()))))
         .examples(["auto", "bf16"]),
         Key::new(
             "train.validate_every",
@@ -253,12 +253,4 @@ fn short_side(run: &Resolved<'_>) -> Option<Value> {
 /// Whether a part of the train split is held out.
 fn has_dev(run: &Resolved<'_>) -> bool {
     run.spec.train.dev.fraction > 0.0
-}
-
-/// The number format that is computed in.
-fn precision(asked: Precision) -> Precision {
-    match asked {
-        Precision::Auto => Precision::F32,
-        Precision::F32 | Precision::Bf16 => asked,
-    }
 }

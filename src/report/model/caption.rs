@@ -85,13 +85,19 @@ impl Sweep<'_> {
     }
 
     fn made_by_sentence(&self) -> Option<String> {
-        let scores = self.experiment.cells.iter().flat_map(|cell| &cell.scores);
+        let cells = self.experiment.cells.iter();
+        let scores = cells.flat_map(|cell| cell.scores.iter().map(move |score| (cell, score)));
         let makers: BTreeSet<String> = scores
-            .filter_map(|score| {
+            .filter_map(|(cell, score)| {
                 let made = score.made.as_ref()?;
                 let git = made.git.as_ref().filter(|git| *git != "unknown");
                 let git = git.map_or(String::new(), |git| format!(" ({git})"));
-                Some(format!("sweep {}{git}", made.version.as_ref()?))
+                let device = made.device_name.as_ref().filter(|name| !name.is_empty());
+                let device = device.map_or(String::new(), |name| format!(" on {name}"));
+                let precision = cell.facts.as_ref().map_or(String::new(), |facts| {
+                    format!(" in {}", facts.spec.train.precision.resolved())
+                });
+                Some(format!("sweep {}{git}{device}{precision}", made.version.as_ref()?))
             })
             .collect();
         let makers: Vec<_> = makers.into_iter().collect();
