@@ -1,4 +1,4 @@
-//! NVIDIA's headers, with which CUDA kernels are compiled when they are first used.
+//! NVIDIA's run-time compiler and headers, with which CUDA kernels are compiled when they are first used.
 
 #[cfg(any(feature = "cuda", test))]
 use std::path::Path;
@@ -8,13 +8,27 @@ use std::path::Path;
 const HEADERS: [&str; 4] =
     ["include/cuda_runtime.h", "include/cuda_bf16.h", "include/mma.h", "include/crt/mma.h"];
 
-/// What is missing for kernels to be compiled, and what to do about it; `None` where all headers are
-/// there, or where this binary has no CUDA.
+/// What is missing for kernels to be compiled, and what to do about it; `None` where all is there, or
+/// where this binary has no CUDA.
 pub(super) fn problem() -> Option<String> {
     #[cfg(feature = "cuda")]
-    return missing(cubecl_cuda::install::cuda_path().as_deref());
+    return missing(cubecl_cuda::install::cuda_path().as_deref()).or_else(without_compiler);
     #[cfg(not(feature = "cuda"))]
     None
+}
+
+/// Compiles nothing, to see whether the compiler is there: its binding panics where it is not.
+#[cfg(feature = "cuda")]
+fn without_compiler() -> Option<String> {
+    use std::panic;
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let compiled = panic::catch_unwind(|| cudarc::nvrtc::compile_ptx("").is_ok());
+    panic::set_hook(hook);
+    let problem = "NVIDIA's run-time compiler does not work: the library `nvrtc` is missing, or not \
+                   of this driver; install the CUDA toolkit, or NVIDIA's wheels as docs/gpu.md \
+                   says, with the library's folder in `LD_LIBRARY_PATH`";
+    (!compiled.unwrap_or(false)).then(|| problem.to_owned())
 }
 
 #[cfg(any(feature = "cuda", test))]
