@@ -1,19 +1,18 @@
 //! `sweep plan EXPERIMENT`: shows what `run` would do, and why.
 
+mod machine;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::fault::Exit;
 use super::grid::grid;
 use super::{Context, fetch, index, printer, words};
-use crate::device;
 use crate::experiment::{Cell, Experiment};
 use crate::fs::ResultsDir;
-use crate::host;
 use crate::id::RunId;
 use crate::plan::{self, Action, PlannedRun};
 use crate::resolve::{self, Lack, Lacking, Missing, Resolved};
-use crate::schedule::devices::{self, Host};
 use crate::store::RunState;
 use crate::train::TRAIN_NUMERICS;
 
@@ -56,42 +55,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let rows = rows(&experiment, &cells, &planned, &lacking);
     printer::data(&format!("{}\n", table(&experiment.axes, rows)));
     printer::data(&format!("{}\n", counts(&planned, lacking.len())));
-    printer::data(&format!("{}\n", precisions(&experiment)));
-    match places(&experiment) {
-        Ok(places) => printer::data(&format!("{places}\n")),
-        Err(error) => printer::aside(&format_args!("note: on this machine, {error}")),
-    }
+    printer::data(&format!("{}\n", machine::lines(&experiment, &cells)));
     Missing::of(&lacking).map_or(Ok(Exit::Done), |missing| Err(fetch::lacking(&missing)))
-}
-
-/// `numbers: f32`, what the encoder's blocks compute in.
-fn precisions(experiment: &Experiment) -> String {
-    let all = experiment.cells.iter().map(|cell| cell.spec.train.precision.resolved().to_string());
-    let all: BTreeSet<_> = all.collect();
-    format!("numbers: {}", all.into_iter().collect::<Vec<_>>().join(", "))
-}
-
-/// `devices: cuda:0 (NVIDIA H100); cuda:1 (NVIDIA H100)`, where a run would start now.
-fn places(experiment: &Experiment) -> Result<String, device::Error> {
-    let schedule = &experiment.schedule;
-    let hardware = super::device::hardware(&schedule.devices);
-    let host = Host { cores: host::cores(), hardware: &hardware };
-    let places = devices::slots(&schedule.devices, schedule.jobs, schedule.threads, host)?;
-    let mut counted: Vec<(device::Device, usize)> = vec![];
-    for slot in places.slots {
-        match counted.last_mut() {
-            Some((device, n)) if *device == slot.device => *n += 1,
-            _ => counted.push((slot.device, 1)),
-        }
-    }
-    let named = counted.into_iter().map(|(device, n)| {
-        let runs = if n > 1 { format!(", {n} runs at once") } else { String::new() };
-        match device::name(device) {
-            name if name.is_empty() || name == device.to_string() => format!("{device}{runs}"),
-            name => format!("{device} ({name}){runs}"),
-        }
-    });
-    Ok(format!("devices: {}", named.collect::<Vec<_>>().join("; ")))
 }
 
 /// The note on finished runs that differ from starting cells only by an older numerics version;

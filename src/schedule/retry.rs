@@ -76,8 +76,8 @@ pub fn ending(
         // Burn reports it so. The next attempt would ask for the same.
         (WorkerExit::Code(CODE_PANIC), _) if log_tail.contains(GPU_MEMORY) => failed(
             with_tail(
-                "the GPU's memory ran out: a smaller `train.batch_size` or input takes less, so does \
-                 `train.precision = \"bf16\"`",
+                "the GPU's memory ran out: `schedule.activations = \"recompute\"` takes less, so do \
+                 `train.precision = \"bf16\"` and a smaller `train.batch_size`",
                 log_tail,
             ),
             Input,

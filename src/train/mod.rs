@@ -9,6 +9,7 @@ pub mod optimizer;
 pub mod step;
 pub mod checkpoint;
 pub mod run;
+pub mod memory;
 
 pub use config::{Config, Dev, Input, Normalise, Precision, Recipe, Schedule, VoidLabel};
 
