@@ -1,6 +1,5 @@
 //! `sweep readme`: updates the tables between markers in a file.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use crate::store::Store;
 
 /// Rewrite the tables of a file, between `<!-- sweep:table NAME -->` and `<!-- sweep:end -->`.
 ///
+/// `<!-- sweep:table NAME html -->` asks for HTML in the layout of the reference project's README.
 /// A table comes from the results folder's index or, where that has no such experiment (a fresh
 /// clone has no runs), from the committed `results/NAME.md`. All else in the file stays byte for
 /// byte.
@@ -73,11 +73,11 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The tables by the names in their markers.
-    async fn tables(&self, store: &Store) -> anyhow::Result<BTreeMap<String, String>> {
-        let mut tables = BTreeMap::new();
+    /// The tables in the order of their places.
+    async fn tables(&self, store: &Store) -> anyhow::Result<Vec<String>> {
+        let mut tables = Vec::new();
         for place in self.places {
-            tables.insert(place.experiment.clone(), self.table(store, place).await?);
+            tables.push(self.table(store, place).await?);
         }
         Ok(tables)
     }
@@ -87,15 +87,24 @@ impl Asked<'_> {
         let folder = self.file.parent().unwrap_or(Path::new(""));
         let name = experiments::name_from(folder, &place.experiment)?;
         if let Some(rows) = store.experiment(&name).await? {
-            return Ok(Format::Markdown.render(&Table::new(&rows), Columns::Usual));
+            return Ok(place.format.render(&Table::new(&rows), Columns::Usual));
         }
-        committed(self.results, &name)?.ok_or_else(|| {
+        let known = match place.format {
+            Format::Markdown => committed(self.results, &name)?,
+            _ => None,
+        };
+        known.ok_or_else(|| {
+            let also = match place.format {
+                Format::Markdown => {
+                    format!(", and no `{}`", self.results.table(&name, "md").display())
+                }
+                format => format!("; run it first, as only markdown is committed, not {format}"),
+            };
             let words = format!(
-                "`{}`, line {}: there is no experiment `{name}` in `{}`, and no `{}`",
+                "`{}`, line {}: there is no experiment `{name}` in `{}`{also}",
                 self.file.display(),
                 place.line,
                 self.results.root().display(),
-                self.results.table(&name, "md").display(),
             );
             fault(Exit::Usage, words)
         })

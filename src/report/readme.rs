@@ -6,14 +6,19 @@
 //! <!-- sweep:end -->
 //! ```
 //!
+//! A second word asks for another format than markdown: `<!-- sweep:table quickstart html -->`.
+//!
 //! `sweep readme` calls [`places`] with a document and [`rewrite`] with the tables that it asks for.
 //! A marker stands alone on its line; those in code (as above) are text.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+
+use super::Format;
 
 const TABLE: &str = "table";
 const END: &str = "end";
+/// Formats that GitHub shows in a document.
+const FORMATS: [Format; 2] = [Format::Markdown, Format::Html];
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -21,6 +26,10 @@ pub enum Error {
         "line {line}: `{marker}` is not a marker: write `<!-- sweep:table NAME -->` or `<!-- sweep:end -->`"
     )]
     Unknown { line: usize, marker: String },
+    #[error(
+        "line {line}: `{word}` is no format for a table here: write `<!-- sweep:table NAME -->` for markdown, or `<!-- sweep:table NAME html -->`"
+    )]
+    Format { line: usize, word: String },
     #[error("line {line}: a marker must stand alone on its line, or in code (`…`) to be text")]
     NotAlone { line: usize },
     #[error(
@@ -38,6 +47,8 @@ pub enum Error {
 pub struct Place {
     /// Name or file of the experiment, as the marker gives it.
     pub experiment: String,
+    /// [`Format::Markdown`], or another that the marker asks for.
+    pub format: Format,
     /// Line of the marker that starts it, from 1.
     pub line: usize,
     /// Bytes between the markers' lines.
@@ -56,7 +67,8 @@ pub struct Rewritten {
 /// A line outside of code that is, or contains, a table marker.
 #[derive(Debug, PartialEq, Eq)]
 enum Marker<'a> {
-    Table(&'a str),
+    /// With the name of a format, where it has one.
+    Table(&'a str, Option<&'a str>),
     End,
     Unknown,
     /// Among other text.
@@ -82,11 +94,12 @@ pub fn places(text: &str) -> Result<Vec<Place>, Error> {
             (Some(Marker::Unknown), _) => {
                 return Err(Error::Unknown { line, marker: content.trim().to_owned() });
             }
-            (Some(Marker::Table(name)), None) => {
+            (Some(Marker::Table(name, word)), None) => {
                 let experiment = name.to_owned();
-                open = Some(Place { experiment, line, start: offset, end: offset });
+                let format = format(word).map_err(|word| Error::Format { line, word })?;
+                open = Some(Place { experiment, format, line, start: offset, end: offset });
             }
-            (Some(Marker::Table(name)), Some(outer)) => {
+            (Some(Marker::Table(name, _)), Some(outer)) => {
                 let name = name.to_owned();
                 return Err(Error::Nested { line, name, outer: outer.line });
             }
@@ -100,15 +113,20 @@ pub fn places(text: &str) -> Result<Vec<Place>, Error> {
     }
 }
 
-/// Replaces what is between the markers by `tables[experiment]`; everything else stays byte for byte.
-///
-/// `places` are those of `text`, and `tables` has each of their experiments.
-pub fn rewrite(text: &str, places: &[Place], tables: &BTreeMap<String, String>) -> Rewritten {
+/// The format that a marker's second word names.
+fn format(word: Option<&str>) -> Result<Format, String> {
+    let Some(word) = word else { return Ok(Format::Markdown) };
+    let known = FORMATS.into_iter().find(|format| format.name() == word);
+    known.ok_or_else(|| word.to_owned())
+}
+
+/// Replaces what is between the markers by `tables`, of which there is one for each of `places`, the
+/// places of `text`; everything else stays byte for byte.
+pub fn rewrite(text: &str, places: &[Place], tables: &[String]) -> Rewritten {
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut rewritten = Rewritten { text: String::with_capacity(text.len()), stale: Vec::new() };
     let mut copied = 0;
-    for place in places {
-        let table = tables.get(&place.experiment).expect("the caller gives every table");
+    for (place, table) in places.iter().zip(tables) {
         let lines: Vec<_> = table.trim().lines().collect();
         let table = format!("{newline}{}{newline}{newline}", lines.join(newline));
         if text[place.start..place.end] != table && !rewritten.stale.contains(&place.experiment) {
@@ -132,7 +150,13 @@ fn marker(line: &str) -> Option<Marker<'_>> {
     if let Some(comment) = comment.filter(|comment| !comment.contains("<!--")) {
         let text = comment.trim().strip_prefix("sweep:")?;
         return Some(match text.split_once(char::is_whitespace) {
-            Some((TABLE, name)) if is_name(name.trim()) => Marker::Table(name.trim()),
+            Some((TABLE, rest)) => {
+                let mut words = rest.split_whitespace();
+                match (words.next(), words.next(), words.next()) {
+                    (Some(name), format, None) if is_name(name) => Marker::Table(name, format),
+                    _ => Marker::Unknown,
+                }
+            }
             None if text == END => Marker::End,
             _ => Marker::Unknown,
         });
@@ -212,8 +236,7 @@ mod tests {
     use super::*;
 
     fn filled(text: &str) -> Rewritten {
-        let tables = BTreeMap::from([("a".to_owned(), "| T |\n".to_owned())]);
-        rewrite(text, &places(text).unwrap(), &tables)
+        rewrite(text, &places(text).unwrap(), &["| T |\n".to_owned()])
     }
 
     #[test]
@@ -279,6 +302,20 @@ mod tests {
     fn a_marker_names_an_experiment_or_its_file() {
         let file = "../experiments/b.toml";
         asked(&A.replace(" a ", &format!(" {file} ")), &[file]);
+    }
+
+    #[test]
+    fn a_marker_may_name_a_format() {
+        let formats = |marker: &str| {
+            let places = places(&A.replace("table a", marker));
+            places.map(|places| places[0].format).map_err(|error| error.to_string())
+        };
+        assert_eq!(formats("table a"), Ok(Format::Markdown));
+        assert_eq!(formats("table a markdown"), Ok(Format::Markdown));
+        assert_eq!(formats("table a html"), Ok(Format::Html));
+        let refused = formats("table a csv").unwrap_err();
+        assert!(refused.starts_with("line 1: `csv` is no format for a table here"), "{refused}");
+        assert!(formats("table a html x").unwrap_err().contains("is not a marker"));
     }
 
     #[test]

@@ -127,6 +127,75 @@ fn replicates_are_a_row_and_what_is_missing_says_why() {
 }
 
 #[test]
+fn html_has_the_reference_projects_layout() {
+    insta::assert_snapshot!(Format::Html.render(&mixed(), Columns::Usual), @r#"
+    <table style="margin: auto">
+      <thead>
+        <tr>
+          <th>finetuned components</th>
+          <th>pre-training</th>
+          <th>model</th>
+          <th># of<br />params</th>
+          <th>with<br />registers</th>
+          <th>shapes<br />Validation mIoU</th>
+          <th>shapes-C<br />level 5<br />Validation mIoU</th>
+          <th>n</th>
+          <th>Directory</th>
+        </tr>
+      </thead>
+      <tbody>
+        <tr>
+          <td>LoRA r=4 + 1x1 decoder</td>
+          <td>random (DINOv2)</td>
+          <td>ViT-tiny/14</td>
+          <td align="right">304.4 M</td>
+          <td align="center">✅</td>
+          <td align="right">74.00 ± 3.61% (n=3)</td>
+          <td align="right">45.83 ± 1.18%</td>
+          <td align="right">2/3</td>
+          <td>5fc87c69 +2</td>
+        </tr>
+        <tr>
+          <td>1x1 decoder</td>
+          <td>random (DINOv2)</td>
+          <td>ViT-tiny/14</td>
+          <td align="right">304.4 M</td>
+          <td align="center">✅</td>
+          <td align="right">50.00%</td>
+          <td align="right">37.50% (2/3)</td>
+          <td align="right">0/1</td>
+          <td>b1174d2e</td>
+        </tr>
+        <tr>
+          <td>full + 1x1 decoder</td>
+          <td>random (DINOv2)</td>
+          <td>ViT-tiny/14</td>
+          <td align="right">304.4 M</td>
+          <td align="center">✅</td>
+          <td align="right">failed</td>
+          <td align="right">failed</td>
+          <td align="right">0/1</td>
+          <td>c7094071</td>
+        </tr>
+        <tr>
+          <td>tune=lora 8</td>
+          <td>–</td>
+          <td>–</td>
+          <td align="right">–</td>
+          <td align="center">–</td>
+          <td align="right">…</td>
+          <td align="right">…</td>
+          <td align="right">0/1</td>
+          <td>aa0f9de9</td>
+        </tr>
+      </tbody>
+    </table>
+
+    <p><b>grid</b>: mIoU in % on shapes/val: the mean over the 2/3 classes present in the ground truth, from one confusion matrix over the whole set. Level 5: mean over the 3 corruptions of test-3 v1 (over a part of them only where marked); drop: clean minus level 5, in points. Protocol: whole input, labels at native size; checkpoint: the last. Mean ± sample standard deviation over seeds; n: seeds done, of all. Scored by sweep 0.1.0 (abc) on a CPU in f32.</p>
+    "#);
+}
+
+#[test]
 fn the_terminal_shows_the_same_and_why_runs_failed() {
     insta::assert_snapshot!(terminal(&mixed(), Columns::Usual, Some(100)).replace('\u{a0}', " "), @"
     grid

@@ -13,6 +13,7 @@ impl Table {
         let sweep = Sweep::of(experiment, &groups);
         Self {
             experiment: experiment.name.clone(),
+            set: sweep.set().map(str::to_owned),
             columns: sweep.columns(),
             rows: groups.iter().map(|group| sweep.cells(group)).collect(),
             caption: sweep.caption(),

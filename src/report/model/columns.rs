@@ -72,6 +72,12 @@ impl<'a> Sweep<'a> {
         sweep
     }
 
+    /// The set of all rows, where it is one.
+    pub(in crate::report) fn set(&self) -> Option<&'a str> {
+        let first = self.sets.first().filter(|set| !set.is_empty())?;
+        (self.sets.len() == 1).then_some(*first)
+    }
+
     pub(in crate::report) fn columns(&self) -> Vec<Column> {
         let mut columns: Vec<Column> = self.axes.iter().map(|axis| axis_column(axis)).collect();
         columns.extend([

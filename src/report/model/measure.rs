@@ -114,6 +114,11 @@ impl Measure {
         .to_owned()
     }
 
+    /// Whether there is a number at all.
+    pub(in crate::report) fn is_known(&self) -> bool {
+        !self.values.is_empty() || self.partial.is_some()
+    }
+
     fn numbers(&self) -> Vec<f64> {
         self.values.iter().map(|replicate| replicate.value).collect()
     }

@@ -20,6 +20,8 @@ pub enum Columns {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     pub experiment: String,
+    /// The set that all rows were scored on; `None` where there are several, or none yet.
+    pub set: Option<String>,
     pub columns: Vec<Column>,
     /// Each as long as `columns`.
     pub rows: Vec<Vec<Cell>>,

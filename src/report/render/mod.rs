@@ -3,6 +3,7 @@
 
 pub(super) mod terminal;
 mod markdown;
+mod html;
 mod csv;
 mod json;
 
@@ -52,6 +53,8 @@ formats! {
     Terminal = terminal,
     /// As GitHub shows it.
     Markdown = markdown,
+    /// In the layout of the reference project's README.
+    Html = html,
     /// Raw numbers, one line a row.
     Csv = csv,
     /// Everything, for machines.
