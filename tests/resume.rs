@@ -53,6 +53,7 @@ impl Bench {
         let patch = dino_sweep::model::backbone::find(&spec.model).unwrap().arch.patch as u32;
         let facts = Facts {
             frost: None,
+            init: None,
             data_root: data.root.clone(),
             n_classes: data.n_classes(),
             classes: data.classes.clone(),

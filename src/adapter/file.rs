@@ -16,9 +16,9 @@ use crate::model::{DecoderConfig, init};
 use crate::weights::{TensorFile, cause};
 
 /// A function that is called with a tensor's name and its slot.
-type Visit<'a> = dyn FnMut(&str, Slot<'_>) + 'a;
+pub(super) type Visit<'a> = dyn FnMut(&str, Slot<'_>) + 'a;
 /// A function that calls a [`Visit`] for each of some slots.
-type Each<'a> = dyn FnMut(&mut Visit<'_>) + 'a;
+pub(super) type Each<'a> = dyn FnMut(&mut Visit<'_>) + 'a;
 
 impl AdapterFile {
     /// Reads an adapter of any format: our safetensors, the reference project's `.pt`, or a PEFT
@@ -57,6 +57,11 @@ impl AdapterFile {
     /// Every tensor of the file, as (name in a network, shape).
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), stored.shape.as_slice()))
+    }
+
+    /// The values of a tensor of the file, row-major; `None` where it has none of this name.
+    pub fn values(&self, name: &str) -> Option<&[f32]> {
+        self.tensors.get(name).map(|stored| stored.values.as_slice())
     }
 
     /// Builds the network of this file: `encoder` (its weights loaded), adapted, and the file's
@@ -101,7 +106,12 @@ impl AdapterFile {
 
     /// Sets every tensor that `each` visits from the file's tensors whose names begin with
     /// `prefix`; a missing or an unused one is an error.
-    fn apply(&self, prefix: &str, device: &Device, each: &mut Each<'_>) -> Result<(), Error> {
+    pub(super) fn apply(
+        &self,
+        prefix: &str,
+        device: &Device,
+        each: &mut Each<'_>,
+    ) -> Result<(), Error> {
         let mut expected = Shapes::new();
         each(&mut |name, slot| drop(expected.insert(name.to_owned(), slot.file_shape())));
         let below = self.tensors.iter().filter(|(name, _)| name.starts_with(prefix));

@@ -13,6 +13,7 @@ mod peft;
 mod encoder_info;
 mod check;
 mod file;
+mod start;
 
 use std::path::PathBuf;
 

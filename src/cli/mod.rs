@@ -17,6 +17,7 @@ pub mod runs;
 pub mod experiments;
 
 pub mod run;
+pub mod train;
 pub mod plan;
 pub mod status;
 pub mod logs;
@@ -67,6 +68,7 @@ const LOST: &str = "cannot write the output to stdout";
 enum Verb {
     /// Train and score what is missing of an experiment, resuming where it stopped; show its table
     Run(run::Args),
+    Train(train::Args),
     /// Show what `run` would do
     Plan(plan::Args),
     /// Show the progress of experiments
@@ -127,6 +129,7 @@ impl Verb {
     fn run(&self, context: &Context) -> anyhow::Result<Exit> {
         match self {
             Self::Run(args) => run::run(args, context),
+            Self::Train(args) => train::run(args, context),
             Self::Plan(args) => plan::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Logs(args) => logs::run(args, context),

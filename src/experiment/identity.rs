@@ -36,6 +36,9 @@ pub fn run_identity(spec: &RunSpec, facts: &Facts) -> Value {
         // No run can have this id: the file is found and hashed before anything is planned.
         (_, None) => found.push(("weights", json!("missing"))),
     }
+    if let Some(file) = &facts.init {
+        found.push(("init", json!(file.sha256)));
+    }
     identity(spec, facts.input_px, found)
 }
 
@@ -59,7 +62,11 @@ pub fn changed<'a>(before: &'a Value, now: &'a Value) -> BTreeSet<&'a str> {
 
 /// The part of the identity that the spec alone decides: cells with equal values are the same run.
 pub(super) fn effective(spec: &RunSpec) -> Value {
-    let found = vec![("weights", plain_json(&spec.weights)), ("data", plain_json(&spec.data))];
+    let found = vec![
+        ("weights", plain_json(&spec.weights)),
+        ("init", plain_json(&spec.init)),
+        ("data", plain_json(&spec.data)),
+    ];
     let mut value = identity(spec, input_px(spec), found);
     let mut eval = plain_json(&spec.eval);
     eval["corruption"]["severities"] = json!(severities(spec));

@@ -42,6 +42,8 @@ pub struct RunSpec {
     pub seed: u64,
     pub model: model::Config,
     pub weights: model::WeightsConfig,
+    #[serde(default, skip_serializing_if = "model::InitConfig::is_empty")]
+    pub init: model::InitConfig,
     pub tune: model::TuneConfig,
     pub decoder: model::DecoderConfig,
     pub data: dataset::Config,
@@ -86,6 +88,9 @@ pub struct Facts {
     pub sets: Vec<SetFacts>,
     /// The encoder's weight file; `None` for random weights.
     pub weights: Option<WeightsFile>,
+    /// The adapter that training starts from; `None` where it starts from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<WeightsFile>,
     /// Network input after lowering to the patch size, height and width.
     pub input_px: [u32; 2],
     /// Folder of frost's original textures; `None` where no score needs them, or for procedural

@@ -65,6 +65,22 @@ pub enum TuneConfig {
     Full {},
 }
 
+/// Key `init`: what training starts from besides the encoder's weights.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitConfig {
+    /// File of an adapter that gives LoRA and decoder their first values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<PathBuf>,
+}
+
+impl InitConfig {
+    /// Whether nothing is given.
+    pub fn is_empty(&self) -> bool {
+        self.adapter.is_none()
+    }
+}
+
 /// Low-rank updates of the encoder's linear layers (Hu et al. 2021, arXiv:2106.09685).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

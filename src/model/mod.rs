@@ -16,7 +16,7 @@ pub mod network;
 
 pub use backbone::{Config, Size};
 pub use config::{
-    DinoType, LoraConfig, LoraTarget, Pretraining, Scaling, TuneConfig, WeightsConfig,
+    DinoType, InitConfig, LoraConfig, LoraTarget, Pretraining, Scaling, TuneConfig, WeightsConfig,
 };
 pub use decoder::DecoderConfig;
 pub use mode::Mode;

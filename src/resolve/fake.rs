@@ -39,6 +39,7 @@ pub(crate) fn job(n: u8) -> Job {
     };
     let facts = Facts {
         frost: None,
+        init: None,
         data_root: "data".into(),
         n_classes: 6,
         classes: vec![],

@@ -10,6 +10,7 @@
 mod missing;
 mod notes;
 mod weights;
+mod init;
 mod sets;
 mod world;
 mod cells;

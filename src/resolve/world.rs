@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Lack;
+use super::init::Adapters;
 use super::sets::{self, Sets};
 use super::weights::Weights;
 use crate::experiment::{self, Facts, Machine, RunSpec};
@@ -12,11 +13,16 @@ use crate::fs::ResultsDir;
 pub(super) struct World<'a> {
     sets: Sets<'a>,
     weights: Weights<'a>,
+    adapters: Adapters,
 }
 
 impl<'a> World<'a> {
     pub(super) fn new(machine: &'a Machine, results: &ResultsDir) -> Self {
-        Self { sets: Sets::new(machine, results), weights: Weights::new(machine, results) }
+        Self {
+            sets: Sets::new(machine, results),
+            weights: Weights::new(machine, results),
+            adapters: Adapters::default(),
+        }
     }
 
     /// The facts that the identity of `spec` needs, or all that is missing for them.
@@ -26,6 +32,7 @@ impl<'a> World<'a> {
         let frost = keep(self.sets.frost(spec), &mut lacks).flatten();
         let dataset = keep(self.sets.dataset(&spec.data), &mut lacks);
         let Some(dataset) = dataset else { return Err(lacks) };
+        let init = keep(self.adapters.find(spec, dataset.n_classes()), &mut lacks).flatten();
         let train = self.sets.fingerprint(&spec.data, &dataset, &dataset.train);
         let train = keep(train, &mut lacks);
         let mut found = Vec::new();
@@ -41,6 +48,7 @@ impl<'a> World<'a> {
                 train_fingerprint,
                 sets,
                 weights,
+                init,
                 input_px: experiment::input_px(spec),
                 frost,
             }),

@@ -14,6 +14,7 @@ mod train;
 use std::io;
 use std::path::PathBuf;
 
+use crate::adapter;
 use crate::data;
 use crate::device;
 use crate::error;
@@ -33,6 +34,8 @@ pub enum Error {
     Data(#[from] data::Error),
     #[error("cannot load weights")]
     Weights(#[from] weights::Error),
+    #[error("cannot start from the adapter of `init.adapter`")]
+    Init(#[from] adapter::Error),
     #[error("training failed")]
     Train(#[from] training::Error),
     #[error("scoring failed")]
@@ -72,6 +75,7 @@ impl Error {
         match self {
             Self::RunFile { .. }
             | Self::Weights(_)
+            | Self::Init(_)
             | Self::Train(
                 training::Error::Diverged { .. }
                 | training::Error::Batch { .. }

@@ -9,7 +9,7 @@ use burn::tensor::DType;
 use super::Error;
 use super::inputs::Work;
 use super::journal::Journal;
-use crate::adapter::{self, About, EncoderInfo};
+use crate::adapter::{self, About, AdapterFile, EncoderInfo};
 use crate::data::dataset::EvalSet;
 use crate::data::loader::{self, Budget, TrainLoader, TrainLoaderConfig};
 use crate::data::split::Split;
@@ -52,6 +52,9 @@ impl Work<'_> {
             seed: spec.seed,
         };
         let mut network = Network::new(encoder, &parts);
+        if let Some(file) = &self.order.facts.init {
+            AdapterFile::open(&file.path)?.start(&mut network)?;
+        }
         let dtype = spec.train.precision.dtype();
         // A device that lacks a type may compute something else instead of failing.
         if !self.device.supports_dtype(DType::from(dtype)) {

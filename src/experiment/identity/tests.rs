@@ -28,6 +28,7 @@ fn facts_of(spec: &RunSpec) -> Facts {
         }),
         input_px: input_px(spec),
         frost: None,
+        init: None,
     }
 }
 

@@ -5,15 +5,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Map;
 
 use super::key::{Compound, Group, Key};
-use super::{data, decoder, eval, machine, model, schedule, seed, train, tune, weights};
+use super::{data, decoder, eval, init, machine, model, schedule, seed, train, tune, weights};
 use crate::experiment::text::table;
 
 /// The groups, in the order of messages and of the documentation.
-pub fn groups() -> [&'static Group; 10] {
+pub fn groups() -> [&'static Group; 11] {
     [
         &seed::GROUP,
         &model::GROUP,
         &weights::GROUP,
+        &init::GROUP,
         &tune::GROUP,
         &decoder::GROUP,
         &data::GROUP,

@@ -12,6 +12,7 @@ mod key;
 mod seed;
 mod model;
 mod weights;
+mod init;
 mod tune;
 mod decoder;
 mod forms;

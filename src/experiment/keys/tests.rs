@@ -88,6 +88,7 @@ fn facts_of(spec: &RunSpec) -> Facts {
         weights: weights.then(|| WeightsFile { path: "/w".into(), sha256: "ab".repeat(32) }),
         input_px: input_px(spec),
         frost: None,
+        init: None,
     }
 }
 

@@ -13,19 +13,19 @@ fn cut(text: &str, name: &str) -> String {
 
 #[test]
 fn names_and_values_that_do_not_exist_are_answered_with_the_nearest() {
-    insta::assert_snapshot!(refused("lr_rate = 1"), @"x.toml:1: lr_rate: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`");
+    insta::assert_snapshot!(refused("lr_rate = 1"), @"x.toml:1: lr_rate: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `init`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`");
     insta::assert_snapshot!(cut(&refused("[train]\nlearning_rate = 1"), "`steps`"), @"x.toml:2: train.learning_rate: unknown key; allowed in `train`: `recipe`, `epochs`, …");
     insta::assert_snapshot!(cut(&refused("[train]\nepoch = 1"), "`steps`"), @"x.toml:2: train.epoch: unknown key; allowed in `train`: `recipe`, `epochs`, …; did you mean `train.epochs`?");
-    insta::assert_snapshot!(refused("rank = 4"), @"x.toml:1: rank: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `tune.rank`?");
-    insta::assert_snapshot!(refused("[gird]\nsize = ['small']"), @"x.toml:1: gird: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `grid`?");
-    insta::assert_snapshot!(refused("[grid]\nsise = ['small']"), @"x.toml:2: sise: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?");
+    insta::assert_snapshot!(refused("rank = 4"), @"x.toml:1: rank: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `init`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `tune.rank`?");
+    insta::assert_snapshot!(refused("[gird]\nsize = ['small']"), @"x.toml:1: gird: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `init`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `grid`?");
+    insta::assert_snapshot!(refused("[grid]\nsise = ['small']"), @"x.toml:2: sise: unknown key; allowed: `seed`, `model`, `weights`, `init`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?");
     insta::assert_snapshot!(refused("[grid]\nsize = ['smal']"), @"x.toml:2: size: `smal` is not known; allowed: `tiny`, `small`, `small_plus`, `base`, `large`, `large_plus`, `huge_plus`, `giant`, `7b`, `custom`; did you mean `small`?");
     insta::assert_snapshot!(refused("decoder = 'fnp'"), @"x.toml:1: decoder: `fnp` is not known; allowed: `linear`, `linear_bn`, `fpn`, `fpn_reference`; did you mean `fpn`?");
     insta::assert_snapshot!(refused("[decoder]\nkind = 'mask2former'"), @"x.toml:2: decoder.kind: `mask2former` is not known; allowed: `linear`, `linear_bn`, `fpn`, `fpn_reference`");
     insta::assert_snapshot!(refused("suite = 'imagenet-c-firts8'"), @"x.toml:1: suite: `imagenet-c-firts8` is not known; allowed: `imagenet-c-15`, `imagenet-c-12`, `imagenet-c-19`, `imagenet-c-first8`, `reference_oneof`, `none`; did you mean `imagenet-c-first8`?");
     insta::assert_snapshot!(refused("backbone = 'dinov2_vitl16'"), @"x.toml:1: backbone: `dinov2_vitl16` is not known; allowed: `dinov2_vits14`, `dinov2_vits14_reg`, `dinov2_vitb14`, `dinov2_vitb14_reg`, `dinov2_vitl14`, `dinov2_vitl14_reg`, `dinov2_vitg14`, `dinov2_vitg14_reg`, `dinov3_vits16`, `dinov3_vits16plus`, `dinov3_vitb16`, `dinov3_vitl16`, `dinov3_vitl16plus`, `dinov3_vith16plus`, `dinov3_vit7b16`, `dinov3_vitl16_sat493m`, `dinov3_vit7b16_sat493m`; did you mean `dinov2_vitl14`?");
     insta::assert_snapshot!(cut(&refused("[grid]\ntune = ['frozen', { kind = 'lora', rnak = 3 }]"), "`alpha`"), @"x.toml:2: tune.rnak: unknown key; allowed in `tune`: `kind`, `rank`, …; did you mean `tune.rank`?");
-    insta::assert_snapshot!(refused("a.b.c = 1"), @"x.toml:1: a: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`");
+    insta::assert_snapshot!(refused("a.b.c = 1"), @"x.toml:1: a: unknown key; allowed: `name`, `description`, `grid`, `exclude`, `include`, `override`, `seed`, `model`, `weights`, `init`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_grid_that_makes_no_sense_is_refused() {
     insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[override]]\nwhen = { size = 'small' }"), @"x.toml:3: override: both `when` and `set` are needed");
     insta::assert_snapshot!(refused("[grid]\nsize = ['small']\n[[override]]\nif = {}"), @"x.toml:4: override.if: unknown key; allowed: `when` (which cells) and `set` (which keys)");
     insta::assert_snapshot!(refused("[[override]]\nwhen = { size = 'small' }\nset = { lr = 1 }"), @"x.toml:2: size: no axis sets it; the grid has no axes");
-    insta::assert_snapshot!(refused("[grid]\nseed = [0]\nrow = [{ size = 'small', lr = 1 }, { sise = 'base' }]"), @"x.toml:3: sise: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?");
+    insta::assert_snapshot!(refused("[grid]\nseed = [0]\nrow = [{ size = 'small', lr = 1 }, { sise = 'base' }]"), @"x.toml:3: sise: unknown key; allowed: `seed`, `model`, `weights`, `init`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?");
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
     insta::assert_snapshot!(refused(toml), @"
     x.toml:1: name: `A b` cannot name an experiment; allowed: 1 to 64 of a-z, 0-9, _ and -
     x.toml:3: lr: found the text `x`; allowed: a number above 0, up to 10
-    x.toml:5: sise: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?
+    x.toml:5: sise: unknown key; allowed: `seed`, `model`, `weights`, `init`, `tune`, `decoder`, `data`, `train`, `eval`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type`; did you mean `size`?
     x.toml:6: decoder: the list of choices is empty; give at least one
     x.toml:8: eval.select: `best` is chosen on a held-out part of the train split, and there is none; allowed: `last`, or set `train.dev.fraction` above 0
     x.toml:10: seed: no axis sets it; allowed: `decoder`
@@ -293,7 +293,7 @@ fn outside_the_experiment_only_keys_that_change_no_number_are_allowed() {
     ");
     insta::assert_snapshot!(refused_with("", &[], &["lr"]), @"`--set lr` is not of the form key=value");
     insta::assert_snapshot!(refused_with("", &[], &["lr=fast"]), @"lr: found the text `fast`; allowed: a number above 0, up to 10 (from `--set lr=fast`)");
-    insta::assert_snapshot!(refused_with("", &[], &["grid.lr=[1]"]), @"grid.lr: unknown key; allowed: `seed`, `model`, `weights`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, `machine`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type` (from `--set grid.lr=[1]`)");
+    insta::assert_snapshot!(refused_with("", &[], &["grid.lr=[1]"]), @"grid.lr: unknown key; allowed: `seed`, `model`, `weights`, `init`, `tune`, `decoder`, `data`, `train`, `eval`, `schedule`, `machine`, or a short name such as `backbone`, `lora_rank`, `size`, `dino_type` (from `--set grid.lr=[1]`)");
     insta::assert_snapshot!(refused_with("", &[], &["epochs=1", "steps=2"]), @"train.steps: set together with `train.epochs`; give one of them (from `--set steps=2`)");
     let machine = |text: &str| {
         let dir = tempfile::tempdir().unwrap();
