@@ -19,6 +19,7 @@ mod jbu;
 mod anyup;
 mod naf;
 mod model;
+mod pairs;
 
 use std::io;
 use std::ops::Range;
@@ -28,6 +29,7 @@ use crate::weights;
 pub use linear::Linear;
 pub use map::Map;
 pub use model::Model;
+pub use pairs::{Pairs, write};
 use tensors::Tensors;
 
 /// Every method. A new one is a file with its `METHOD`, and a line here.
@@ -107,9 +109,12 @@ pub enum Error {
     OtherMethod { path: PathBuf, found: &'static str, wanted: &'static str, name: &'static str },
     #[error("`{path}` is not a weight file of {wanted}: {problems}")]
     Unfit { path: PathBuf, wanted: &'static str, problems: String },
+    /// The image, the features and the size do not fit each other or the method.
     #[error("{0}")]
     Task(String),
-    #[error("cannot pass the upsampled features on")]
+    #[error("`{path}` has no usable `{tensor}`: {reason}")]
+    Input { path: PathBuf, tensor: &'static str, reason: String },
+    #[error("cannot write the upsampled features")]
     Write(#[from] io::Error),
 }
 

@@ -1,4 +1,4 @@
-//! The patches that a pixel attends to: NATTEN's dilated windows (Hassani et al. 2023,
+//! The patches that a pixel attends to: NATTEN's dilated windows (Hassani & Shi 2022,
 //! arXiv:2209.15001), of keys that were enlarged to the output by repeating them.
 
 /// The patches, with repetitions, in the window of each pixel of an axis of `n_high` pixels and
