@@ -51,7 +51,7 @@ pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     check(args)?;
     let failed = |error| failed(error, args);
     let pairs = Pairs::open(&args.input).map_err(failed)?;
-    let model = open(method, args.weights.as_deref(), args.kernel)?;
+    let model = open((method, "--weights"), args.weights.as_deref(), args.kernel)?;
     let size = match args.size {
         Some(size) => size.map(|side| side as usize),
         None => model.size(pairs.image_size(), pairs.grid()),
@@ -78,15 +78,15 @@ pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Loads a method; errors have their exit.
+/// Loads a method, whose weights are named by the flag; errors have their exit.
 pub(super) fn open(
-    method: &'static Method,
+    (method, flag): (&'static Method, &str),
     weights: Option<&Path>,
     kernel: Option<usize>,
 ) -> anyhow::Result<Model> {
     match (weights, method.has_weights()) {
         (None, true) => {
-            let words = format!("{} has weights: name their file with --weights", method.title);
+            let words = format!("{} has weights: name their file with {flag}", method.title);
             return Err(fault(Exit::Usage, words));
         }
         (Some(path), false) => {
@@ -104,7 +104,7 @@ pub(super) fn open(
 
 /// Gives the error its exit: the environment's where a file cannot be read or written, else a usage
 /// error, as the user named a file that does not fit.
-fn with_exit(error: Error) -> anyhow::Error {
+pub(super) fn with_exit(error: Error) -> anyhow::Error {
     let exit = match error {
         Error::File(weights::Error::Read { .. } | weights::Error::Absent { .. })
         | Error::Write(_) => Exit::Environment,

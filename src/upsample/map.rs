@@ -47,6 +47,25 @@ impl Map {
         planes
     }
 
+    /// From values `[height * width, channels]`, as tokens are.
+    ///
+    /// # Panics
+    /// If there are more or fewer values.
+    pub fn from_pixels(pixels: &[f32], channels: usize, size: [usize; 2]) -> Self {
+        let mut map = Self::zeros(channels, size);
+        assert_eq!(pixels.len(), map.values.len(), "{channels} channels of {size:?}");
+        let width = map.width;
+        map.each_row(|y, row| {
+            let pixels = pixels[y * row.len()..][..row.len()].chunks_exact(channels);
+            for (x, pixel) in pixels.enumerate() {
+                for (line, value) in row.chunks_exact_mut(width).zip(pixel) {
+                    line[x] = *value;
+                }
+            }
+        });
+        map
+    }
+
     /// The values as `[height * width, channels]`.
     pub(super) fn to_pixels(&self) -> Vec<f32> {
         let mut pixels = vec![0.0; self.values.len()];
@@ -134,6 +153,7 @@ mod tests {
         assert_eq!(map.line(2, 1), [10.0, 11.0]);
         assert_eq!(map.to_planes(), planes);
         assert_eq!(map.to_pixels()[..4], [0.0, 6.0, 1.0, 7.0]);
+        assert_eq!(Map::from_pixels(&map.to_pixels(), 2, [3, 2]), map);
         assert_eq!(map.slice(1..2).row(0), map.row(1));
     }
 }

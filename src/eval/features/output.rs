@@ -8,6 +8,9 @@ use burn::tensor::Tensor;
 
 use crate::weights::PartsWriter;
 
+/// Name of the tensor of upsampled features.
+const DENSE: &str = "dense";
+
 /// The values of one tensor of the file for one batch.
 pub(super) struct Part {
     name: String,
@@ -25,6 +28,16 @@ impl Part {
         Self { name: name.to_owned(), shape, values }
     }
 
+    /// Values of image `i` of the batch.
+    pub(super) fn image(&self, i: usize) -> &[f32] {
+        &self.values[i * self.len_per_image()..][..self.len_per_image()]
+    }
+
+    /// Shape for one image.
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
     fn len_per_image(&self) -> usize {
         self.shape.iter().product()
     }
@@ -34,16 +47,18 @@ impl Part {
 pub(super) struct Layout(PartsWriter);
 
 impl Layout {
-    /// Writes the header for `n` images of which `parts` are the first; bytes not yet written are
-    /// zeros.
+    /// Writes the header for `n` images of which `parts` are the first, and for `dense` features of
+    /// that shape an image; bytes not yet written are zeros.
     pub(super) fn start(
         file: &mut fs_err::File,
         n: usize,
-        parts: &[Part],
+        (parts, dense): (&[Part], Option<[usize; 3]>),
         metadata: &BTreeMap<String, String>,
     ) -> io::Result<Self> {
-        let shape = |part: &Part| [n].iter().chain(&part.shape).copied().collect();
-        let tensors: Vec<_> = parts.iter().map(|part| (part.name.as_str(), shape(part))).collect();
+        let shape = |one: &[usize]| -> Vec<usize> { [&[n], one].concat() };
+        let tensors = parts.iter().map(|part| (part.name.as_str(), shape(&part.shape)));
+        let dense = dense.map(|one| (DENSE, shape(&one)));
+        let tensors: Vec<_> = tensors.chain(dense).collect();
         Ok(Self(PartsWriter::start(file, &tensors, metadata)?))
     }
 
@@ -58,6 +73,17 @@ impl Layout {
             self.0.put(file, (i, first * part.len_per_image()), &part.values)?;
         }
         Ok(())
+    }
+
+    /// Writes values of the dense features, which come after `n_parts` parts, from their value
+    /// number `first` on.
+    pub(super) fn put_dense(
+        &self,
+        file: &mut fs_err::File,
+        (n_parts, first): (usize, usize),
+        values: &[f32],
+    ) -> io::Result<()> {
+        self.0.put(file, (n_parts, first), values)
     }
 }
 
@@ -80,7 +106,7 @@ mod tests {
         let mut file = fs_err::File::create(&path).unwrap();
         let metadata = BTreeMap::from([("é".to_owned(), "\"x\"\n".to_owned())]);
         let first = batch([[1.0, 2.0], [3.0, 4.0]]);
-        let layout = Layout::start(&mut file, 4, &first, &metadata).unwrap();
+        let layout = Layout::start(&mut file, 4, (&first, None), &metadata).unwrap();
         layout.put(&mut file, 2, &batch([[5.0, 6.0], [7.0, 8.0]])).unwrap();
         layout.put(&mut file, 0, &first).unwrap();
         drop(file);

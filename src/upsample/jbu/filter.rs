@@ -2,7 +2,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::stage::{SIDE, TAPS};
+use super::{SIDE, TAPS};
 use crate::upsample::ops::{STRIP, Strip};
 
 /// Number of vectors of one channel that are worked on together, and number of channels.

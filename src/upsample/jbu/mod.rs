@@ -31,6 +31,10 @@ pub(super) const METHOD: Method = Method {
     build: |tensors, options| Box::new(Jbu::take(tensors, options)),
 };
 
+/// Side of the kernels, and their number of taps.
+const SIDE: usize = 2 * RADIUS + 1;
+const TAPS: usize = SIDE * SIDE;
+const RADIUS: usize = 3;
 const NORM: &str = "model.1.";
 const STAGES: usize = 4;
 const GROWTH: usize = 1 << STAGES;

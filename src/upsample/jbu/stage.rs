@@ -6,13 +6,10 @@ use pulp::Arch;
 
 use super::cubic::{self, Taps};
 use super::filter::filter;
+use super::{RADIUS, SIDE, TAPS};
 use crate::upsample::ops::{Pad, STRIP, gelu, pooled_row, product, reflect, softmax, windows};
 use crate::upsample::{Map, Tensors};
 
-/// Side of the kernels, and their number of taps.
-pub(super) const SIDE: usize = 2 * RADIUS + 1;
-pub(super) const TAPS: usize = SIDE * SIDE;
-const RADIUS: usize = 3;
 /// Channels of the image.
 const GUIDANCE: usize = 3;
 /// Bounds of the softmax's factor.
