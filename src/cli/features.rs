@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::fault::{Exit, OrExit, fault};
-use super::{Context, adapter, device, printer, upsample, words};
+use super::{Context, adapter, device, printer, upsampler, words};
 use crate::adapter::AdapterFile;
 use crate::data::transform::Normal;
 use crate::device::{self as devices, Request};
@@ -115,7 +115,7 @@ pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
 fn failed(error: Error, output: &Path) -> anyhow::Error {
     let is_write = matches!(error, Error::Write(_));
     let error = match error {
-        Error::Upsample(error) => return upsample::with_exit(error),
+        Error::Upsample(error) => return upsampler::with_exit(error),
         error => anyhow::Error::new(error),
     };
     if is_write { error.context(format!("`{}`", output.display())) } else { error }
@@ -154,7 +154,7 @@ fn wanted(
     let dense = match args.upsample.as_deref().and_then(Method::find) {
         Some(method) => {
             let flag = "--upsample-weights";
-            let model = upsample::open((method, flag), args.upsample_weights.as_deref(), None)?;
+            let model = upsampler::open(method, flag, args.upsample_weights.as_deref(), None)?;
             Some(Dense { model, normal: normal(backbone, adapter) })
         }
         None => None,

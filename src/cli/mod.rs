@@ -15,6 +15,7 @@ pub mod progress;
 pub mod index;
 pub mod runs;
 pub mod experiments;
+pub mod upsampler;
 
 pub mod run;
 pub mod plan;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 
-use super::fault::{Exit, OrExit, fault};
+use super::fault::{Exit, fault};
 use super::features::parse_px;
+use super::upsampler::{open, with_exit};
 use super::{Context, printer, words};
 use crate::fs::hash::sha256_file;
-use crate::upsample::{self, Error, METHODS, Method, Model, Options, Pairs};
+use crate::upsample::{self, Error, Job, METHODS, Method, Pairs};
 use crate::weights;
 
 /// Format of the file that is written.
@@ -51,7 +52,7 @@ pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     check(args)?;
     let failed = |error| failed(error, args);
     let pairs = Pairs::open(&args.input).map_err(failed)?;
-    let model = open((method, "--weights"), args.weights.as_deref(), args.kernel)?;
+    let model = open(method, "--weights", args.weights.as_deref(), args.kernel)?;
     let size = match args.size {
         Some(size) => size.map(|side| side as usize),
         None => model.size(pairs.image_size(), pairs.grid()),
@@ -66,8 +67,8 @@ pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
             printer::aside(&format_args!("{percent}%"));
         }
     };
-    upsample::write(&args.output, (&model, &pairs), size, &metadata, &mut progress)
-        .map_err(failed)?;
+    let job = Job { model: &model, pairs: &pairs, size };
+    upsample::write(&args.output, &job, &metadata, &mut progress).map_err(failed)?;
     let ([rows, columns], [height, width]) = (pairs.grid(), size);
     printer::aside(&format_args!(
         "features of {}, {rows}x{columns} to {height}x{width} by {} -> {}",
@@ -76,41 +77,6 @@ pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
         args.output.display()
     ));
     Ok(Exit::Done)
-}
-
-/// Loads a method, whose weights are named by the flag; errors have their exit.
-pub(super) fn open(
-    (method, flag): (&'static Method, &str),
-    weights: Option<&Path>,
-    kernel: Option<usize>,
-) -> anyhow::Result<Model> {
-    match (weights, method.has_weights()) {
-        (None, true) => {
-            let words = format!("{} has weights: name their file with {flag}", method.title);
-            return Err(fault(Exit::Usage, words));
-        }
-        (Some(path), false) => {
-            let words = format!("{} has no weights: leave `{}` out", method.title, path.display());
-            return Err(fault(Exit::Usage, words));
-        }
-        _ => {}
-    }
-    if kernel.is_some() && !method.takes_kernel {
-        let words = format!("--kernel: {} has no window to choose; naf has", method.title);
-        return Err(fault(Exit::Usage, words));
-    }
-    Model::open(method, weights, &Options { kernel }).map_err(with_exit)
-}
-
-/// Gives the error its exit: the environment's where a file cannot be read or written, else a usage
-/// error, as the user named a file that does not fit.
-pub(super) fn with_exit(error: Error) -> anyhow::Error {
-    let exit = match error {
-        Error::File(weights::Error::Read { .. } | weights::Error::Absent { .. })
-        | Error::Write(_) => Exit::Environment,
-        _ => Exit::Usage,
-    };
-    Err::<(), _>(error).or_exit(exit).expect_err("it is an error")
 }
 
 /// The error, with the file that it is about where it does not name one.

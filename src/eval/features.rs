@@ -93,13 +93,14 @@ pub fn write(
                 Some(layout) => layout,
                 none => {
                     let dense = wanted.dense.as_ref().map(|_| Dense::shape(&parts, input.px()));
-                    none.insert(Layout::start(file, n, (&parts, dense), metadata)?)
+                    none.insert(Layout::start(file, n, &parts, dense, metadata)?)
                 }
             };
             layout.put(file, done, &parts)?;
             if let Some(dense) = &wanted.dense {
-                let at = dense::At { first: done, px: input.px(), grid };
-                dense.put((file, layout), &at, (&batch, &parts))?;
+                let (images, parts) = (batch.as_slice(), parts.as_slice());
+                let batch = dense::Batch { first: done, images, parts, px: input.px(), grid };
+                dense.put(file, layout, &batch)?;
             }
             done += batch.len();
             progress(done, n);

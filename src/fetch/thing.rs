@@ -194,9 +194,9 @@ impl Setting {
         tell: &mut dyn FnMut(News<'_>),
     ) -> Result<Got, Error> {
         let mut tell = |news: download::News<'_>| tell(News::Weights(news));
-        let from = (&self.places, &self.address);
         let dir = self.places.weight_dirs.first();
-        got(row.get(from, &self.downloader, &mut tell), || dir.map(|dir| row.by_hand(dir)))
+        let found = row.get(&self.places, &self.address, &self.downloader, &mut tell);
+        got(found, || dir.map(|dir| row.by_hand(dir)))
     }
 }
 

@@ -102,7 +102,8 @@ impl Row {
     /// again.
     pub fn get(
         &self,
-        (places, address): (&Places, &Address),
+        places: &Places,
+        address: &Address,
         downloader: &Downloader,
         tell: &mut dyn FnMut(download::News<'_>),
     ) -> Result<Found, Error> {

@@ -115,7 +115,7 @@ impl Source {
         let mut mean = vec![0.0; n * n_cells];
         for head in 0..self.n_heads {
             let own = head * per_head..(head + 1) * per_head;
-            let q = gathered(queries, (rows, columns), own.clone());
+            let q = gathered(queries, rows, columns, own.clone());
             let keys = transposed(&self.keys, self.dim, &cells, own);
             let weights = weights(&q, &keys, n_cells);
             if self.heads == Heads::Averaged {
@@ -154,7 +154,8 @@ impl Source {
 /// Channels of the queries of a group of pixels, `[rows * columns, channels]`.
 fn gathered(
     queries: &Map,
-    (rows, columns): (&Group, &Group),
+    rows: &Group,
+    columns: &Group,
     channels: std::ops::Range<usize>,
 ) -> Vec<f32> {
     let dim = channels.len();

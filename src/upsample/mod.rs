@@ -29,7 +29,7 @@ use crate::weights;
 pub use linear::Linear;
 pub use map::Map;
 pub use model::Model;
-pub use pairs::{Pairs, write};
+pub use pairs::{Job, Pairs, write};
 use tensors::Tensors;
 
 /// Every method. A new one is a file with its `METHOD`, and a line here.

@@ -60,17 +60,15 @@ impl Pairs {
 
     /// Image `i` and its features.
     pub fn load(&self, i: usize) -> Result<[Map; 2], Error> {
-        Ok([
-            self.read(i, IMAGE, (3, self.image))?,
-            self.read(i, FEATURES, (self.channels, self.grid))?,
-        ])
+        Ok([self.read(i, IMAGE, 3, self.image)?, self.read(i, FEATURES, self.channels, self.grid)?])
     }
 
     fn read(
         &self,
         i: usize,
         tensor: &'static str,
-        (channels, size): (usize, [usize; 2]),
+        channels: usize,
+        size: [usize; 2],
     ) -> Result<Map, Error> {
         let n = channels * size[0] * size[1];
         let values = self.file.read_range(tensor, i * n..(i + 1) * n)?;
@@ -107,15 +105,23 @@ fn shape(file: &TensorFile, tensor: &'static str) -> Result<[usize; 4], Error> {
     Ok(sides)
 }
 
-/// Upsamples the features of all images to `size` and writes them to `path` as `features`
+/// The features to upsample, and how.
+pub struct Job<'a> {
+    pub model: &'a Model,
+    pub pairs: &'a Pairs,
+    /// Height and width of the result.
+    pub size: [usize; 2],
+}
+
+/// Upsamples the features of all images and writes them to `path` as `features`
 /// `[batch, channels, height, width]`, f32. `progress` gets the number of rows made and of all.
 pub fn write(
     path: &Path,
-    (model, pairs): (&Model, &Pairs),
-    size: [usize; 2],
+    job: &Job<'_>,
     metadata: &BTreeMap<String, String>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<(), Error> {
+    let Job { model, pairs, size } = *job;
     let [height, width] = size;
     let shape = vec![pairs.n, pairs.channels, height, width];
     write_atomic_with(path, |file| {
@@ -128,7 +134,7 @@ pub fn write(
                 let n = band.size()[0] * width;
                 for (channel, values) in planes.chunks_exact(n).enumerate() {
                     let plane = i * pairs.channels + channel;
-                    writer.put(file, (0, (plane * height + first) * width), values)?;
+                    writer.put(file, 0, (plane * height + first) * width, values)?;
                 }
                 progress(i * height + first + band.size()[0], pairs.n * height);
                 Ok(())

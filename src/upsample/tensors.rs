@@ -92,10 +92,10 @@ impl Tensors {
         }
         let more = self.problems.len().saturating_sub(SHOWN);
         self.problems.truncate(SHOWN);
-        let mut problems = self.problems.join("; ");
         if more > 0 {
-            problems += &format!("; and {more} more");
+            self.problems.push(format!("and {more} more"));
         }
+        let problems = self.problems.join("; ");
         Err(Error::Unfit { path: self.path, wanted: method.title, problems })
     }
 }

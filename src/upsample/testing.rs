@@ -44,7 +44,6 @@ pub(super) fn close(what: &str, ours: &[f32], expect: &[f32], limit: f32) {
     assert_eq!(ours.len(), expect.len(), "{what}");
     let largest = expect.iter().fold(0.0f32, |max, value| max.max(value.abs()));
     let worst = ours.iter().zip(expect).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
-    println!("{what}: {:.1e} of the largest", worst / largest);
     assert!(ours.iter().all(|value| value.is_finite()), "{what}");
     assert!(worst <= limit * largest, "{what}: {} > {limit}", worst / largest);
 }

@@ -47,7 +47,8 @@ impl PartsWriter {
     pub fn put(
         &self,
         file: &mut fs_err::File,
-        (tensor, first): (usize, usize),
+        tensor: usize,
+        first: usize,
         values: &[f32],
     ) -> io::Result<()> {
         file.seek(SeekFrom::Start(self.starts[tensor] + 4 * first as u64))?;

@@ -13,10 +13,13 @@ pub struct Dense {
     pub normal: Normal,
 }
 
-/// The place of a batch among all inputs.
-pub(super) struct At {
-    /// Number of the batch's first image.
+/// A batch of inputs whose parts are made.
+pub(super) struct Batch<'a> {
+    /// Number of its first image among all.
     pub first: usize,
+    pub images: &'a [Ready],
+    /// The parts, of which the first are the patch tokens.
+    pub parts: &'a [Part],
     /// Height and width of the inputs.
     pub px: [usize; 2],
     /// Rows and columns of patches.
@@ -29,24 +32,25 @@ impl Dense {
         [parts[0].shape()[1], height, width]
     }
 
-    /// Upsamples the first of `parts`, the patch tokens, of each image of a batch.
+    /// Upsamples and writes the patch tokens of each image of a batch.
     pub(super) fn put(
         &self,
-        (file, layout): (&mut fs_err::File, &Layout),
-        at: &At,
-        (images, parts): (&[Ready], &[Part]),
+        file: &mut fs_err::File,
+        layout: &Layout,
+        batch: &Batch<'_>,
     ) -> Result<(), Error> {
-        let [dim, height, width] = Self::shape(parts, at.px);
-        for (i, image) in images.iter().enumerate() {
-            let image = self.guidance(image, at.px);
-            let features = Map::from_pixels(parts[0].image(i), dim, at.grid);
-            let task = Task { image: &image, features: &features, projection: None, size: at.px };
+        let (parts, size) = (batch.parts, batch.px);
+        let [dim, height, width] = Self::shape(parts, size);
+        for (i, image) in batch.images.iter().enumerate() {
+            let image = self.guidance(image, size);
+            let features = Map::from_pixels(parts[0].image(i), dim, batch.grid);
+            let task = Task { image: &image, features: &features, projection: None, size };
             self.model.each_band(&task, |first, band| {
                 let n = band.size()[0] * width;
                 for (channel, values) in band.to_planes().chunks_exact(n).enumerate() {
-                    let plane = (at.first + i) * dim + channel;
+                    let plane = (batch.first + i) * dim + channel;
                     let start = (plane * height + first) * width;
-                    layout.put_dense(file, (parts.len(), start), values)?;
+                    layout.put_dense(file, parts.len(), start, values)?;
                 }
                 Ok(())
             })?;

@@ -52,7 +52,8 @@ impl Layout {
     pub(super) fn start(
         file: &mut fs_err::File,
         n: usize,
-        (parts, dense): (&[Part], Option<[usize; 3]>),
+        parts: &[Part],
+        dense: Option<[usize; 3]>,
         metadata: &BTreeMap<String, String>,
     ) -> io::Result<Self> {
         let shape = |one: &[usize]| -> Vec<usize> { [&[n], one].concat() };
@@ -70,7 +71,7 @@ impl Layout {
         parts: &[Part],
     ) -> io::Result<()> {
         for (i, part) in parts.iter().enumerate() {
-            self.0.put(file, (i, first * part.len_per_image()), &part.values)?;
+            self.0.put(file, i, first * part.len_per_image(), &part.values)?;
         }
         Ok(())
     }
@@ -80,10 +81,11 @@ impl Layout {
     pub(super) fn put_dense(
         &self,
         file: &mut fs_err::File,
-        (n_parts, first): (usize, usize),
+        n_parts: usize,
+        first: usize,
         values: &[f32],
     ) -> io::Result<()> {
-        self.0.put(file, (n_parts, first), values)
+        self.0.put(file, n_parts, first, values)
     }
 }
 
@@ -106,7 +108,7 @@ mod tests {
         let mut file = fs_err::File::create(&path).unwrap();
         let metadata = BTreeMap::from([("é".to_owned(), "\"x\"\n".to_owned())]);
         let first = batch([[1.0, 2.0], [3.0, 4.0]]);
-        let layout = Layout::start(&mut file, 4, (&first, None), &metadata).unwrap();
+        let layout = Layout::start(&mut file, 4, &first, None, &metadata).unwrap();
         layout.put(&mut file, 2, &batch([[5.0, 6.0], [7.0, 8.0]])).unwrap();
         layout.put(&mut file, 0, &first).unwrap();
         drop(file);

@@ -27,7 +27,7 @@ impl Encoder {
             let mut norm = |i: usize| GroupNorm::take(tensors, &format!("{name}.{i}"), n);
             let norms = [norm(0), norm(3)];
             let mut conv =
-                |i: usize| Conv::take(tensors, &format!("{name}.{i}"), [n, n], (1, Pad::Zero));
+                |i: usize| Conv::take(tensors, &format!("{name}.{i}"), [n, n], 1, Pad::Zero);
             Block { norms, convs: [conv(2), conv(5)] }
         };
         let blocks = (1..=BLOCKS).map(&mut block).collect();

@@ -63,16 +63,14 @@ struct Head {
 impl AnyUp {
     fn take(tensors: &mut Tensors) -> Self {
         let n = tensors.side("image_encoder.0.weight", 0);
-        let point = (1, Pad::Zero);
         let encoder = |tensors: &mut Tensors, name: &str, n_in: usize| {
-            let first = Conv::take(tensors, &format!("{name}.0"), [n, n_in], point);
+            let first = Conv::take(tensors, &format!("{name}.0"), [n, n_in], 1, Pad::Zero);
             Encoder::take(tensors, name, Some(first), n)
         };
         let image = encoder(tensors, "image_encoder", 3);
         let queries = encoder(tensors, "query_encoder", n);
         let keys = encoder(tensors, "key_encoder", n);
-        let both = (SIDE, Pad::Reflect);
-        let both = Conv::take(tensors, "aggregation.0", [n, 2 * n], both);
+        let both = Conv::take(tensors, "aggregation.0", [n, 2 * n], SIDE, Pad::Reflect);
         let attention = "cross_decode.cross_attn";
         let weight = tensors.take(&format!("{attention}.attention.in_proj_weight"), &[3 * n, n]);
         let bias = tensors.take(&format!("{attention}.attention.in_proj_bias"), &[3 * n]);
@@ -85,7 +83,6 @@ impl AnyUp {
             bias: bias[third * n..(third + 1) * n].to_vec(),
         };
         let (query_head, key_head) = (head("norm_q", 0), head("norm_k", 1));
-        let conv = (SIDE, Pad::Zero);
         Self {
             dim: n,
             image,
@@ -94,7 +91,7 @@ impl AnyUp {
             keys,
             unify: Unify::take(tensors, "key_features_encoder", n),
             aggregation: Encoder::take(tensors, "aggregation", Some(both), n),
-            query_conv: Conv::take(tensors, "cross_decode.conv2d", [n, n], conv),
+            query_conv: Conv::take(tensors, "cross_decode.conv2d", [n, n], SIDE, Pad::Zero),
             query_head,
             key_head,
         }
@@ -227,7 +224,9 @@ impl Attending<'_> {
             let y = range.start + i;
             self.anyup.query_conv.row(y, self.size, &|y| self.pooled(y), row);
             self.anyup.query_head.apply(row);
-            row.iter_mut().for_each(|value| *value *= scale);
+            for value in row {
+                *value *= scale;
+            }
         });
         queries
     }

@@ -66,7 +66,9 @@ impl Unify {
                 for line in weights.chunks_exact(width) {
                     out.iter_mut().zip(line).for_each(|(sum, weight)| *sum += weight);
                 }
-                out.iter_mut().for_each(|sum| *sum /= n as f32);
+                for sum in out {
+                    *sum /= n as f32;
+                }
             }
         });
         out

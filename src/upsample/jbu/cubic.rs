@@ -12,12 +12,11 @@ const A: f32 = -0.75;
 
 /// The taps of an axis of `n` inputs and twice as many outputs.
 pub(super) fn taps(n: usize) -> Vec<Taps> {
-    let outputs = 0..2 * n as isize;
-    outputs
+    (0..2 * n)
         .map(|i| {
             // The centre lies a quarter before or behind that of input i / 2.
-            let (first, t) = if i % 2 == 0 { (i / 2 - 2, 0.75) } else { (i / 2 - 1, 0.25) };
-            let at = |k: isize| (first + k).clamp(0, n as isize - 1) as usize;
+            let (before, t) = if i % 2 == 0 { (2, 0.75) } else { (1, 0.25) };
+            let at = |k: usize| (i / 2 + k).saturating_sub(before).min(n - 1);
             let weights = [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)];
             Taps { at: [at(0), at(1), at(2), at(3)], weights }
         })
@@ -34,24 +33,32 @@ fn far(x: f32) -> f32 {
     ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A
 }
 
-/// Row `y` of the doubled map, from the four rows `[channels, width]` of its taps, to the lines of
-/// `out`, which are `stride` long and are filled from `offset`.
+/// The lines of a padded row.
+pub(super) struct Lines {
+    /// Length of a line.
+    pub stride: usize,
+    /// Place of its first value.
+    pub offset: usize,
+}
+
+/// One row of the doubled map, from the four rows `[channels, width]` of its vertical taps, to the
+/// lines of `out`.
 pub(super) fn row(
     rows: [&[f32]; 4],
     vertical: &Taps,
     horizontal: &[Taps],
     out: &mut [f32],
-    (stride, offset): (usize, usize),
+    lines: &Lines,
 ) {
     let width = horizontal.len() / 2;
     let mut line = vec![0.0; width];
-    for (channel, out) in out.chunks_exact_mut(stride).enumerate() {
+    for (channel, out) in out.chunks_exact_mut(lines.stride).enumerate() {
         line.fill(0.0);
         for (row, weight) in rows.iter().zip(vertical.weights) {
             let values = &row[channel * width..][..width];
             line.iter_mut().zip(values).for_each(|(to, value)| *to += weight * value);
         }
-        for (to, taps) in out[offset..].iter_mut().zip(horizontal) {
+        for (to, taps) in out[lines.offset..].iter_mut().zip(horizontal) {
             *to = taps.at.iter().zip(taps.weights).map(|(x, weight)| weight * line[*x]).sum();
         }
     }

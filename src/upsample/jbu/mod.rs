@@ -181,7 +181,9 @@ impl Prepared for Last<'_> {
         map.each_row(|_, row| match &self.end {
             End::Bias(bias) => {
                 for (line, bias) in row.chunks_exact_mut(width).zip(bias) {
-                    line.iter_mut().for_each(|value| *value += bias);
+                    for value in line {
+                        *value += bias;
+                    }
                 }
             }
             End::Mix(jbu) => {

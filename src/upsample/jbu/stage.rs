@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::Arch;
 
-use super::cubic::{self, Taps};
+use super::cubic::{self, Lines, Taps};
 use super::filter::filter;
 use super::{RADIUS, SIDE, TAPS};
 use crate::upsample::ops::{Pad, STRIP, gelu, pooled_row, product, reflect, softmax, windows};
@@ -62,7 +62,9 @@ impl Stage {
                             *sum += a * b;
                         }
                     }
-                    out.iter_mut().for_each(|sum| *sum *= self.temperature);
+                    for sum in out {
+                        *sum *= self.temperature;
+                    }
                 }
             },
         );
@@ -227,7 +229,7 @@ impl<'a> Running<'a> {
         source.each_row(|i, row| {
             let taps = &self.vertical[first + i];
             let rows = taps.at.map(|y| self.source.row(y));
-            cubic::row(rows, taps, &self.horizontal, row, (stride, RADIUS));
+            cubic::row(rows, taps, &self.horizontal, row, &Lines { stride, offset: RADIUS });
             for line in row.chunks_exact_mut(stride) {
                 for n in 1..=RADIUS {
                     line[RADIUS - n] = line[RADIUS + n];
@@ -242,10 +244,7 @@ impl<'a> Running<'a> {
 impl Inputs {
     /// The seven rows of `map` around row `y` of `height`, mirrored at the edges.
     fn around<'a>(&self, map: &'a Map, y: usize, height: usize) -> [&'a [f32]; SIDE] {
-        std::array::from_fn(|i| {
-            let at = reflect((y + i) as isize - RADIUS as isize, height);
-            map.row(at - self.first)
-        })
+        std::array::from_fn(|i| map.row(reflect(y + i, RADIUS, height) - self.first))
     }
 }
 

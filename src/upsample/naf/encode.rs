@@ -15,7 +15,7 @@ impl Encoder {
     /// The encoder `name` of `n` channels, whose convolutions are `side` x `side`.
     pub(super) fn take(tensors: &mut Tensors, name: &str, side: usize, n: usize) -> Self {
         let conv = |tensors: &mut Tensors, name: &str, n_in: usize| {
-            Conv::take(tensors, name, [n, n_in], (side, Pad::Reflect)).biased(tensors, name)
+            Conv::take(tensors, name, [n, n_in], side, Pad::Reflect).biased(tensors, name)
         };
         let first = conv(tensors, &format!("{name}.0"), 3);
         let mut rest = vec![];

@@ -139,11 +139,11 @@ impl Naf {
             columns: grid[1],
             bias,
         };
-        let columns = taps::windows((size[1], grid[1]), self.kernel);
+        let columns = taps::windows(size[1], grid[1], self.kernel);
         Ok(Attending {
             queries,
             source,
-            rows: taps::windows((size[0], grid[0]), self.kernel),
+            rows: taps::windows(size[0], grid[0], self.kernel),
             columns: attention::groups(columns.iter()),
         })
     }
@@ -180,7 +180,7 @@ impl Queries<'_> {
     /// Row `y`, `[dim, width]`, turned by its positions.
     fn row(&self, y: usize, out: &mut [f32]) {
         self.unturned(y, out);
-        self.rope.turn(out, (y, self.size[0]), &self.columns);
+        self.rope.turn(out, y, self.size[0], &self.columns);
     }
 
     /// Row `y` before it is turned.
@@ -225,7 +225,9 @@ impl Attending<'_> {
         let mut queries = Map::zeros(dim, [range.len(), self.queries.size[1]]);
         queries.each_row(|i, row| {
             self.queries.row(range.start + i, row);
-            row.iter_mut().for_each(|value| *value *= scale);
+            for value in row {
+                *value *= scale;
+            }
         });
         queries
     }

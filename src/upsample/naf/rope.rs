@@ -39,7 +39,7 @@ impl Rope {
 
     /// Turns row `y` of `height`, `[heads * per_head, width]`: of each head's channels (i, i + half)
     /// are a pair; the first half of the pairs turn by the row, the second by the column.
-    pub(super) fn turn(&self, row: &mut [f32], (y, height): (usize, usize), columns: &[[f32; 2]]) {
+    pub(super) fn turn(&self, row: &mut [f32], y: usize, height: usize, columns: &[[f32; 2]]) {
         let n = self.frequencies.len();
         let width = columns.len() / n;
         let rows: Vec<[f32; 2]> = self.angles(y, height).collect();

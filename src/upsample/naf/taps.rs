@@ -7,7 +7,7 @@
 /// Pixels of one remainder by the dilation make a grid of their own, on which a window of `kernel`
 /// lies around the pixel, shifted inside at the ends. At a whole ratio these are the patches around
 /// the pixel's own.
-pub(super) fn windows((n_high, n_low): (usize, usize), kernel: usize) -> Vec<Vec<usize>> {
+pub(super) fn windows(n_high: usize, n_low: usize, kernel: usize) -> Vec<Vec<usize>> {
     let dilation = n_high / n_low;
     // PyTorch's nearest-exact, whose scale is f32.
     let scale = n_low as f32 / n_high as f32;
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn whole_ratios_give_the_patches_around() {
-        let windows = windows((20, 5), 3);
+        let windows = windows(20, 5, 3);
         assert_eq!(windows[0], [0, 1, 2]);
         assert_eq!(windows[8..12], [[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]]);
         assert_eq!(windows[19], [2, 3, 4]);

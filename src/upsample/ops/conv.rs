@@ -29,7 +29,8 @@ impl Conv {
         tensors: &mut Tensors,
         name: &str,
         [n_out, n_in]: [usize; 2],
-        (side, pad): (usize, Pad),
+        side: usize,
+        pad: Pad,
     ) -> Self {
         let weight = tensors.take(&format!("{name}.weight"), &[n_out, n_in, side, side]);
         Self { weight, bias: None, n_out, side, pad }
@@ -67,8 +68,7 @@ impl Conv {
         let n_in = self.weight.len() / self.n_out / (self.side * self.side);
         let mut padded = vec![0.0; self.side * n_in * wide];
         for (dy, lines) in padded.chunks_exact_mut(n_in * wide).enumerate() {
-            let at = (y + dy) as isize - radius as isize;
-            let Some(from) = self.pad.source(at, height) else { continue };
+            let Some(from) = self.pad.source(y + dy, radius, height) else { continue };
             let from = source(from);
             for (to, line) in lines.chunks_exact_mut(wide).zip(from.chunks_exact(width)) {
                 self.pad.line(line, radius, to);

@@ -8,18 +8,19 @@ pub(in crate::upsample) enum Pad {
     Reflect,
 }
 
-/// The place within `0..n` that position `at` mirrors; at most `n - 1` beyond either end.
-pub(in crate::upsample) fn reflect(at: isize, n: usize) -> usize {
-    let at = at.unsigned_abs();
+/// The place within `0..n` of position `at` of a line that is padded by its mirror image, `radius`
+/// values at either end; at most `n - 1`.
+pub(in crate::upsample) fn reflect(at: usize, radius: usize, n: usize) -> usize {
+    let at = at.abs_diff(radius);
     if at < n { at } else { 2 * (n - 1) - at }
 }
 
 impl Pad {
-    /// The row or column at position `at` of `n`; `None` for zeros.
-    pub(super) fn source(self, at: isize, n: usize) -> Option<usize> {
+    /// The row or column, of `n`, at position `at` of the padded ones; `None` for zeros.
+    pub(super) fn source(self, at: usize, radius: usize, n: usize) -> Option<usize> {
         match self {
-            Self::Zero => usize::try_from(at).ok().filter(|at| *at < n),
-            Self::Reflect => Some(reflect(at, n)),
+            Self::Zero => at.checked_sub(radius).filter(|at| *at < n),
+            Self::Reflect => Some(reflect(at, radius, n)),
         }
     }
 
@@ -28,9 +29,9 @@ impl Pad {
         let n = line.len();
         out[radius..radius + n].copy_from_slice(line);
         for i in 0..radius {
-            let value = |at: isize| self.source(at, n).map_or(0.0, |x| line[x]);
-            out[i] = value(i as isize - radius as isize);
-            out[radius + n + i] = value((n + i) as isize);
+            for at in [i, radius + n + i] {
+                out[at] = self.source(at, radius, n).map_or(0.0, |x| line[x]);
+            }
         }
     }
 }
@@ -42,7 +43,7 @@ mod tests {
     #[test]
     fn edges_are_mirrored_without_themselves_or_zero() {
         let padded = |pad: Pad| {
-            let mut out = [9.0; 7];
+            let mut out = vec![9.0; 7];
             pad.line(&[1.0, 2.0, 3.0], 2, &mut out);
             out
         };
