@@ -27,6 +27,11 @@ impl Model {
             let words = format!("{} has no window whose size could be chosen", method.title);
             return Err(Error::Task(words));
         }
+        if let Some(kernel) = options.kernel.filter(|kernel| kernel.is_multiple_of(2)) {
+            let words =
+                format!("a window of {kernel}x{kernel} has no middle: its side must be odd");
+            return Err(Error::Task(words));
+        }
         let mut tensors = match (weights, method.has_weights()) {
             (Some(path), true) => Tensors::read(path, method)?,
             (None, true) => return Err(Error::Task(format!("{} needs weights", method.title))),

@@ -9,6 +9,9 @@ use crate::weights::{self, NotFinite, TensorFile};
 
 /// Key under which PyTorch Lightning puts the weights.
 const OUTER: &str = "state_dict.";
+/// Largest number of channels that a model may have; the published ones have up to 2048. It keeps a
+/// broken file from asking for more memory than there is.
+const CHANNELS_MAX: usize = 1 << 13;
 /// Largest number of problems that a message lists.
 const SHOWN: usize = 6;
 
@@ -50,11 +53,18 @@ impl Tensors {
         Ok(Self { path: path.to_owned(), found, problems: vec![] })
     }
 
-    /// Dimension `axis` of a tensor, by which the model's sizes are known; 1 where it is missing,
-    /// which [`Self::take`] reports.
-    pub(super) fn side(&self, name: &str, axis: usize) -> usize {
+    /// The first dimension of a tensor, a number of channels that the model's sizes follow from; 1
+    /// where it is missing, which [`Self::take`] reports.
+    pub(super) fn channels(&mut self, name: &str) -> usize {
         let shape = self.found.get(name).map(|(shape, _)| shape);
-        shape.and_then(|shape| shape.get(axis)).copied().unwrap_or(1).max(1)
+        match shape.and_then(|shape| shape.first()) {
+            None => 1,
+            Some(n) if (1..=CHANNELS_MAX).contains(n) => *n,
+            Some(n) => {
+                self.refuse(format!("{name} has {n} channels, not 1 to {CHANNELS_MAX}"));
+                1
+            }
+        }
     }
 
     pub(super) fn has(&self, name: &str) -> bool {

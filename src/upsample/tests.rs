@@ -1,5 +1,11 @@
 //! All methods against the original code's outputs; and what must change no value.
 
+use std::collections::BTreeMap;
+
+use bytemuck::cast_slice;
+use safetensors::serialize;
+use safetensors::tensor::{Dtype, TensorView};
+
 use super::testing::{close, head, map, maps, model, open};
 use super::{Error, Linear, METHODS, Map, Method, Model, Options, Task};
 
@@ -179,7 +185,51 @@ fn files_that_do_not_fit_are_named() {
     assert!(none.contains("image_encoder.0.weight is missing"), "{none}");
     assert!(none.contains("case_a.safetensors` is not a weight file of AnyUp"), "{none}");
     let even = open("naf", "naf/weights_dim32.safetensors", Some(4));
-    assert!(even.contains("must be odd"), "{even}");
+    assert_eq!(even, "a window of 4x4 has no middle: its side must be odd");
     let kernel = open("anyup", "anyup/weights_qk32.safetensors", Some(3));
     assert!(kernel.contains("no window"), "{kernel}");
+}
+
+/// Writes a copy of NAF's weights as `change` leaves them, and returns the error at opening it.
+fn with_weights(change: impl Fn(&mut BTreeMap<String, (Vec<usize>, Vec<f32>)>)) -> String {
+    let file = open("naf/weights_dim32.safetensors");
+    let read = |name: &String| (file.shape(name).unwrap(), file.read(name).unwrap());
+    let mut tensors = file.names().into_iter().map(|name| (name.clone(), read(&name))).collect();
+    change(&mut tensors);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("w.safetensors");
+    let views = tensors.iter().map(|(name, (shape, values))| {
+        (name, TensorView::new(Dtype::F32, shape.clone(), cast_slice(values)).unwrap())
+    });
+    fs_err::write(&path, serialize(views, None).unwrap()).unwrap();
+    match Model::open(Method::find("naf").unwrap(), Some(&path), &Options::default()) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("accepted"),
+    }
+}
+
+#[test]
+fn every_tensor_of_a_file_is_accounted_for() {
+    let name = "image_encoder.sem_encoder.1.conv1.bias";
+    let missing = with_weights(|tensors| drop(tensors.remove(name)));
+    assert!(
+        missing.ends_with(&format!("not a weight file of NAF: {name} is missing")),
+        "{missing}"
+    );
+    let more = with_weights(|tensors| drop(tensors.insert("x".to_owned(), (vec![1], vec![0.0]))));
+    assert!(more.ends_with("NAF: x is not expected"), "{more}");
+    let shape = with_weights(|tensors| tensors.get_mut(name).unwrap().0 = vec![4, 4]);
+    assert!(shape.ends_with(&format!("{name} has shape [4, 4], not [16]")), "{shape}");
+    let nan = with_weights(|tensors| tensors.get_mut(name).unwrap().1[3] = f32::NAN);
+    assert!(nan.contains(&format!("{name} (1 NaN and 0 infinite of 16 values)")), "{nan}");
+    let odd = with_weights(|tensors| {
+        let first = "image_encoder.encoder.0.weight";
+        tensors.insert(first.to_owned(), (vec![12, 3, 1, 1], vec![0.0; 36]));
+    });
+    assert!(odd.contains("12 channels, no multiple of 8") && odd.contains("more"), "{odd}");
+    let huge = with_weights(|tensors| {
+        let first = "image_encoder.encoder.0.weight";
+        tensors.insert(first.to_owned(), (vec![9000, 3, 1, 1], vec![0.0; 27000]));
+    });
+    assert!(huge.contains("9000 channels, not 1 to 8192"), "{huge}");
 }

@@ -62,7 +62,7 @@ struct Head {
 
 impl AnyUp {
     fn take(tensors: &mut Tensors) -> Self {
-        let n = tensors.side("image_encoder.0.weight", 0);
+        let n = tensors.channels("image_encoder.0.weight");
         let encoder = |tensors: &mut Tensors, name: &str, n_in: usize| {
             let first = Conv::take(tensors, &format!("{name}.0"), [n, n_in], 1, Pad::Zero);
             Encoder::take(tensors, name, Some(first), n)

@@ -56,7 +56,7 @@ struct Jbu {
 impl Jbu {
     fn take(tensors: &mut Tensors, _: &Options) -> Self {
         let mix = "upsampler.fixup_proj.1";
-        let channels = tensors.side(&format!("{mix}.weight"), 0);
+        let channels = tensors.channels(&format!("{mix}.weight"));
         let norm = [format!("{NORM}norm.weight"), format!("{NORM}norm.bias")];
         let has_norm = norm.iter().any(|name| tensors.has(name));
         let stages = (1..=STAGES).map(|i| Stage::take(tensors, &format!("upsampler.up{i}")));

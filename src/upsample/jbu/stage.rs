@@ -36,7 +36,7 @@ struct TwoLayers([Vec<f32>; 4]);
 
 impl Stage {
     pub(super) fn take(tensors: &mut Tensors, name: &str) -> Self {
-        let key_dim = tensors.side(&format!("{name}.range_proj.0.weight"), 0);
+        let key_dim = tensors.channels(&format!("{name}.range_proj.0.weight"));
         let range = [key_dim, GUIDANCE];
         let range = TwoLayers::take(tensors, &format!("{name}.range_proj"), range);
         let fix = [TAPS, TAPS + GUIDANCE];

@@ -43,13 +43,9 @@ struct Naf {
 
 impl Naf {
     fn take(tensors: &mut Tensors, options: &Options) -> Self {
-        let half = tensors.side("image_encoder.encoder.0.weight", 0);
-        let kernel = options.kernel.unwrap_or(KERNEL);
-        if kernel.is_multiple_of(2) {
-            tensors.refuse(format!("a window of {kernel}x{kernel} has no middle: K must be odd"));
-        }
+        let half = tensors.channels("image_encoder.encoder.0.weight");
         Self {
-            kernel,
+            kernel: options.kernel.unwrap_or(KERNEL),
             encoders: [
                 Encoder::take(tensors, "image_encoder.encoder", 1, half),
                 Encoder::take(tensors, "image_encoder.sem_encoder", 3, half),

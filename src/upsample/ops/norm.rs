@@ -60,6 +60,10 @@ impl Moments {
 impl GroupNorm {
     /// The norm called `name` in a weight file.
     pub(in crate::upsample) fn take(tensors: &mut Tensors, name: &str, channels: usize) -> Self {
+        // A single channel stands for a number that is not known.
+        if channels > 1 && !channels.is_multiple_of(GROUPS) {
+            tensors.refuse(format!("{name} has {channels} channels, no multiple of {GROUPS}"));
+        }
         Self {
             weight: tensors.take(&format!("{name}.weight"), &[channels]),
             bias: tensors.take(&format!("{name}.bias"), &[channels]),
