@@ -45,7 +45,7 @@ pub struct Args {
 const CONTENT: &str = "\
 The file has `features` [batch, channels, height, width], f32. Its metadata: method, kernel,
 weights_sha256, size, program, version.
-All is computed on the CPU; memory does not grow with the number of channels times that of pixels.";
+All is computed on the CPU; the result is written band by band, and never in memory as a whole.";
 
 pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     let method = Method::find(&args.method).expect("clap lets no other pass");

@@ -33,7 +33,13 @@ pub use pairs::{Job, Pairs, write};
 use tensors::Tensors;
 
 /// Every method. A new one is a file with its `METHOD`, and a line here.
-pub const METHODS: &[&Method] = &[&bilinear::METHOD, &jbu::METHOD, &anyup::METHOD, &naf::METHOD];
+pub const METHODS: &[&Method] = &[
+    // The order is that of the help.
+    &bilinear::METHOD,
+    &jbu::METHOD,
+    &anyup::METHOD,
+    &naf::METHOD,
+];
 
 /// A way to upsample features.
 pub struct Method {
