@@ -43,8 +43,8 @@ pub struct Args {
 }
 
 const CONTENT: &str = "\
-The file has `features` [batch, channels, height, width], f32. Its metadata: method, kernel,
-weights_sha256, size, program, version.
+The file has `features` [batch, channels, height, width], f32. Its metadata: method, size,
+weights_sha256, kernel (where --kernel is given), program, version.
 All is computed on the CPU; the result is written band by band, and never in memory as a whole.";
 
 pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {

@@ -62,7 +62,8 @@ impl Source {
         }
     }
 
-    /// Sets the values to `features`, projected where a projection is given.
+    /// The values of patches `[rows * columns, n_values]`, projected where a projection is given, and
+    /// their number of channels.
     pub(super) fn projected(features: &Map, projection: Option<&Linear>) -> (Vec<f32>, usize) {
         match projection {
             Some(projection) => (projection.apply(features).to_pixels(), projection.n_out()),

@@ -83,8 +83,7 @@ pub struct Task<'a> {
 /// A method with its weights.
 trait Upsampler: Send + Sync {
     /// Height and width of the result where no other size is asked for.
-    fn size(&self, image: [usize; 2], features: [usize; 2]) -> [usize; 2] {
-        let _ = features;
+    fn size(&self, image: [usize; 2], _features: [usize; 2]) -> [usize; 2] {
         image
     }
 
