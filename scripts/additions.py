@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts the files that one more decoder, backbone, corruption, format, key or dataset kind touches.
+"""Counts the files that each kind of addition touches: a decoder, a backbone, a corruption, and so on.
 
 Run from the repository root: `python3 scripts/additions.py`. Each addition is made to a copy of the
 working tree, below the target folder, where `cargo check` must take it; git counts the files. All of
@@ -279,7 +279,59 @@ impl Layout for DummyLayout {
     ],
 )
 
-ADDITIONS = [DECODER, BACKBONE, CORRUPTION, FORMAT, KEY, DATASET]
+UPSAMPLER = Addition(
+    "upsampling method",
+    2,
+    "its file and a line of src/upsample/mod.rs",
+    {
+        "src/upsample/dummy.rs": '''\
+//! Zeros.
+
+use std::ops::Range;
+
+use super::{Error, Map, Method, Prepared, Task, Upsampler};
+
+pub(super) const METHOD: Method = Method {
+    name: "dummy",
+    title: "zeros",
+    mark: None,
+    is_beside: |_| false,
+    takes_kernel: false,
+    build: |_, _| Box::new(Dummy),
+};
+
+struct Dummy;
+
+struct Zeros(usize, [usize; 2]);
+
+impl Upsampler for Dummy {
+    fn prepare<'a>(&'a self, task: &Task<'a>) -> Result<Box<dyn Prepared + 'a>, Error> {
+        Ok(Box::new(Zeros(task.features.channels(), task.size)))
+    }
+}
+
+impl Prepared for Zeros {
+    fn channels(&self) -> usize {
+        self.0
+    }
+
+    fn size(&self) -> [usize; 2] {
+        self.1
+    }
+
+    fn rows(&self, range: Range<usize>) -> Map {
+        Map::zeros(self.0, [range.len(), self.1[1]])
+    }
+}
+''',
+    },
+    [
+        ("src/upsample/mod.rs", "mod naf;", "mod dummy;"),
+        ("src/upsample/mod.rs", "    &naf::METHOD,", "    &dummy::METHOD,"),
+    ],
+)
+
+ADDITIONS = [DECODER, BACKBONE, CORRUPTION, FORMAT, KEY, DATASET, UPSAMPLER]
 
 
 class Moved(Exception):

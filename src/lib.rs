@@ -24,6 +24,7 @@
 //! - [`model`]: backbones, LoRA, decoders, the network.
 //! - [`weights`]: weight files: where they lie, what is in them, how their names map to ours.
 //! - [`adapter`]: files of trained weights, in our format, the reference project's and PEFT's.
+//! - [`upsample`]: features upsampled from patches to pixels, guided by the image.
 //! - [`fetch`]: downloads, archives, and the datasets and weights that are published.
 //! - [`eval`]: predictions, the confusion matrix and the scores.
 //! - [`train`]: the training loop, the optimiser, checkpoints.
@@ -71,6 +72,7 @@ pub mod rng;
 pub mod schedule;
 pub mod store;
 pub mod train;
+pub mod upsample;
 pub mod viz;
 pub mod weights;
 pub mod worker;

@@ -10,6 +10,7 @@ use std::process::Output;
 
 use dino_sweep::data::Rgb;
 use dino_sweep::data::image_io::write_png_rgb;
+use dino_sweep::upsample::{Map, Method, Model, Options, Task};
 use dino_sweep::weights::TensorFile;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
@@ -143,6 +144,45 @@ fn a_tensors_features_are_the_official_codes() {
             close(model, &ours, &expect, TOKENS * largest);
         }
     }
+}
+
+/// As `sweep upsample` would make them of the tokens.
+#[test]
+fn dense_features_are_the_patch_tokens_upsampled() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    weights("v3_mlp", dir);
+    let pixels = pixels("v3_mlp", "backbone_io.safetensors");
+    tensor_file(&dir.join("x.safetensors"), &pixels, IMAGENET);
+    let upsampler = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/upsample/anyup/weights_qk32.safetensors");
+    let words = format!(
+        "x.safetensors --weights weights --batch-size 1 --upsample anyup --upsample-weights {}",
+        upsampler.display()
+    );
+    let found = features(dir, &words);
+    let (n, size) = (pixels.1[0], [pixels.1[2], pixels.1[3]]);
+    let tokens = found.read("patch_tokens").unwrap();
+    let dim = found.shape("patch_tokens").unwrap()[2];
+    assert_eq!(found.shape("dense").unwrap(), [n, dim, size[0], size[1]]);
+    let images = TensorFile::open(&dir.join("x.safetensors")).unwrap().read("input").unwrap();
+    let method = Method::find("anyup").unwrap();
+    let model = Model::open(method, Some(&upsampler), &Options::default()).unwrap();
+    let per_image = (images.len() / n, tokens.len() / n);
+    let pairs = images.chunks_exact(per_image.0).zip(tokens.chunks_exact(per_image.1));
+    let expect = pairs.flat_map(|(image, tokens)| {
+        let image = Map::from_planes(image, 3, size);
+        let features = Map::from_pixels(tokens, dim, size.map(|side| side / 16));
+        let task = Task { image: &image, features: &features, projection: None, size };
+        model.upsample(&task).unwrap().to_planes()
+    });
+    assert_eq!(found.read("dense").unwrap(), expect.collect::<Vec<_>>());
+    assert_eq!(found.metadata()["upsample"], "anyup");
+
+    let output = sweep(dir, "x.safetensors --weights weights --upsample naf");
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("name their file with --upsample-weights"), "{message}");
 }
 
 #[test]

@@ -109,6 +109,22 @@ fn killed_at_any_moment_it_goes_on() {
 }
 
 #[test]
+fn weights_of_upsamplers_are_fetched_and_held_to_the_first_download() {
+    let bytes = content(50_000);
+    let server = Server::start(Plan::of("naf_release.pth", &bytes, vec![]));
+    let bench = Bench::new();
+    check(&bench.fetch(&[]), 0, &["naf_release", "Apache-2.0 (NAF)", "anyup_paper", "CC BY 4.0"]);
+    let arguments = ["naf_release", "--mirror", &server.base];
+    check(&bench.fetch(&arguments), 0, &["no checksum is published"]);
+    let path = bench.path("data/weights/naf_release.pth");
+    assert_eq!(fs_err::read(&path).unwrap(), bytes);
+    check(&bench.fetch(&arguments), 0, &["matches the checksum of the first download"]);
+    check(&bench.fetch(&[]), 0, &["there: data/weights/naf_release.pth"]);
+    fs_err::write(&path, "changed").unwrap();
+    check(&bench.fetch(&arguments), 1, &["naf_release.pth", "sha256"]);
+}
+
+#[test]
 fn two_at_once_download_once() {
     let bytes = content(50_000);
     let slow = Fault::Slow(20_000, Duration::from_millis(30));

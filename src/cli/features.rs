@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::fault::{Exit, OrExit, fault};
-use super::{Context, adapter, device, printer, words};
+use super::{Context, adapter, device, printer, upsampler, words};
 use crate::adapter::AdapterFile;
 use crate::data::transform::Normal;
 use crate::device::{self as devices, Request};
-use crate::eval::features::{self, Error, Images, Input, Model, Wanted};
+use crate::eval::features::{self, Dense, Error, Images, Input, Model, Wanted};
 use crate::fs::hash::sha256_file;
 use crate::host;
 use crate::model::DecoderConfig;
 use crate::model::backbone::{self, Backbone};
 use crate::model::vit::FinalNorm;
+use crate::upsample::{METHODS, Method};
 use crate::weights;
 
 /// Format of the file that is written.
@@ -47,6 +49,12 @@ pub struct Args {
     /// Write --layers without the final norm
     #[arg(long, requires = "layers")]
     no_norm: bool,
+    /// Write the last layer's patch tokens upsampled to the input's size as well
+    #[arg(long, value_name = "METHOD", value_parser = PossibleValuesParser::new(METHODS.iter().map(|method| method.name)))]
+    upsample: Option<String>,
+    /// Weights of the upsampler: its published file, or safetensors with the same names
+    #[arg(long, value_name = "FILE", requires = "upsample")]
+    upsample_weights: Option<PathBuf>,
     /// Side of the network's input, or height and width, in pixels [default: what the adapter was
     /// trained at, else 518 for patches of 14, 512 for patches of 16]
     #[arg(long, value_name = "N|H,W", value_parser = parse_px)]
@@ -69,15 +77,16 @@ The file, all f32, n images in the order given:
                                               norm (as `get_intermediate_layers` of the official code)
                                               unless --no-norm
   logits        [n, n_classes, rows, columns] where --adapter has a decoder; not resized to the image
+  dense         [n, dim, height, width]       patch_tokens upsampled to the input by --upsample
 Its metadata: variant, weights_sha256, px, grid, mean, std, layers_norm, inputs, adapter_sha256,
-program, version.";
+upsample, upsample_weights_sha256, program, version.";
 
 pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     let device = device::open(&args.device)?;
     let backbone = find_backbone(args)?;
     let adapter = args.adapter.as_deref().map(AdapterFile::open).transpose();
     let adapter = adapter.map_err(adapter::with_exit)?;
-    let wanted = wanted(args, &backbone)?;
+    let wanted = wanted(args, &backbone, adapter.as_ref())?;
     let input = Arc::new(input(args, &backbone, adapter.as_ref())?);
     let metadata = metadata(args, &backbone, &input)?;
     let encoder = weights::load(&args.weights, (&backbone.name, backbone.arch), &device)?;
@@ -105,7 +114,10 @@ pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
 
 fn failed(error: Error, output: &Path) -> anyhow::Error {
     let is_write = matches!(error, Error::Write(_));
-    let error = anyhow::Error::new(error);
+    let error = match error {
+        Error::Upsample(error) => return upsampler::with_exit(error),
+        error => anyhow::Error::new(error),
+    };
     if is_write { error.context(format!("`{}`", output.display())) } else { error }
 }
 
@@ -124,7 +136,11 @@ fn find_backbone(args: &Args) -> anyhow::Result<Backbone> {
     })
 }
 
-fn wanted(args: &Args, backbone: &Backbone) -> anyhow::Result<Wanted> {
+fn wanted(
+    args: &Args,
+    backbone: &Backbone,
+    adapter: Option<&AdapterFile>,
+) -> anyhow::Result<Wanted> {
     let depth = backbone.arch.depth;
     if let Some(layer) = args.layers.iter().find(|layer| **layer == 0 || **layer > depth) {
         let words = format!("--layers {layer}: {} has layers 1 to {depth}", backbone.name);
@@ -135,7 +151,21 @@ fn wanted(args: &Args, backbone: &Backbone) -> anyhow::Result<Wanted> {
     layers.dedup();
     let norm = if args.no_norm { FinalNorm::LeftOut } else { FinalNorm::Applied };
     let threads = host::cores().get() as usize;
-    Ok(Wanted { layers, norm, batch: usize::from(args.batch_size), threads })
+    let dense = match args.upsample.as_deref().and_then(Method::find) {
+        Some(method) => {
+            let flag = "--upsample-weights";
+            let model = upsampler::open(method, flag, args.upsample_weights.as_deref(), None)?;
+            Some(Dense { model, normal: normal(backbone, adapter) })
+        }
+        None => None,
+    };
+    Ok(Wanted { layers, norm, dense, batch: usize::from(args.batch_size), threads })
+}
+
+/// How images are normalised: as the adapter was trained, else as the encoder was.
+fn normal(backbone: &Backbone, adapter: Option<&AdapterFile>) -> Normal {
+    let own = Normal { mean: backbone.mean, std: backbone.std };
+    adapter.map_or(own, |adapter| adapter.normalise().or(own))
 }
 
 fn input(args: &Args, backbone: &Backbone, adapter: Option<&AdapterFile>) -> anyhow::Result<Input> {
@@ -194,8 +224,7 @@ fn images(
             asked[0], asked[1], px[0], px[1]
         ));
     }
-    let own = Normal { mean: backbone.mean, std: backbone.std };
-    let normal = adapter.map_or(own, |adapter| adapter.normalise().or(own));
+    let normal = normal(backbone, adapter);
     Ok(Images { paths: args.inputs.clone(), px, normal })
 }
 
@@ -230,6 +259,11 @@ fn metadata(
     ];
     if let Some(path) = args.adapter.as_ref().filter(|path| path.is_file()) {
         metadata.push(("adapter_sha256", sha256_file(path)?));
+    }
+    metadata.extend(args.upsample.clone().map(|method| ("upsample", method)));
+    if let Some(path) = &args.upsample_weights {
+        let sum = weights::digest(path, &mut |file| sha256_file(file))?;
+        metadata.push(("upsample_weights_sha256", sum));
     }
     Ok(metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }

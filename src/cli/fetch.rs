@@ -50,7 +50,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let things = known(&args.names)?;
-    if args.url.is_some() && !matches!(things[..], [Thing::Weights(_)]) {
+    if args.url.is_some() && !matches!(things[..], [Thing::Weights(_) | Thing::Upsampler(_)]) {
         return Err(fault(Exit::Usage, "`--url` needs the name of exactly one weight file"));
     }
     let mut setting = setting(&args.terms, places)?;

@@ -15,6 +15,7 @@ pub mod progress;
 pub mod index;
 pub mod runs;
 pub mod experiments;
+pub mod upsampler;
 
 pub mod run;
 pub mod train;
@@ -31,6 +32,7 @@ pub mod readme;
 pub mod adapter;
 pub mod weights;
 pub mod features;
+pub mod upsample;
 pub mod fetch;
 pub mod data;
 pub mod corrupt;
@@ -86,6 +88,7 @@ enum Verb {
     /// Inspect weight files
     Weights(weights::Args),
     Features(features::Args),
+    Upsample(upsample::Args),
     Fetch(fetch::Args),
     Data(data::Args),
     Corrupt(corrupt::Args),
@@ -143,6 +146,7 @@ impl Verb {
             Self::Adapter(args) => adapter::run(args, context),
             Self::Weights(args) => weights::run(args, context),
             Self::Features(args) => features::run(args, context),
+            Self::Upsample(args) => upsample::run(args, context),
             Self::Fetch(args) => fetch::run(args, context),
             Self::Data(args) => data::run(args, context),
             Self::Corrupt(args) => corrupt::run(args, context),

@@ -5,6 +5,7 @@
 
 mod input;
 mod output;
+mod dense;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +18,9 @@ use crate::data::loader::ordered_map;
 use crate::fs::write_atomic_with;
 use crate::model::vit::{self, Encoder, FinalNorm};
 use crate::model::{Mode, Network};
+use crate::upsample;
 use crate::weights;
+pub use dense::Dense;
 pub use input::{Images, Input, Ready};
 use output::{Layout, Part};
 
@@ -29,6 +32,8 @@ pub enum Error {
     File(#[from] weights::Error),
     #[error("`{path}` has no usable `{}`: {reason}", input::TENSOR)]
     Input { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Upsample(#[from] upsample::Error),
     #[error("cannot write the features")]
     Write(#[from] io::Error),
 }
@@ -42,13 +47,14 @@ pub enum Model {
 }
 
 /// The features to compute beside the last layer's tokens, and the resources for it.
-#[derive(Debug, Clone)]
 pub struct Wanted {
     /// Layers whose patch tokens are written, counted from 1, ascending; none above the encoder's
     /// depth.
     pub layers: Vec<usize>,
     /// The final norm of those layers; the last layer's own tokens are always normed.
     pub norm: FinalNorm,
+    /// How the last layer's patch tokens are upsampled; they are not if `None`.
+    pub dense: Option<Dense>,
     /// Images of one forward pass.
     pub batch: usize,
     /// Threads that load images.
@@ -59,7 +65,8 @@ pub struct Wanted {
 ///
 /// `patch_tokens` `[n, n_patches, dim]` and `class_token` `[n, dim]` are the last layer's after the
 /// final norm; `layer.N` `[n, n_patches, dim]` are the layers asked for; `logits`
-/// `[n, n_classes, rows, columns]` come from a decoder, before they are resized to the image.
+/// `[n, n_classes, rows, columns]` come from a decoder, before they are resized to the image; `dense`
+/// `[n, dim, height, width]` are the patch tokens, upsampled to the input's size.
 pub fn write(
     path: &Path,
     (model, input): (&mut Model, &Arc<Input>),
@@ -73,7 +80,8 @@ pub fn write(
         move |i: usize| input.load(i)
     };
     let mut images = ordered_map(n, wanted.threads, 2 * wanted.batch, load);
-    let on_grid = model.encoder().layout(model.encoder().grid(input.px()));
+    let grid = model.encoder().grid(input.px());
+    let on_grid = model.encoder().layout(grid);
     write_atomic_with(path, |file| {
         let mut layout: Option<Layout> = None;
         let mut done = 0;
@@ -83,9 +91,17 @@ pub fn write(
             let parts = model.run(&on_grid, to_tensor(&batch, input.px(), &model.device()), wanted);
             let layout = match &mut layout {
                 Some(layout) => layout,
-                none => none.insert(Layout::start(file, n, &parts, metadata)?),
+                none => {
+                    let dense = wanted.dense.as_ref().map(|_| Dense::shape(&parts, input.px()));
+                    none.insert(Layout::start(file, n, &parts, dense, metadata)?)
+                }
             };
             layout.put(file, done, &parts)?;
+            if let Some(dense) = &wanted.dense {
+                let (images, parts) = (batch.as_slice(), parts.as_slice());
+                let batch = dense::Batch { first: done, images, parts, px: input.px(), grid };
+                dense.put(file, layout, &batch)?;
+            }
             done += batch.len();
             progress(done, n);
         }

@@ -12,6 +12,7 @@ pub mod download;
 pub mod archive;
 pub mod dataset;
 pub mod weights;
+pub mod upsampler;
 pub mod thing;
 pub mod order;
 

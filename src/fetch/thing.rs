@@ -14,13 +14,15 @@ use crate::fetch::dataset::{self, Job};
 use crate::fetch::download::{self, Downloader, Proof};
 use crate::fetch::licence::{Licence, ToAccept};
 use crate::fetch::places::{Places, State};
+use crate::fetch::upsampler;
 use crate::fetch::weights::{self, Address, Release, copy_note};
 
-/// A dataset or a weight file, by one name.
+/// A dataset, or the weight file of an encoder or of an upsampler, by one name.
 #[derive(Debug, Clone)]
 pub enum Thing {
     Data(&'static Row),
     Weights(Box<Release>),
+    Upsampler(&'static upsampler::Row),
 }
 
 /// The folders and the network settings for fetching.
@@ -69,10 +71,11 @@ pub enum Failure {
     Weights(weights::Error),
 }
 
-/// Every thing: datasets, then weights.
+/// Every thing: datasets, then weights of encoders, then of upsamplers.
 pub fn things() -> impl Iterator<Item = Thing> {
     let weights = weights::releases().map(|release| Thing::Weights(Box::new(release)));
-    ROWS.iter().map(Thing::Data).chain(weights)
+    let upsamplers = upsampler::ROWS.iter().map(Thing::Upsampler);
+    ROWS.iter().map(Thing::Data).chain(weights).chain(upsamplers)
 }
 
 /// The thing of that name.
@@ -96,6 +99,7 @@ impl Thing {
         match self {
             Self::Data(row) => row.name,
             Self::Weights(release) => release.variant.name,
+            Self::Upsampler(row) => row.name,
         }
     }
 
@@ -103,6 +107,7 @@ impl Thing {
         match self {
             Self::Data(row) => row.licence,
             Self::Weights(release) => release.licence,
+            Self::Upsampler(row) => row.licence,
         }
     }
 
@@ -111,6 +116,7 @@ impl Thing {
         match self {
             Self::Data(row) => row.files.iter().map(|file| file.size.bytes()).sum(),
             Self::Weights(release) => release.size.bytes(),
+            Self::Upsampler(row) => row.bytes_about,
         }
     }
 
@@ -121,6 +127,7 @@ impl Thing {
             Self::Weights(release) => {
                 matches!(release.access, weights::Access::Gated { copy: None, .. })
             }
+            Self::Upsampler(_) => false,
         }
     }
 
@@ -128,13 +135,14 @@ impl Thing {
         match self {
             Self::Data(row) => dataset::state(row, &places.data_dirs),
             Self::Weights(release) => release.state(places),
+            Self::Upsampler(row) => row.state(places),
         }
     }
 
     /// A remark about the file at `path`, or about the one to be fetched.
     pub fn remark(&self, path: Option<&Path>) -> Option<&'static str> {
         match (self, path) {
-            (Self::Data(_), _) => None,
+            (Self::Data(_) | Self::Upsampler(_), _) => None,
             (Self::Weights(release), Some(path)) => copy_note(release.variant, path),
             (Self::Weights(release), None) => release.copy().map(|_| "timm's copy"),
         }
@@ -147,6 +155,7 @@ impl Setting {
         match thing {
             Thing::Data(row) => self.dataset(row, tell),
             Thing::Weights(release) => self.weights(release, tell),
+            Thing::Upsampler(row) => self.upsampler(row, tell),
         }
     }
 
@@ -175,13 +184,33 @@ impl Setting {
             accepted: &self.accepted,
             downloader: &self.downloader,
         };
-        let found = job.run(&mut |news| tell(News::Weights(news))).map_err(|error| {
-            let is_far = matches!(&error, weights::Error::Download(error) if error.is_of_network());
-            let advice = if is_far { job.by_hand() } else { None };
-            Error { failure: Failure::Weights(error), advice }
-        })?;
-        Ok(Got { path: found.path, how: found.proof.map_or(How::WasThere, How::Checked) })
+        let found = job.run(&mut |news| tell(News::Weights(news)));
+        got(found, || job.by_hand())
     }
+
+    fn upsampler(
+        &self,
+        row: &upsampler::Row,
+        tell: &mut dyn FnMut(News<'_>),
+    ) -> Result<Got, Error> {
+        let mut tell = |news: download::News<'_>| tell(News::Weights(news));
+        let dir = self.places.weight_dirs.first();
+        let found = row.get(&self.places, &self.address, &self.downloader, &mut tell);
+        got(found, || dir.map(|dir| row.by_hand(dir)))
+    }
+}
+
+/// What became of a weight file, with advice where its address could not be reached.
+fn got(
+    found: Result<weights::Found, weights::Error>,
+    by_hand: impl FnOnce() -> Option<String>,
+) -> Result<Got, Error> {
+    let found = found.map_err(|error| {
+        let is_far = matches!(&error, weights::Error::Download(error) if error.is_of_network());
+        let advice = if is_far { by_hand() } else { None };
+        Error { failure: Failure::Weights(error), advice }
+    })?;
+    Ok(Got { path: found.path, how: found.proof.map_or(How::WasThere, How::Checked) })
 }
 
 impl Error {

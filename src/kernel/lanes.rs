@@ -10,7 +10,7 @@ const ROUND: f32 = 12_582_912.0;
 /// 3e-7. What is below 2^-125 is 2^-125.
 #[expect(clippy::inline_always, reason = "vectorised within the dispatched loop only if inlined")]
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     let t = (x * std::f32::consts::LOG2_E).max(-125.0);
     let shifted = t + ROUND;
     let f = t - (shifted - ROUND);

@@ -35,7 +35,7 @@ mod operation;
 mod cube;
 mod upsampled;
 mod panels;
-mod lanes;
+pub(crate) mod lanes;
 
 #[cfg(test)]
 mod check;

@@ -10,6 +10,7 @@ pub mod values;
 pub(crate) mod cause;
 pub mod folder;
 pub mod file;
+pub mod parts;
 pub mod source;
 pub mod scheme;
 pub mod names;
@@ -29,6 +30,7 @@ pub use identify::{Identified, custom, identify};
 pub use inspect::{Inspection, inspect};
 pub use load::{check, load};
 pub use locate::locate;
+pub use parts::PartsWriter;
 pub use scheme::Naming;
 pub use values::NotFinite;
 

@@ -1,14 +1,15 @@
 //! A safetensors file whose tensors grow together, image by image, so that only a batch is in
-//! memory. The format: <https://github.com/huggingface/safetensors#format>.
+//! memory.
 
 use std::collections::BTreeMap;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 
 use burn::tensor::Tensor;
-use serde_json::{Map, Value, json};
 
-/// Headers are padded to this many bytes, so that tensors are aligned.
-const ALIGNED: usize = 8;
+use crate::weights::PartsWriter;
+
+/// Name of the tensor of upsampled features.
+const DENSE: &str = "dense";
 
 /// The values of one tensor of the file for one batch.
 pub(super) struct Part {
@@ -27,44 +28,39 @@ impl Part {
         Self { name: name.to_owned(), shape, values }
     }
 
-    fn bytes_per_image(&self) -> u64 {
-        4 * self.shape.iter().product::<usize>() as u64
+    /// Values of image `i` of the batch.
+    pub(super) fn image(&self, i: usize) -> &[f32] {
+        &self.values[i * self.len_per_image()..][..self.len_per_image()]
+    }
+
+    /// Shape for one image.
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn len_per_image(&self) -> usize {
+        self.shape.iter().product()
     }
 }
 
-/// The positions of the tensors in the file.
-pub(super) struct Layout {
-    /// First byte of each tensor, in the order of the parts.
-    starts: Vec<u64>,
-}
+/// The file, whose tensors are those of the parts.
+pub(super) struct Layout(PartsWriter);
 
 impl Layout {
-    /// Writes the header for `n` images of which `parts` are the first; bytes not yet written are
-    /// zeros.
+    /// Writes the header for `n` images of which `parts` are the first, and for `dense` features of
+    /// that shape an image; bytes not yet written are zeros.
     pub(super) fn start(
         file: &mut fs_err::File,
         n: usize,
         parts: &[Part],
+        dense: Option<[usize; 3]>,
         metadata: &BTreeMap<String, String>,
     ) -> io::Result<Self> {
-        let mut header = Map::new();
-        header.insert("__metadata__".to_owned(), json!(metadata));
-        let (mut offsets, mut end) = (vec![], 0);
-        for part in parts {
-            let begin = end;
-            end += n as u64 * part.bytes_per_image();
-            let shape: Vec<usize> = [n].iter().chain(&part.shape).copied().collect();
-            let entry = json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] });
-            header.insert(part.name.clone(), entry);
-            offsets.push(begin);
-        }
-        let mut header = Value::from(header).to_string().into_bytes();
-        header.resize(header.len().next_multiple_of(ALIGNED), b' ');
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        let data = 8 + header.len() as u64;
-        file.set_len(data + end)?;
-        Ok(Self { starts: offsets.into_iter().map(|offset| data + offset).collect() })
+        let shape = |one: &[usize]| -> Vec<usize> { [&[n], one].concat() };
+        let tensors = parts.iter().map(|part| (part.name.as_str(), shape(&part.shape)));
+        let dense = dense.map(|one| (DENSE, shape(&one)));
+        let tensors: Vec<_> = tensors.chain(dense).collect();
+        Ok(Self(PartsWriter::start(file, &tensors, metadata)?))
     }
 
     /// Writes the parts of a batch whose first image is number `first`.
@@ -74,12 +70,22 @@ impl Layout {
         first: usize,
         parts: &[Part],
     ) -> io::Result<()> {
-        for (part, start) in parts.iter().zip(&self.starts) {
-            file.seek(SeekFrom::Start(start + first as u64 * part.bytes_per_image()))?;
-            let bytes: Vec<u8> = part.values.iter().flat_map(|x| x.to_le_bytes()).collect();
-            file.write_all(&bytes)?;
+        for (i, part) in parts.iter().enumerate() {
+            self.0.put(file, i, first * part.len_per_image(), &part.values)?;
         }
         Ok(())
+    }
+
+    /// Writes values of the dense features, which come after `n_parts` parts, from their value
+    /// number `first` on.
+    pub(super) fn put_dense(
+        &self,
+        file: &mut fs_err::File,
+        n_parts: usize,
+        first: usize,
+        values: &[f32],
+    ) -> io::Result<()> {
+        self.0.put(file, n_parts, first, values)
     }
 }
 
@@ -102,7 +108,7 @@ mod tests {
         let mut file = fs_err::File::create(&path).unwrap();
         let metadata = BTreeMap::from([("é".to_owned(), "\"x\"\n".to_owned())]);
         let first = batch([[1.0, 2.0], [3.0, 4.0]]);
-        let layout = Layout::start(&mut file, 4, &first, &metadata).unwrap();
+        let layout = Layout::start(&mut file, 4, &first, None, &metadata).unwrap();
         layout.put(&mut file, 2, &batch([[5.0, 6.0], [7.0, 8.0]])).unwrap();
         layout.put(&mut file, 0, &first).unwrap();
         drop(file);

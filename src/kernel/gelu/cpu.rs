@@ -17,12 +17,7 @@ pub(super) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let dims = x.dims();
     let mut x = Operand::new(x);
     if !x.is_tracked() {
-        x.values.slice_mut().par_chunks_mut(CHUNK).for_each(|x| {
-            Arch::new().dispatch(
-                #[inline(always)]
-                || x.iter_mut().for_each(|x| *x *= normal(*x).0),
-            );
-        });
+        x.values.slice_mut().par_chunks_mut(CHUNK).for_each(in_place);
         let output = x.values.clone();
         return operation::finish([x], output, None, backward);
     }
@@ -44,6 +39,14 @@ pub(super) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         },
     );
     operation::finish([x], Values::new(output, dims), Some(slope), backward)
+}
+
+/// GELU of values in place, on this thread.
+pub(super) fn in_place(values: &mut [f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || values.iter_mut().for_each(|x| *x *= normal(*x).0),
+    );
 }
 
 fn backward(slope: Option<Values>, mut gradient: Values, _: [bool; 1]) -> [Option<Values>; 1] {

@@ -11,14 +11,14 @@ use crate::kernel::dispatch::{Path, path};
 /// The sources of one output position: the two input positions it lies between, and the weight of
 /// the second.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::kernel) struct Tap {
+pub(crate) struct Tap {
     pub low: usize,
     pub high: usize,
     pub weight_high: f32,
 }
 
 /// The taps of one axis.
-pub(in crate::kernel) fn taps(n_in: usize, n_out: usize) -> Vec<Tap> {
+pub(crate) fn taps(n_in: usize, n_out: usize) -> Vec<Tap> {
     let scale = n_in as f32 / n_out as f32;
     (0..n_out)
         .map(|i| {
