@@ -2,7 +2,7 @@
 
 use super::{AdapterFile, Error};
 use crate::model::DecoderConfig;
-use crate::model::config::{LoraConfig, TuneConfig};
+use crate::model::config::{LoraConfig, LoraTarget, TuneConfig};
 use crate::model::network::Network;
 use crate::model::vit::Arch;
 
@@ -57,7 +57,8 @@ fn kind(tune: &TuneConfig) -> &'static str {
     }
 }
 
-/// The first difference of two LoRAs that matters: what, in the file, in the run.
+/// The first difference that matters between the LoRA of a file and that of a run: what, in the
+/// file, in the run.
 fn difference(
     file: &LoraConfig,
     run: &LoraConfig,
@@ -71,8 +72,7 @@ fn difference(
     }
     let arch = arch?;
     let targets = |lora: &LoraConfig| {
-        let mut names: Vec<_> =
-            lora.targets_in(arch).into_iter().map(|target| target.name()).collect();
+        let mut names: Vec<_> = lora.targets_in(arch).into_iter().map(LoraTarget::name).collect();
         names.sort_unstable();
         names.join(", ")
     };

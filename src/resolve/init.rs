@@ -24,7 +24,7 @@ impl Adapters {
     ) -> Result<Option<WeightsFile>, Lack> {
         let Some(path) = &spec.init.adapter else { return Ok(None) };
         let opened = self.0.entry(path.clone()).or_insert_with(|| open(path));
-        let (adapter, file) = opened.as_ref().map_err(|message| message.clone())?;
+        let (adapter, file) = opened.as_ref().map_err(String::clone)?;
         let variant = backbone::find(&spec.model);
         let arch = variant.map(|variant| &variant.arch);
         let trained = (&spec.tune, &spec.decoder, n_classes as usize);

@@ -157,7 +157,7 @@ mod tests {
         check("l", lora, (518, 16, "bf16", "keep"), 17.8);
         check("s", lora, (518, 16, "f32", "recompute"), 4.66);
         check("b", lora, (518, 16, "f32", "recompute"), 8.04);
-        check("s", lora, (518, 16, "bf16", "recompute"), 3.14);
+        check("s", lora, (518, 16, "bf16", "recompute"), 3.15);
         check("b", lora, (518, 16, "bf16", "recompute"), 5.88);
         check("s", lora, (308, 16, "f32", "keep"), 2.33);
         check("s", lora, (518, 4, "f32", "keep"), 2.11);

@@ -1,4 +1,6 @@
-//! Pictures for people to look at. Called by `sweep corrupt`.
+//! Pictures for people to look at: text, colours of classes, overlays, sheets. Called by the verbs.
 
-mod font;
+pub mod text;
+pub mod palette;
+pub mod overlay;
 pub mod sheet;
