@@ -49,7 +49,7 @@ impl Bench {
     /// The adapter of the only run whose experiment is `name`.
     fn adapter(&self, name: &str) -> PathBuf {
         let journal = self.path("results/experiments").join(name).join("journal.jsonl");
-        let text = std::fs::read_to_string(journal).unwrap();
+        let text = fs_err::read_to_string(journal).unwrap();
         let planned: serde_json::Value =
             serde_json::from_str(text.lines().next().unwrap()).unwrap();
         let run = planned["event"]["cells"][0]["run"].as_str().unwrap().to_owned();
@@ -59,7 +59,7 @@ impl Bench {
 
 /// The values of an adapter's tensors that begin with `prefix`, as bits.
 fn bits(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap()
+    fs_err::read(path).unwrap()
 }
 
 #[test]
