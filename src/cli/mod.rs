@@ -32,6 +32,8 @@ pub mod readme;
 pub mod adapter;
 pub mod weights;
 pub mod features;
+pub mod predict;
+pub mod figure;
 pub mod upsample;
 pub mod fetch;
 pub mod data;
@@ -87,6 +89,8 @@ enum Verb {
     Adapter(adapter::Args),
     /// Inspect weight files
     Weights(weights::Args),
+    Predict(predict::Args),
+    Figure(figure::Args),
     Features(features::Args),
     Upsample(upsample::Args),
     Fetch(fetch::Args),
@@ -145,6 +149,8 @@ impl Verb {
             Self::Index(args) => index::run(args, context),
             Self::Adapter(args) => adapter::run(args, context),
             Self::Weights(args) => weights::run(args, context),
+            Self::Predict(args) => predict::run(args, context),
+            Self::Figure(args) => figure::run(args, context),
             Self::Features(args) => features::run(args, context),
             Self::Upsample(args) => upsample::run(args, context),
             Self::Fetch(args) => fetch::run(args, context),

@@ -3,6 +3,7 @@
 
 pub mod features;
 pub mod infer;
+pub mod maps;
 pub mod score;
 
 use serde::{Deserialize, Serialize};

@@ -11,6 +11,7 @@ pub mod readme;
 
 pub use files::{files_of_others, write_files};
 pub use model::measure::{Measure, Missing, Partial, Replicate};
+pub use model::names::title;
 pub use model::table::{Columns, Table};
 pub use render::{Format, Written};
 

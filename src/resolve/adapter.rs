@@ -17,6 +17,7 @@ use crate::data::transform::Normal;
 use crate::eval::infer::Request;
 use crate::eval::score::pass::Protocol;
 use crate::eval::score::reference_metric::VoidIs;
+use crate::eval::{Mode, Tta};
 use crate::event::Condition;
 use crate::experiment::RunSpec;
 use crate::host;
@@ -144,23 +145,36 @@ fn conditions(spec: &RunSpec, data_dirs: &[PathBuf]) -> Result<Vec<Sight>, Error
     Ok(all)
 }
 
+/// How an adapter on an encoder predicts: at the size that is asked for, else at that of its training,
+/// else at the usual one, lowered to whole patches.
+pub fn request(
+    adapter: &AdapterFile,
+    encoder: &Identified,
+    px: Option<[u32; 2]>,
+    (mode, tta): (Mode, Tta),
+) -> Request {
+    let patch = encoder.arch.patch as u32;
+    let trained = adapter.about.input_px.map(|px| px.map(|side| side as u32));
+    let is_reference = adapter.kind == Kind::Reference;
+    let default = if is_reference { REFERENCE_PX } else { INPUT_TOKENS * patch };
+    let px = px.or(trained).unwrap_or([default; 2]);
+    let own = Normal { mean: encoder.mean, std: encoder.std };
+    Request {
+        mode,
+        tta,
+        input_px: px.map(|side| (side / patch).max(1) * patch),
+        patch_px: patch,
+        normal: adapter.normalise().or(own),
+    }
+}
+
 fn protocol(asked: Asked<'_>, encoder: &Identified) -> Protocol {
     let Asked { adapter, spec, .. } = asked;
-    let patch = encoder.arch.patch as u32;
     let is_reference = adapter.kind == Kind::Reference;
-    let trained = adapter.about.input_px.map(|px| px.map(|side| side as u32));
-    let default = if is_reference { REFERENCE_PX } else { INPUT_TOKENS * patch };
-    let px = asked.px.or(trained).unwrap_or([default; 2]);
-    let own = Normal { mean: encoder.mean, std: encoder.std };
+    let views = (spec.eval.mode, spec.eval.tta.clone());
     let is_voc = matches!(spec.data, dataset::Config::Voc(_));
     Protocol {
-        request: Request {
-            mode: spec.eval.mode,
-            tta: spec.eval.tta.clone(),
-            input_px: px.map(|side| (side / patch).max(1) * patch),
-            patch_px: patch,
-            normal: adapter.normalise().or(own),
-        },
+        request: request(adapter, encoder, asked.px, views),
         reference_batch: if is_reference { REFERENCE_BATCH } else { spec.train.batch_size },
         reference_void: if is_reference && is_voc { VoidIs::Background } else { VoidIs::LeftOut },
         threads: host::cores().get() as usize,

@@ -17,6 +17,7 @@ mod cells;
 mod fit;
 mod jobs;
 pub mod adapter;
+pub mod trained;
 #[cfg(test)]
 pub(crate) mod fake;
 

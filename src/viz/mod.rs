@@ -3,4 +3,5 @@
 pub mod text;
 pub mod palette;
 pub mod overlay;
+pub mod figure;
 pub mod sheet;

@@ -44,6 +44,10 @@ const DISTINCT: [u32; 20] = [
     0x0088ff, 0x0044ff,
 ];
 
+/// The name of the class that is none of the others, and its colour.
+const BACKGROUND: &str = "background";
+const DARK: [u8; 3] = [48; 3];
+
 /// Colour of void and of indices that are no class.
 const VOID: [u8; 3] = [224, 224, 192];
 
@@ -69,6 +73,8 @@ pub fn of_classes(names: &[String]) -> Palette {
             Some(Own::Voc) => voc[index],
             Some(Own::Ade20k) => rgb(ADE20K[index]),
             Some(Own::Cityscapes) => rgb(CITYSCAPES[index]),
+            // In the midst of things what is none of them is no colour.
+            None if names[index] == BACKGROUND => DARK,
             None => distinct(index),
         }
     })
@@ -123,7 +129,8 @@ mod tests {
         assert_eq!((ade[0], ade[149]), ([120, 120, 120], [92, 0, 255]));
         let city = of_classes(&names(19, &[(0, "road"), (18, "bicycle")]));
         assert_eq!((city[0], city[18]), ([128, 64, 128], [119, 11, 32]));
-        assert_eq!(of_classes(&names(21, &[]))[1], distinct(1));
+        let others = of_classes(&names(21, &[(0, "background")]));
+        assert_eq!((others[0], others[1]), (DARK, distinct(1)));
     }
 
     /// Linear light of a colour, seen without the red-green difference (Viénot, Brettel and Mollon

@@ -11,12 +11,11 @@ use crate::eval;
 use crate::eval::infer::Request;
 use crate::eval::score::pass::Protocol;
 use crate::eval::score::reference_metric::VoidIs;
-use crate::experiment::{Facts, Order, RunFile, RunSpec, SetFacts};
+use crate::experiment::{Order, RunFile, RunSpec, SetFacts};
 use crate::fs::RunDir;
-use crate::model::Size;
-use crate::model::backbone::{self, Backbone};
+use crate::model::backbone::Backbone;
+use crate::resolve::trained;
 use crate::train::{Normalise, VoidLabel};
-use crate::weights;
 
 /// One attempt's inputs, opened.
 pub(super) struct Work<'a> {
@@ -33,7 +32,9 @@ pub(super) struct Work<'a> {
 impl<'a> Work<'a> {
     pub(super) fn new(dir: &'a RunDir, file: &'a RunFile, order: &'a Order) -> Result<Self, Error> {
         let dataset = dataset::open_at(&file.spec.data, &order.facts.data_root)?;
-        let backbone = backbone(&file.spec, &order.facts)?;
+        let found = trained::backbone_of(&file.spec, &order.facts)?;
+        let unchecked = || Error::Unknown("no such backbone: the spec was not checked".into());
+        let backbone = found.ok_or_else(unchecked)?;
         let device = device::open(order.device.seen_alone())?;
         Ok(Self { dir, file, order, dataset, backbone, device, held_bytes: Cell::new(None) })
     }
@@ -86,14 +87,4 @@ impl<'a> Work<'a> {
     pub(super) fn load_threads(&self) -> usize {
         self.order.threads.max(1) as usize
     }
-}
-
-/// The encoder that a spec names; a `custom` one is identified from its folder.
-fn backbone(spec: &RunSpec, facts: &Facts) -> Result<Backbone, Error> {
-    let unchecked = || Error::Unknown("no such backbone: the spec was not checked".into());
-    if spec.model.size == Size::CUSTOM {
-        let folder = facts.weights.as_ref().ok_or_else(unchecked)?;
-        return Ok(weights::custom(&spec.model, &folder.path)?);
-    }
-    backbone::find(&spec.model).map(Backbone::from).ok_or_else(unchecked)
 }

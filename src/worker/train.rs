@@ -19,12 +19,11 @@ use crate::eval::score::pass;
 use crate::event::{Event, ModelBuilt};
 use crate::experiment::SetFacts;
 use crate::model::network::Parts;
-use crate::model::vit::Encoder;
-use crate::model::{Network, TuneConfig, init};
+use crate::model::{Network, TuneConfig};
+use crate::resolve::trained;
 use crate::train::checkpoint;
 use crate::train::run::{End, Job, Sink, Validate};
 use crate::train::{Normalise, VoidLabel};
-use crate::weights;
 
 /// A split and its name.
 type Named = (String, Arc<Split>);
@@ -34,14 +33,8 @@ impl Work<'_> {
     /// untrained.
     pub(super) fn network(&self) -> Result<Network, Error> {
         let spec = self.spec();
-        let encoder = if let Some(file) = &self.order.facts.weights {
-            let wanted = (self.backbone.name.as_str(), self.backbone.arch);
-            weights::load(&file.path, wanted, &self.device)?
-        } else {
-            let mut encoder = Encoder::zeros(self.backbone.arch, &self.device);
-            init::encoder(&mut encoder, spec.seed);
-            encoder
-        };
+        let facts = &self.order.facts;
+        let encoder = trained::encoder_of(spec, facts, &self.backbone, &self.device)?;
         if let TuneConfig::Lora(lora) = &spec.tune {
             lora.check((&self.backbone.name, &self.backbone.arch)).map_err(Error::Unknown)?;
         }

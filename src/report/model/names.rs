@@ -24,6 +24,11 @@ pub(in crate::report) fn finetuned(spec: &RunSpec) -> String {
     }
 }
 
+/// A run in words: `LoRA r=4 + 1x1 decoder, DINOv2 ViT-S/14`.
+pub fn title(spec: &RunSpec) -> String {
+    format!("{}, {} {}", finetuned(spec), pretraining(spec), model(spec.model))
+}
+
 /// A run's LoRA: `LoRA r=4`, and in brackets what is unusual: `rsLoRA r=16 (all, blocks 6-11)`.
 fn lora(config: &LoraConfig) -> String {
     let LoraConfig { rank, alpha, targets, scaling, dropout, blocks } = config;
