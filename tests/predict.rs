@@ -141,6 +141,12 @@ fn an_image_that_cannot_be_read_is_named_and_the_others_go_on() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("in/bad.png") && text.contains("gone.png"), "{text}");
     assert!(bench.path("predictions/good.png").exists(), "{text}");
+    // Nor is one image's output replaced by another's.
+    fs_err::copy(&good, bench.path("good_overlay.png")).unwrap();
+    let both = ["predict", "--run=latest", "in/good.png", "good_overlay.png", "--output=both"];
+    let (text, code) = bench.sweep(&both);
+    assert!(code == Some(2) && text.contains("would both be written into"), "{text}");
+    assert!(!bench.path("both").exists());
     // An input is never overwritten.
     let (text, code) = bench.sweep(&["predict", "--run=latest", "in/good.png", "--output=in"]);
     assert!(code == Some(2) && text.contains("would be overwritten"), "{text}");
@@ -166,4 +172,33 @@ fn nonsense_is_one_clear_message() {
     write_atomic(&bench.path("one.png"), &one).unwrap();
     let (text, code) = bench.sweep(&["predict", "--run=latest", "one.png"]);
     assert_eq!(code, Some(0), "one pixel is an image: {text}");
+}
+
+#[test]
+fn a_figure_shows_runs_under_corruption() {
+    let bench = Bench::trained();
+    let figure = |flags: &[&str]| {
+        bench.sweep(&[&["figure", "corruption", "--run", "latest"], flags].concat())
+    };
+    let (text, code) =
+        figure(&["--n=2", "--corruptions=fog,fog", "--levels=0,5", "--output=f.png"]);
+    assert_eq!(code, Some(0), "{text}");
+    let picture = image_io::read_rgb(&bench.path("f.png")).unwrap();
+    // Four columns: two images, clean and in fog.
+    assert!(picture.width > 4 * 240 && picture.width < 5 * 240 + 200, "{}", picture.width);
+    let (text, code) = figure(&["--n=1", "--output=f.svg"]);
+    assert_eq!(code, Some(0), "{text}");
+    let svg = fs_err::read_to_string(bench.path("f.svg")).unwrap();
+    // Image, corrupted, labels, prediction and the legend.
+    assert_eq!(svg.matches("<image").count(), 5);
+    for (flags, expect) in [
+        (&["--output=f.gif"][..], "must end in .png or .svg"),
+        (&["--output=f.png", "--corruptions=fogg"], "did you mean `fog`?"),
+        (&["--output=f.png", "--levels=6"], "0..=5"),
+        (&["--output=f.png", "--images=nobody"], "has no image called `nobody`"),
+        (&["--output=f.png", "--n=5", "--corruptions=all"], "more than 24"),
+    ] {
+        let (text, code) = figure(flags);
+        assert!(code == Some(2) && text.contains(expect), "{flags:?}: {text}");
+    }
 }

@@ -24,6 +24,9 @@ use crate::resolve::trained::{Trained, files_of};
 use crate::{report, rng};
 use draw::{Column, Row};
 
+/// The reference project's pipeline, of which a figure has one draw.
+const ONE_OF: &str = "reference_oneof";
+
 /// Columns of a figure, at most: more are too small to see.
 const COLUMNS_MAX: usize = 24;
 
@@ -85,6 +88,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let dataset = dataset.or_exit(Exit::Environment)?;
     let set = first.spec.eval.sets.first().map_or("val", |set| set.split());
     let split = dataset.split(set).or_exit(Exit::Environment)?;
+    let real = fs_err::canonicalize(&args.output).ok();
+    let is_input = |path: &Path| real.is_some() && fs_err::canonicalize(path).ok() == real;
+    if split.items.iter().any(|item| is_input(&item.image) || is_input(&item.mask)) {
+        let words = format!("the output `{}` is a file of the dataset", args.output.display());
+        return Err(fault(Exit::Usage, words));
+    }
     let mut columns = columns(args, &split, &effects)?;
     let device = device::open(&args.device)?;
     let mut rows = vec![];
@@ -142,11 +151,21 @@ fn effects(
             for level in args.levels.iter().filter_map(|level| Severity::new(*level)) {
                 let corruptor = Corruptor::new(effect, level, textures.as_deref());
                 let corruptor = corruptor.or_exit(Exit::Environment)?;
-                found.push((format!("{} {}", effect.name(), level.get()), Some(corruptor)));
+                let name = effect.name();
+                // A draw's number says nothing in a picture of one.
+                let name = if suite_of_draws(&name) { "one-of".to_owned() } else { name };
+                let words = format!("{name} {}", level.get());
+                if found.iter().all(|(known, _)| *known != words) {
+                    found.push((words, Some(corruptor)));
+                }
             }
         }
     }
     Ok(found)
+}
+
+fn suite_of_draws(effect: &str) -> bool {
+    effect.starts_with(ONE_OF)
 }
 
 /// The effects that a name stands for.
@@ -157,13 +176,13 @@ fn named(name: &str, source: Source) -> anyhow::Result<Vec<Effect>> {
     };
     if let Some(suite) = suite {
         let all = suite.effects(source);
-        let n = if name == "reference_oneof" { 1 } else { all.len() };
+        let n = if name == ONE_OF { 1 } else { all.len() };
         return Ok(all.into_iter().take(n).collect());
     }
     if let Some(row) = TABLE.iter().find(|row| row.name == name) {
         return Ok(vec![Effect::of(row.corruption, source)]);
     }
-    let names = TABLE.iter().map(|row| row.name).chain(["all", "reference_oneof"]);
+    let names = TABLE.iter().map(|row| row.name).chain(["all", ONE_OF]);
     let close = nearest(name, names.clone());
     let close = close.map_or(String::new(), |close| format!("; did you mean `{close}`?"));
     let names: Vec<_> = names.collect();

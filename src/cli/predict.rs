@@ -149,8 +149,13 @@ fn predict(
                 Ok((image, input)) => batch.push((path.as_path(), image, input)),
                 Err(error) => {
                     failed += 1;
-                    let error = anyhow::Error::new(error);
-                    printer::note(&format_args!("not predicted: {error:#}"));
+                    let name = path.display();
+                    if path.exists() {
+                        let error = anyhow::Error::new(error);
+                        printer::note(&format_args!("not predicted: {error:#}"));
+                    } else {
+                        printer::note(&format_args!("not predicted: `{name}` does not exist"));
+                    }
                 }
             }
         }

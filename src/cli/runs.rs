@@ -74,11 +74,19 @@ fn written(results: &ResultsDir, run: &RunId) -> Option<SystemTime> {
     times.max()
 }
 
-/// Names of what is in `folder`; none if it does not exist.
+/// Names of the folders in `folder`; none if it does not exist.
 fn folders(folder: &Path) -> io::Result<Vec<String>> {
     match fs_err::read_dir(folder) {
         Ok(entries) => {
-            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+            let mut names = vec![];
+            for entry in entries {
+                let entry = entry?;
+                // Caches lie beside the experiments.
+                if entry.path().is_dir() {
+                    names.push(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
+            Ok(names)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),

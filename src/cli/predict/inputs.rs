@@ -1,6 +1,6 @@
 //! The images that a command line names: files, folders and patterns.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cli::fault::{Exit, OrExit as _, fault};
@@ -10,26 +10,15 @@ const IMAGES: [&str; 3] = ["jpg", "jpeg", "png"];
 /// Endings of videos, which are answered with what to do.
 const VIDEOS: [&str; 6] = ["mp4", "mov", "avi", "mkv", "webm", "m4v"];
 
-/// The images that `inputs` name, in that order: those of a folder or a pattern sorted by name. Each
-/// name without its ending is there once, as outputs are called by it.
+/// The images that `inputs` name, in that order: those of a folder or a pattern sorted by name. Each is
+/// there once.
 pub(super) fn images(inputs: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut images = vec![];
     for input in inputs {
         images.extend(of_input(input)?);
     }
-    let mut stems: BTreeMap<PathBuf, &Path> = BTreeMap::new();
-    for path in &images {
-        let stem = PathBuf::from(path.file_stem().unwrap_or_default());
-        if let Some(other) = stems.insert(stem, path).filter(|other| other != path) {
-            let words = format!(
-                "`{}` and `{}` would be written under one name: predict them into two folders",
-                other.display(),
-                path.display()
-            );
-            return Err(fault(Exit::Usage, words));
-        }
-    }
-    images.dedup();
+    let mut known = BTreeSet::new();
+    images.retain(|path| known.insert(path.clone()));
     Ok(images)
 }
 
@@ -102,8 +91,6 @@ mod tests {
         assert_eq!(names(&["b.png", "b.png"]).unwrap(), ["b.png"]);
         assert!(names(&["*.gif"]).unwrap_err().contains("no file is called as"));
         assert!(names(&["a.mp4"]).unwrap_err().contains("is a video"));
-        write_atomic(&dir.path().join("x/b.jpg"), b"-").unwrap();
-        assert!(names(&["", "x"]).unwrap_err().contains("would be written under one name"));
         fs_err::create_dir(dir.path().join("empty")).unwrap();
         assert!(names(&["empty"]).unwrap_err().contains("has no image"));
     }

@@ -59,8 +59,24 @@ impl Writer<'_> {
         }
     }
 
-    /// Refuses outputs that would replace one of the images.
+    /// Refuses outputs that would replace one of the images, or one another.
     pub(super) fn check(&self, images: &[PathBuf]) -> anyhow::Result<()> {
+        let mut known: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+        for image in images {
+            for path in self.outputs.iter().map(|output| output.path(self.folder, image)) {
+                if let Some(other) = known.get(&path).filter(|other| *other != image) {
+                    let words = format!(
+                        "`{}` and `{}` would both be written into `{}`: predict them into two \
+                         folders",
+                        other.display(),
+                        image.display(),
+                        path.display()
+                    );
+                    return Err(fault(Exit::Usage, words));
+                }
+                known.insert(path, image);
+            }
+        }
         let real = |path: &Path| fs_err::canonicalize(path).ok();
         let inputs: Vec<_> = images.iter().filter_map(|path| real(path)).collect();
         for image in images {
