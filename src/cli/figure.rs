@@ -20,7 +20,7 @@ use crate::eval::score::confusion::Confusion;
 use crate::eval::score::metrics::metrics;
 use crate::experiment::nearest;
 use crate::fs::write_atomic;
-use crate::resolve::trained::{Trained, files_of};
+use crate::resolve::trained::{Trained, files_of, split_of};
 use crate::{report, rng};
 use draw::{Column, Row};
 
@@ -86,15 +86,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let (first, order) = files_of(&results.run(&ids[0])).map_err(with_exit)?;
     let dataset = dataset::open_at(&first.spec.data, &order.facts.data_root);
     let dataset = dataset.or_exit(Exit::Environment)?;
-    let set = first.spec.eval.sets.first().map_or("val", |set| set.split());
-    let split = dataset.split(set).or_exit(Exit::Environment)?;
-    let real = fs_err::canonicalize(&args.output).ok();
-    let is_input = |path: &Path| real.is_some() && fs_err::canonicalize(path).ok() == real;
-    if split.items.iter().any(|item| is_input(&item.image) || is_input(&item.mask)) {
-        let words = format!("the output `{}` is a file of the dataset", args.output.display());
-        return Err(fault(Exit::Usage, words));
-    }
-    let mut columns = columns(args, &split, &effects)?;
+    let split = match order.facts.sets.first() {
+        Some(set) => split_of(set, &dataset),
+        None => dataset.split("val"),
+    };
+    let split = split.or_exit(Exit::Environment)?;
+    refuse_an_input(&args.output, &split)?;
+    let columns = columns(args, &split, &effects)?;
     let device = device::open(&args.device)?;
     let mut rows = vec![];
     for id in &ids {
@@ -106,7 +104,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         }
         let title = format!("{} ({})", report::title(&file.spec), &id.as_str()[..8]);
         let mut trained = Trained::of_run(&dir, &device).map_err(with_exit)?;
-        rows.push(Row { title, seen: see(&mut trained, &mut columns, &device)? });
+        rows.push(Row { title, seen: see(&mut trained, &columns, &device)? });
     }
     let figure = draw::figure(&columns, &rows, split.classes());
     let bytes = if is_svg {
@@ -118,6 +116,18 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let (width, height) = (figure.width, figure.height);
     printer::aside(&format_args!("wrote `{}` ({width}x{height})", args.output.display()));
     Ok(Exit::Done)
+}
+
+/// Refuses an output that would replace a file of the set.
+fn refuse_an_input(output: &Path, split: &Split) -> anyhow::Result<()> {
+    // One that does not exist replaces nothing.
+    let Ok(real) = fs_err::canonicalize(output) else { return Ok(()) };
+    let is_output = |path: &Path| fs_err::canonicalize(path).is_ok_and(|path| path == real);
+    if split.items.iter().any(|item| is_output(&item.image) || is_output(&item.mask)) {
+        let words = format!("the output `{}` is a file of the dataset", output.display());
+        return Err(fault(Exit::Usage, words));
+    }
+    Ok(())
 }
 
 /// Whether the output is an SVG; another than PNG or SVG is refused.
@@ -252,7 +262,7 @@ fn images(args: &Corruption, split: &Split) -> anyhow::Result<Vec<usize>> {
 /// What a run predicts in each column, with the mIoU of the image; `None` where nothing is labelled.
 fn see(
     trained: &mut Trained,
-    columns: &mut [Column],
+    columns: &[Column],
     device: &Device,
 ) -> anyhow::Result<Vec<(Mask, Option<f64>)>> {
     let mut all = vec![];

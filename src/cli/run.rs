@@ -41,12 +41,19 @@ pub struct Args {
     /// Experiment file (TOML)
     #[arg(value_name = "EXPERIMENT")]
     pub experiment: PathBuf,
-    #[arg(long, value_name = "DEVICE", help = device::ALLOWED)]
-    pub device: Option<device::Request>,
     /// Number of workers at once on the CPU
     #[arg(long, value_name = "N")]
     pub jobs: Option<NonZeroU32>,
-    /// Set a key, overriding all files, e.g. `train.epochs=2`
+    #[command(flatten)]
+    pub start: Start,
+}
+
+/// The flags of all verbs that start runs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Start {
+    #[arg(long, value_name = "DEVICE", help = device::ALLOWED)]
+    pub device: Option<device::Request>,
+    /// Set a key, overriding all files and other flags, e.g. `train.epochs=2`
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Download missing datasets and weights first, as `sweep fetch` does
@@ -57,11 +64,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    if !args.fetch && args.terms != fetch::Terms::default() {
+    let Start { device, set, fetch: fetches, terms } = &args.start;
+    if !fetches && *terms != fetch::Terms::default() {
         return Err(fault(Exit::Usage, "`--accept-licence` and `--mirror` need `--fetch`"));
     }
-    let (mut experiment, machine) = context.experiment(&args.experiment, &args.set)?;
-    if let Some(device) = &args.device {
+    let (mut experiment, machine) = context.experiment(&args.experiment, set)?;
+    if let Some(device) = device {
         experiment.schedule.devices.clone_from(device);
     }
     if let Some(jobs) = args.jobs {
@@ -70,8 +78,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let results = ResultsDir::new(&machine.results);
     let _coordinator = coordinate(&results, &experiment.name)?;
     let mut resolution = resolve::cells(&experiment, &machine, &results).all();
-    if let (Err(missing), true) = (&resolution, args.fetch) {
-        fetch::get_missing(missing, &args.terms, (&machine, context))?;
+    if let (Err(missing), true) = (&resolution, *fetches) {
+        fetch::get_missing(missing, terms, (&machine, context))?;
         resolution = resolve::cells(&experiment, &machine, &results).all();
     }
     let cells = resolution.map_err(|missing| fetch::lacking(&missing))?;

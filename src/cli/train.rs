@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::fault::{Exit, fault};
-use super::{Context, fetch, printer, run};
-use crate::device;
+use super::{Context, printer, run};
 use crate::fs::write_atomic;
 
 /// What is different here, said once.
@@ -18,6 +17,9 @@ const DIFFERENT: &str = "unlike the reference project: mIoU is the true one, fro
 
 /// The recipe whose keys are the reference project's.
 const REFERENCE: &str = "reference";
+
+/// Passes over the training images where neither the user nor another recipe says.
+const EPOCHS: u32 = 20;
 
 /// Longest name of an experiment.
 const NAME_MAX: usize = 64;
@@ -73,16 +75,8 @@ pub struct Args {
     /// Write the experiment file that these flags stand for, and do nothing else
     #[arg(long, value_name = "FILE")]
     pub write_spec: Option<PathBuf>,
-    #[arg(long, value_name = "DEVICE", help = device::ALLOWED)]
-    pub device: Option<device::Request>,
-    /// Set a key, overriding all flags, e.g. `suite=imagenet-c-15`
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Download missing datasets and weights first, as `sweep fetch` does
-    #[arg(long)]
-    pub fetch: bool,
     #[command(flatten)]
-    pub terms: fetch::Terms,
+    pub start: run::Start,
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
@@ -96,15 +90,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     write_atomic(&path, text.as_bytes())
         .with_context(|| format!("cannot write `{}`", path.display()))?;
     printer::aside(&format_args!("note: {DIFFERENT}"));
-    let run_args = run::Args {
-        experiment: path,
-        device: args.device.clone(),
-        jobs: None,
-        set: args.set.clone(),
-        fetch: args.fetch,
-        terms: args.terms.clone(),
-    };
-    run::run(&run_args, context)
+    run::run(&run::Args { experiment: path, jobs: None, start: args.start.clone() }, context)
 }
 
 /// Refuses a name that cannot be that of a folder, before one is made.
@@ -158,7 +144,7 @@ fn spec(args: &Args) -> String {
     }
     text += "\n[train]\n";
     line(&mut text, "recipe", format_args!("{}", quoted(&args.recipe)));
-    let epochs = args.epochs.map(NonZeroU32::get).or_else(|| is_reference.then_some(20));
+    let epochs = args.epochs.map(NonZeroU32::get).or_else(|| is_reference.then_some(EPOCHS));
     if let Some(epochs) = epochs {
         line(&mut text, "epochs", format_args!("{epochs}"));
     }

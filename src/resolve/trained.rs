@@ -6,11 +6,14 @@ use burn::tensor::{DType, Device};
 
 use super::adapter::request;
 use crate::adapter::{self, AdapterFile};
+use crate::data;
+use crate::data::dataset::{self, Dataset, EvalSet};
+use crate::data::split::Split;
 use crate::data::transform::Normal;
 use crate::eval::infer::Request;
 use crate::eval::{Mode, Tta};
-use crate::experiment::{Facts, Order, RunFile, RunSpec};
-use crate::fs::RunDir;
+use crate::experiment::{Facts, Order, RunFile, RunSpec, SetFacts};
+use crate::fs::{RunDir, read_json};
 use crate::model::backbone::{self, Backbone};
 use crate::model::vit::Encoder;
 use crate::model::{Network, Size, init};
@@ -98,7 +101,15 @@ pub fn files_of(dir: &RunDir) -> Result<(RunFile, Order), Error> {
     }
     let attempts = (1..).take_while(|attempt| dir.order(*attempt).exists());
     let last = attempts.last().ok_or_else(not_trained)?;
-    Ok((read_json(&dir.spec())?, read_json(&dir.order(last))?))
+    Ok((read(dir.spec())?, read(dir.order(last))?))
+}
+
+/// The split of a set to score, of the run's own dataset or of another.
+pub fn split_of(set: &SetFacts, own: &Dataset) -> Result<Split, data::Error> {
+    match &set.set {
+        EvalSet::Own(split) => own.split(split),
+        EvalSet::Other { data, split } => dataset::open_at(data, &set.root)?.split(split),
+    }
 }
 
 /// The encoder that a spec names; a `custom` one is identified from its folder. `None` where there
@@ -126,8 +137,6 @@ pub fn encoder_of(
     Ok(encoder)
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let failed = |reason: String| Error::RunFile { path: path.to_owned(), reason };
-    let bytes = fs_err::read(path).map_err(|error| failed(error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
+fn read<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<T, Error> {
+    read_json(&path).map_err(|reason| Error::RunFile { path, reason })
 }

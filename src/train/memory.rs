@@ -4,12 +4,11 @@
 //! goes within a block, with the rest that an allocator keeps, is a constant that was fitted to counts
 //! of the CUDA build. They agree within 15 % (see the tests).
 
+use crate::kernel::attention::SCORES_MAX;
 use crate::model::vit::{Arch, Ffn};
 use crate::model::{Activations, DecoderConfig, LoraTarget, TuneConfig};
 use crate::train::Precision;
 
-/// Scores of attention that are computed at once, at most, bytes.
-const SCORES_MAX: f64 = (1_u64 << 30) as f64;
 /// Buffers of scores: values, probabilities and their gradient; without gradients the first.
 const SCORES_BACKWARD: f64 = 3.0;
 /// Values in f32 for each of a token's dimensions that come and go in a block.
@@ -50,7 +49,7 @@ impl Shape<'_> {
         let kept = self.kept_blocks() * self.kept_values() * values * bytes;
         let transient = (TRANSIENT * bytes + TRANSIENT_F32 * F32_BYTES) * values;
         let scores = batch * arch.heads as f64 * n_tokens * n_tokens * F32_BYTES;
-        let parts = (scores / SCORES_MAX).ceil().max(1.0);
+        let parts = (scores / (F32_BYTES * SCORES_MAX as f64)).ceil().max(1.0);
         let buffers = if self.kept_blocks() > 0.0 { SCORES_BACKWARD } else { 1.0 };
         let pyramid = if self.decoder.blocks_in(arch.depth).len() > 1 { PYRAMID } else { 1.0 };
         ((kept + transient) * pyramid + scores / parts * buffers + self.weights(bytes)) as u64

@@ -1,6 +1,7 @@
 //! Runs one attempt from its lock to its outcome: reads spec and order, trains if training is not
 //! finished, makes the missing scores.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -11,7 +12,7 @@ use crate::device;
 use crate::error::with_sources;
 use crate::event::{AttemptStarted, Event, FailureClass, Memory, Outcome};
 use crate::experiment::{Order, RunFile};
-use crate::fs::{FileLock, RunDir};
+use crate::fs::{FileLock, RunDir, read_json};
 use crate::host;
 use crate::train::checkpoint;
 use crate::train::run::{End, Sink};
@@ -36,8 +37,8 @@ pub fn run(dir: &RunDir, attempt: u32, stop: &Arc<AtomicBool>) -> Exit {
 }
 
 fn work(dir: &RunDir, attempt: u32, stop: &AtomicBool) -> Result<End, Error> {
-    let file: RunFile = read_json(&dir.spec())?;
-    let order: Order = read_json(&dir.order(attempt))?;
+    let file: RunFile = read(dir.spec())?;
+    let order: Order = read(dir.order(attempt))?;
     let mut journal = Journal::open(dir, attempt)?;
     journal.emit(Event::AttemptStarted(started(&order)))?;
     let (result, device_bytes) = match Work::new(dir, &file, &order) {
@@ -91,10 +92,8 @@ impl Work<'_> {
     }
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T, Error> {
-    let failed = |reason: String| Error::RunFile { path: path.to_owned(), reason };
-    let bytes = fs_err::read(path).map_err(|error| failed(error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
+fn read<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<T, Error> {
+    read_json(&path).map_err(|reason| Error::RunFile { path, reason })
 }
 
 fn started(order: &Order) -> AttemptStarted {

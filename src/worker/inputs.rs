@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::Error;
-use crate::data::dataset::{self, Dataset, EvalSet};
+use crate::data::dataset::{self, Dataset};
 use crate::data::split::Split;
 use crate::data::transform::Normal;
 use crate::device;
@@ -55,10 +55,7 @@ impl<'a> Work<'a> {
     }
 
     pub(super) fn set(&self, facts: &SetFacts) -> Result<Split, Error> {
-        Ok(match &facts.set {
-            EvalSet::Own(split) => self.dataset.split(split)?,
-            EvalSet::Other { data, split } => dataset::open_at(data, &facts.root)?.split(split)?,
-        })
+        Ok(trained::split_of(facts, &self.dataset)?)
     }
 
     /// The protocol of predictions, for scores as requested and for validation while training.

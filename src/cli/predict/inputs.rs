@@ -46,7 +46,8 @@ fn of_input(input: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     let paths = glob::glob(&text)
         .map_err(|error| fault(Exit::Usage, format!("the pattern `{shown}`: {error}")))?;
-    let paths: Vec<_> = paths.filter_map(Result::ok).filter(|path| path.is_file()).collect();
+    let mut paths = paths.collect::<Result<Vec<_>, _>>().or_exit(Exit::Environment)?;
+    paths.retain(|path| path.is_file());
     if paths.is_empty() {
         return Err(fault(Exit::Usage, format!("no file is called as `{shown}` says")));
     }

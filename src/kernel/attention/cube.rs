@@ -17,14 +17,12 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use crate::kernel::attention::SCORES_MAX;
 use crate::kernel::cube::{
     Gpu, Grid, UNITS, contiguous, elem, empty, empty_like, finish, largest, launch, part, take,
     total, transposed,
 };
 use crate::kernel::product::cube::product_into;
-
-/// Scores that are computed at once, at most: 1 GiB in f32, of which a backward pass has three.
-const SCORES_MAX: usize = 1 << 28;
 
 /// Tokens are padded to a multiple of this.
 const PADDED: usize = 16;

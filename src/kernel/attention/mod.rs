@@ -12,6 +12,10 @@ use burn::tensor::{Device, Tensor, TensorData, module};
 
 use super::dispatch::{Path, path};
 
+/// Scores that are computed at once on a GPU, at most: 1 GiB in f32, of which a backward pass has
+/// three.
+pub(crate) const SCORES_MAX: usize = 1 << 28;
+
 /// Angles by which queries and keys are turned (Su et al. 2021, arXiv:2104.09864).
 #[derive(Debug, Clone)]
 pub struct Rotation {
