@@ -95,6 +95,31 @@ fn the_written_file_is_the_same_run() {
 }
 
 #[test]
+fn debug_draws_predictions_at_each_validation_and_writes_metrics_under_the_same_id() {
+    let bench = Bench::new();
+    let longer = ["--set=train.epochs=3", "--set=train.validate_every=2"];
+    let (text, code) = bench.train(&["--exp_name=first", "--debug", longer[0], longer[1]]);
+    assert_eq!(code, Some(0), "{text}");
+    let folder = bench.adapter("first").parent().unwrap().to_owned();
+    let mut pictures: Vec<_> = fs_err::read_dir(folder.join("pictures"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    pictures.sort();
+    let names: Vec<_> = pictures.iter().map(|path| path.file_name().unwrap()).collect();
+    assert_eq!(names, ["epoch_002.png", "epoch_003.png"]);
+    // Two images of 48 pixels side by side, three pictures of each below one another.
+    let picture = dino_sweep::data::image_io::read_rgb(&pictures[0]).unwrap();
+    assert!(picture.width > 96 && picture.height > 144, "{}x{}", picture.width, picture.height);
+    let metrics = fs_err::read(bench.path("results/experiments/first/metrics.json")).unwrap();
+    let metrics: serde_json::Value = serde_json::from_slice(&metrics).unwrap();
+    assert_eq!(metrics["epoch"], serde_json::json!([1, 2, 3]));
+    assert_eq!(metrics["train_loss"].as_array().unwrap().len(), 3);
+    let iou = metrics["val_iou"].as_array().unwrap();
+    assert!(iou[0].is_null() && iou[1].is_number() && iou[2].is_number(), "{iou:?}");
+}
+
+#[test]
 fn training_starts_from_an_adapter_of_either_format() {
     let bench = Bench::new();
     let (text, code) = bench.train(&["--exp_name=first", "--use_lora"]);

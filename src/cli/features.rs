@@ -7,16 +7,16 @@ use std::sync::Arc;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
+use super::encoder::{self, Named};
 use super::fault::{Exit, OrExit, fault};
-use super::{Context, adapter, device, printer, upsampler, words};
+use super::{Context, device, printer, upsampler, words};
 use crate::adapter::AdapterFile;
-use crate::data::transform::Normal;
 use crate::device::{self as devices, Request};
-use crate::eval::features::{self, Dense, Error, Images, Input, Model, Wanted};
+use crate::eval::features::{self, Dense, Error, Images, Input, Wanted};
 use crate::fs::hash::sha256_file;
 use crate::host;
 use crate::model::DecoderConfig;
-use crate::model::backbone::{self, Backbone};
+use crate::model::backbone::Backbone;
 use crate::model::vit::FinalNorm;
 use crate::upsample::{METHODS, Method};
 use crate::weights;
@@ -34,15 +34,8 @@ pub struct Args {
     /// safetensors file, whose tensor `input` [batch, 3, height, width] is fed unchanged
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// Weights of the encoder: a file, the index of a sharded one, or a folder
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
-    /// Name of the encoder, such as `dinov2_vits14_reg`; found from the weights if left out
-    #[arg(long, value_name = "NAME")]
-    variant: Option<String>,
-    /// Adapter (LoRA and decoder): of a run, of the reference project (`.pt`), or a PEFT folder
-    #[arg(long, value_name = "FILE")]
-    adapter: Option<PathBuf>,
+    #[command(flatten)]
+    encoder: encoder::Args,
     /// Layers to write as well, counted from 1
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     layers: Vec<usize>,
@@ -83,23 +76,11 @@ upsample, upsample_weights_sha256, program, version.";
 
 pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     let device = device::open(&args.device)?;
-    let backbone = find_backbone(args)?;
-    let adapter = args.adapter.as_deref().map(AdapterFile::open).transpose();
-    let adapter = adapter.map_err(adapter::with_exit)?;
-    let wanted = wanted(args, &backbone, adapter.as_ref())?;
-    let input = Arc::new(input(args, &backbone, adapter.as_ref())?);
-    let metadata = metadata(args, &backbone, &input)?;
-    let encoder = weights::load(&args.weights, (&backbone.name, backbone.arch), &device)?;
-    let mut model = match &adapter {
-        None => Model::bare(encoder),
-        Some(file) if file.decoder().is_none() => {
-            Model::bare(file.adapt(encoder).map_err(adapter::with_exit)?)
-        }
-        Some(file) => {
-            let network = file.build(encoder).map_err(adapter::with_exit)?;
-            Model::Network(Box::new(network.without_gradients()))
-        }
-    };
+    let named = args.encoder.name()?;
+    let wanted = wanted(args, &named)?;
+    let input = Arc::new(input(args, &named)?);
+    let metadata = metadata(args, &named.backbone, &input)?;
+    let mut model = named.load(&device)?;
     let mut progress = |done: usize, n: usize| {
         if n > wanted.batch {
             printer::aside(&format_args!("{done}/{n} images"));
@@ -108,7 +89,7 @@ pub fn run(args: &Args, _: &Context) -> anyhow::Result<Exit> {
     features::write(&args.output, (&mut model, &input), &wanted, &metadata, &mut progress)
         .map_err(|error| failed(error, &args.output))?;
     let n = words::count(input.len(), "image");
-    printer::aside(&format_args!("{n} of {} -> {}", backbone.name, args.output.display()));
+    printer::aside(&format_args!("{n} of {} -> {}", named.backbone.name, args.output.display()));
     Ok(Exit::Done)
 }
 
@@ -121,26 +102,8 @@ fn failed(error: Error, output: &Path) -> anyhow::Error {
     if is_write { error.context(format!("`{}`", output.display())) } else { error }
 }
 
-/// The encoder that is asked for, or the one identified from the weight file.
-fn find_backbone(args: &Args) -> anyhow::Result<Backbone> {
-    let Some(name) = &args.variant else {
-        let found = weights::identify(&args.weights)?;
-        let (mean, std) = (found.mean, found.std);
-        return Ok(Backbone { name: found.name, arch: found.arch, mean, std });
-    };
-    let variant = backbone::variants().find(|variant| variant.name == name);
-    variant.map(Backbone::from).ok_or_else(|| {
-        let names: Vec<_> = backbone::variants().map(|variant| variant.name).collect();
-        let names = names.join("`, `");
-        fault(Exit::Usage, format!("no encoder is called `{name}`; known: `{names}`"))
-    })
-}
-
-fn wanted(
-    args: &Args,
-    backbone: &Backbone,
-    adapter: Option<&AdapterFile>,
-) -> anyhow::Result<Wanted> {
+fn wanted(args: &Args, named: &Named<'_>) -> anyhow::Result<Wanted> {
+    let backbone = &named.backbone;
     let depth = backbone.arch.depth;
     if let Some(layer) = args.layers.iter().find(|layer| **layer == 0 || **layer > depth) {
         let words = format!("--layers {layer}: {} has layers 1 to {depth}", backbone.name);
@@ -155,21 +118,15 @@ fn wanted(
         Some(method) => {
             let flag = "--upsample-weights";
             let model = upsampler::open(method, flag, args.upsample_weights.as_deref(), None)?;
-            Some(Dense { model, normal: normal(backbone, adapter) })
+            Some(Dense { model, normal: named.normal() })
         }
         None => None,
     };
     Ok(Wanted { layers, norm, dense, batch: usize::from(args.batch_size), threads })
 }
 
-/// How images are normalised: as the adapter was trained, else as the encoder was.
-fn normal(backbone: &Backbone, adapter: Option<&AdapterFile>) -> Normal {
-    let own = Normal { mean: backbone.mean, std: backbone.std };
-    adapter.map_or(own, |adapter| adapter.normalise().or(own))
-}
-
-fn input(args: &Args, backbone: &Backbone, adapter: Option<&AdapterFile>) -> anyhow::Result<Input> {
-    let patch = backbone.arch.patch;
+fn input(args: &Args, named: &Named<'_>) -> anyhow::Result<Input> {
+    let patch = named.backbone.arch.patch;
     let is_tensor = |path: &&PathBuf| path.extension().is_some_and(|end| end == "safetensors");
     let input = match (args.inputs.iter().find(is_tensor), args.inputs.len()) {
         (Some(path), 1) => {
@@ -183,8 +140,9 @@ fn input(args: &Args, backbone: &Backbone, adapter: Option<&AdapterFile>) -> any
             let words = format!("`{}` is not an image: it must be the only input", path.display());
             return Err(fault(Exit::Usage, words));
         }
-        (None, _) => Input::Images(images(args, backbone, adapter)?),
+        (None, _) => Input::Images(images(args, named)?),
     };
+    let adapter = named.adapter.as_ref();
     let grid_min = adapter.and_then(AdapterFile::decoder).and_then(DecoderConfig::grid_min);
     let needed = grid_min.map_or(1, |min| min.side);
     let [rows, columns] = input.px().map(|side| side / patch);
@@ -199,19 +157,15 @@ fn input(args: &Args, backbone: &Backbone, adapter: Option<&AdapterFile>) -> any
     Ok(input)
 }
 
-fn images(
-    args: &Args,
-    backbone: &Backbone,
-    adapter: Option<&AdapterFile>,
-) -> anyhow::Result<Images> {
+fn images(args: &Args, named: &Named<'_>) -> anyhow::Result<Images> {
     if let Some(path) = args.inputs.iter().find(|path| !path.is_file()) {
         let reason = if path.is_dir() { "is a folder; name its images" } else { "does not exist" };
         return Err(fault(Exit::Usage, format!("input `{}` {reason}", path.display())));
     }
-    let patch = backbone.arch.patch as u32;
-    let trained = adapter.and_then(|file| file.about.input_px);
+    let patch = named.backbone.arch.patch as u32;
+    let trained = named.adapter.as_ref().and_then(|file| file.about.input_px);
     let trained = trained.map(|px| px.map(|side| side as u32));
-    let asked = args.px.or(trained).unwrap_or([side_px(patch); 2]);
+    let asked = args.px.or(trained).unwrap_or([encoder::side_px(patch); 2]);
     let px = asked.map(|side| side / patch * patch);
     if px.contains(&0) {
         let [height, width] = asked;
@@ -224,13 +178,7 @@ fn images(
             asked[0], asked[1], px[0], px[1]
         ));
     }
-    let normal = normal(backbone, adapter);
-    Ok(Images { paths: args.inputs.clone(), px, normal })
-}
-
-/// Side of the images that the encoders were made for: 37 patches of 14, 32 of 16.
-fn side_px(patch: u32) -> u32 {
-    if patch == 14 { 518 } else { 512 / patch * patch }
+    Ok(Images { paths: args.inputs.clone(), px, normal: named.normal() })
 }
 
 fn metadata(
@@ -249,7 +197,7 @@ fn metadata(
         ("version", VERSION.to_string()),
         ("program", format!("sweep {}", env!("CARGO_PKG_VERSION"))),
         ("variant", backbone.name.clone()),
-        ("weights_sha256", weights::digest(&args.weights, &mut |file| sha256_file(file))?),
+        ("weights_sha256", weights::digest(&args.encoder.weights, &mut |file| sha256_file(file))?),
         ("px", format!("{height}x{width}")),
         ("grid", format!("{rows}x{columns}")),
         ("mean", mean),
@@ -257,7 +205,7 @@ fn metadata(
         ("layers_norm", if args.no_norm { "none" } else { "final" }.to_owned()),
         ("inputs", json!(inputs).to_string()),
     ];
-    if let Some(path) = args.adapter.as_ref().filter(|path| path.is_file()) {
+    if let Some(path) = args.encoder.adapter.as_ref().filter(|path| path.is_file()) {
         metadata.push(("adapter_sha256", sha256_file(path)?));
     }
     metadata.extend(args.upsample.clone().map(|method| ("upsample", method)));
@@ -299,10 +247,5 @@ mod tests {
         for nonsense in ["", "0", "a", "1,2,3", "-1", "9000", "14,0"] {
             assert!(parse_px(nonsense).is_err(), "{nonsense}");
         }
-    }
-
-    #[test]
-    fn sides_are_those_the_encoders_were_made_for() {
-        assert_eq!([14, 16, 8].map(side_px), [518, 512, 512]);
     }
 }

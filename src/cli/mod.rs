@@ -16,6 +16,9 @@ pub mod index;
 pub mod runs;
 pub mod experiments;
 pub mod upsampler;
+pub mod encoder;
+pub mod inputs;
+pub mod bar;
 
 pub mod run;
 pub mod train;
@@ -34,6 +37,7 @@ pub mod weights;
 pub mod features;
 pub mod predict;
 pub mod figure;
+pub mod pca;
 pub mod upsample;
 pub mod fetch;
 pub mod data;
@@ -91,6 +95,7 @@ enum Verb {
     Weights(weights::Args),
     Predict(predict::Args),
     Figure(figure::Args),
+    Pca(pca::Args),
     Features(features::Args),
     Upsample(upsample::Args),
     Fetch(fetch::Args),
@@ -151,6 +156,7 @@ impl Verb {
             Self::Weights(args) => weights::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Figure(args) => figure::run(args, context),
+            Self::Pca(args) => pca::run(args, context),
             Self::Features(args) => features::run(args, context),
             Self::Upsample(args) => upsample::run(args, context),
             Self::Fetch(args) => fetch::run(args, context),

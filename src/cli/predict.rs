@@ -1,23 +1,21 @@
 //! `sweep predict`: the classes that a trained network sees in images.
 
-mod inputs;
 mod outputs;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use burn::tensor::Device;
 
+use super::bar::Bar;
 use super::fault::{Exit, OrExit as _, fault};
+use super::inputs::{self, Inputs};
 use super::{Context, adapter, device, features, printer, runs, words};
-use crate::data::loader::ordered_map;
-use crate::data::{self, Rgb, image_io};
+use crate::data::Rgb;
 use crate::device::{self as devices, Request as Devices};
 use crate::eval::Mode;
 use crate::eval::infer::{self, Input, Item};
 use crate::eval::maps::Maps;
-use crate::host;
 use crate::resolve::trained::{Error, Trained};
 use crate::viz::palette;
 use outputs::{Output, Writer};
@@ -25,10 +23,12 @@ use outputs::{Output, Writer};
 /// Write the classes that a trained network sees in images: masks, overlays, confidence
 ///
 /// An image is predicted as scores do it: at its own size, by the run's own protocol. A run is named
-/// by `--run`; any other adapter by its file and the weights of its encoder.
+/// by `--run`; any other adapter by its file and the weights of its encoder. A video gives an
+/// overlay as a video, and the other files for each of its frames in a folder of its name; it needs
+/// the program `ffmpeg`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// JPEG or PNG images, folders of them, or patterns such as 'photos/*.jpg'
+    /// JPEG or PNG images, folders of them, patterns such as 'photos/*.jpg'; or one video
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// The run's id or the start of it, as the table's last column shows it; or `latest`
@@ -64,11 +64,8 @@ pub struct Args {
     device: Devices,
 }
 
-/// An image as it was read, and prepared for the network.
-type Read = Result<(Rgb, Input), data::Error>;
-
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    let images = inputs::images(&args.inputs)?;
+    let inputs = Inputs::of(&args.inputs)?;
     let device = device::open(&args.device)?;
     let mut trained = open(args, context, &device)?;
     let request = &mut trained.request;
@@ -82,12 +79,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let classes = names(&trained);
     let palette = palette::of_classes(&classes);
     let outputs = args.write.as_slice();
-    let writer = Writer { folder: &args.output, outputs, classes: &classes, palette };
-    writer.check(&images)?;
+    let writer = Writer::new(&args.output, outputs, (&classes, palette));
+    writer.check(&inputs)?;
     fs_err::create_dir_all(&args.output).or_exit(Exit::Environment)?;
-    let failed = predict(&mut trained, &images, &writer)?;
-    let n = words::count(images.len() - failed, "image");
-    printer::aside(&format_args!("{n} -> {}", args.output.display()));
+    let (n, failed) = predict(&mut trained, &inputs, writer)?;
+    let what = if matches!(inputs, Inputs::Video(_)) { "frame" } else { "image" };
+    printer::aside(&format_args!("{} -> {}", words::count(n, what), args.output.display()));
     Ok(if failed > 0 { Exit::SomeFailed } else { Exit::Done })
 }
 
@@ -123,69 +120,60 @@ fn names(trained: &Trained) -> Vec<String> {
     (0..trained.n_classes).map(|class| class.to_string()).collect()
 }
 
-/// Predicts the images batch by batch and writes what is asked for; names each that cannot be read,
-/// and returns their number.
+/// Predicts the pictures batch by batch and writes what is asked for; names each that cannot be
+/// read. Returns how many were predicted, and how many could not be.
 fn predict(
     trained: &mut Trained,
-    images: &[PathBuf],
-    writer: &Writer<'_>,
-) -> anyhow::Result<usize> {
-    let load = {
-        let (paths, request) = (Arc::<[PathBuf]>::from(images), trained.request.clone());
-        move |i: usize| -> Read {
-            let image = image_io::read_rgb(&paths[i])?;
-            let input = request.input(image.clone());
-            Ok((image, input))
-        }
-    };
+    inputs: &Inputs,
+    mut writer: Writer<'_>,
+) -> anyhow::Result<(usize, usize)> {
     let size = infer::batch_size(&trained.network.device());
-    let threads = host::cores().get() as usize;
-    let mut read = ordered_map(images.len(), threads, 2 * size, load);
-    let mut failed = 0;
-    for (i, paths) in images.chunks(size).enumerate() {
-        let mut batch = vec![];
-        for (path, read) in paths.iter().zip(read.by_ref()) {
-            match read {
-                Ok((image, input)) => batch.push((path.as_path(), image, input)),
-                Err(error) => {
-                    failed += 1;
-                    let name = path.display();
-                    if path.exists() {
-                        let error = anyhow::Error::new(error);
-                        printer::note(&format_args!("not predicted: {error:#}"));
-                    } else {
-                        printer::note(&format_args!("not predicted: `{name}` does not exist"));
-                    }
-                }
+    let request = trained.request.clone();
+    let read = inputs.read(2 * size, move |image| request.input(image.clone()))?;
+    let mut bar = Bar::new("predicted", inputs.len());
+    let (mut n, mut failed, mut batch) = (0, 0, vec![]);
+    for (i, read) in read.enumerate() {
+        match (read?, inputs) {
+            (Ok((image, input)), _) => batch.push((i, image, input)),
+            (Err(error), Inputs::Images(paths)) => {
+                failed += 1;
+                let problem = inputs::unreadable(&paths[i], error);
+                bar.note(&format_args!("not predicted: {problem}"));
             }
+            (Err(error), Inputs::Video(_)) => return Err(error.into()),
         }
-        write_batch(trained, &batch, writer)?;
-        let done = (i + 1) * size;
-        if done < images.len() {
-            printer::aside(&format_args!("{done}/{} images", images.len()));
+        if batch.len() == size {
+            n += batch.len();
+            write_batch(trained, &batch, inputs, &mut writer)?;
+            batch.clear();
         }
+        bar.step();
     }
-    Ok(failed)
+    n += batch.len();
+    write_batch(trained, &batch, inputs, &mut writer)?;
+    writer.finish(inputs)?;
+    Ok((n, failed))
 }
 
 fn write_batch(
     trained: &mut Trained,
-    batch: &[(&Path, Rgb, Input)],
-    writer: &Writer<'_>,
+    batch: &[(usize, Rgb, Input)],
+    inputs: &Inputs,
+    writer: &mut Writer<'_>,
 ) -> anyhow::Result<()> {
     let size = |image: &Rgb| [image.height as usize, image.width as usize];
     let items = batch.iter().map(|(_, image, input)| Item { input, size: size(image) });
     let items: Vec<_> = items.collect();
     let predictions = infer::predict(&mut trained.network, &items, &trained.request);
-    for ((path, image, _), prediction) in batch.iter().zip(&predictions) {
+    for ((i, image, _), prediction) in batch.iter().zip(&predictions) {
         let maps = Maps::of(prediction, size(image), writer.wanted()).map_err(|found| {
-            let words =
-                format!("the network's output for `{}` is not finite: {found}", path.display());
+            let name = inputs.name(*i);
+            let words = format!("the network's output for {name} is not finite: {found}");
             fault(Exit::SomeFailed, words)
         })?;
         writer
-            .write(path, image, &maps)
-            .with_context(|| format!("cannot write the predictions of `{}`", path.display()))?;
+            .write((inputs, *i), image, &maps)
+            .with_context(|| format!("cannot write the predictions of {}", inputs.name(*i)))?;
     }
     Ok(())
 }

@@ -19,9 +19,14 @@ pub fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
+/// Whether only failures and results are printed.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// Prints, as [`note`], what is neither a failure nor a result; `--quiet` silences it.
 pub fn aside(text: &(impl Display + ?Sized)) {
-    if !QUIET.load(Ordering::Relaxed) {
+    if !is_quiet() {
         note(text);
     }
 }

@@ -5,10 +5,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use super::fault::{Exit, fault};
-use super::{Context, printer, run};
-use crate::fs::write_atomic;
+use super::{Context, index, printer, run};
+use crate::fs::{ResultsDir, write_atomic};
+use crate::schedule::journal;
+use crate::store::EpochRow;
 
 /// What is different here, said once.
 const DIFFERENT: &str = "unlike the reference project: mIoU is the true one, from one confusion \
@@ -20,6 +23,9 @@ const REFERENCE: &str = "reference";
 
 /// Passes over the training images where neither the user nor another recipe says.
 const EPOCHS: u32 = 20;
+
+/// Images that `--debug` draws.
+const PICTURES: u32 = 4;
 
 /// Longest name of an experiment.
 const NAME_MAX: usize = 64;
@@ -72,6 +78,10 @@ pub struct Args {
     /// Seed of all randomness
     #[arg(long, default_value_t = 0)]
     pub seed: u32,
+    /// Draw images with labels and predictions at each validation, and write the epochs' losses and
+    /// scores to `metrics.json`
+    #[arg(long)]
+    pub debug: bool,
     /// Write the experiment file that these flags stand for, and do nothing else
     #[arg(long, value_name = "FILE")]
     pub write_spec: Option<PathBuf>,
@@ -90,7 +100,36 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     write_atomic(&path, text.as_bytes())
         .with_context(|| format!("cannot write `{}`", path.display()))?;
     printer::aside(&format_args!("note: {DIFFERENT}"));
-    run::run(&run::Args { experiment: path, jobs: None, start: args.start.clone() }, context)
+    let run = run::Args { experiment: path, jobs: None, start: args.start.clone() };
+    let exit = run::run(&run, context)?;
+    if args.debug {
+        write_metrics(&results, &args.exp_name)?;
+    }
+    Ok(exit)
+}
+
+/// Writes the losses and scores of the epochs under the names that the reference project has for
+/// them, and says where they are.
+fn write_metrics(results: &ResultsDir, name: &str) -> anyhow::Result<()> {
+    let plan = journal::last_plan(&results.experiment_journal(name))?;
+    let Some(cell) = plan.and_then(|plan| plan.cells.into_iter().next()) else { return Ok(()) };
+    let details = index::ask(results, async |store| Ok(store.run_details(&cell.run).await?))?;
+    let epochs = &details.epochs;
+    // None where the epoch was not validated.
+    let val_iou = |row: &EpochRow| row.validations.first().and_then(|(_, miou)| *miou);
+    let metrics = json!({
+        "epoch": epochs.iter().map(|row| row.epoch).collect::<Vec<_>>(),
+        "train_loss": epochs.iter().map(|row| row.loss_mean).collect::<Vec<_>>(),
+        "val_iou": epochs.iter().map(val_iou).collect::<Vec<_>>(),
+    });
+    let path = results.experiments().join(name).join("metrics.json");
+    let text = serde_json::to_string_pretty(&metrics)? + "\n";
+    write_atomic(&path, text.as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    let pictures = results.run(&cell.run).picture(0);
+    let pictures = pictures.parent().unwrap_or(&path).display();
+    printer::aside(&format_args!("wrote `{}`; pictures are in `{pictures}`", path.display()));
+    Ok(())
 }
 
 /// Refuses a name that cannot be that of a folder, before one is made.
@@ -161,6 +200,10 @@ fn spec(args: &Args) -> String {
     if is_reference && args.dataset == "ade20k" {
         // Void is background on VOC only; ADE20K's "other" is ignored.
         line(&mut text, "void_label", format_args!("\"ignore\""));
+    }
+    if args.debug {
+        text += "\n[schedule]\n";
+        line(&mut text, "pictures", format_args!("{PICTURES}"));
     }
     text + "\n[eval]\nsets = [\"val\"]\ncorruption = { suite = \"none\" }\n"
 }

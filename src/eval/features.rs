@@ -127,6 +127,14 @@ impl Model {
         }
     }
 
+    /// The encoder, with the adapter's low-rank updates.
+    pub fn into_encoder(self) -> Encoder {
+        match self {
+            Self::Encoder(encoder) => *encoder,
+            Self::Network(network) => network.encoder().clone(),
+        }
+    }
+
     fn device(&self) -> Device {
         self.encoder().device()
     }

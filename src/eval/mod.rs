@@ -5,6 +5,7 @@ pub mod features;
 pub mod infer;
 pub mod maps;
 pub mod score;
+pub mod tokens;
 
 use serde::{Deserialize, Serialize};
 

@@ -38,6 +38,8 @@ pub struct Terms {
     pub cache_disk_mb: u64,
     /// What a training step keeps of the encoder's blocks for the backward pass.
     pub activations: Activations,
+    /// Images of the validated split that are drawn with their predictions at each validation.
+    pub pictures: u32,
 }
 
 impl Default for Config {

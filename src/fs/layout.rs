@@ -110,6 +110,11 @@ impl RunDir {
         self.root.join("adapter.safetensors")
     }
 
+    /// What the network saw in some images when epoch `epoch` was validated.
+    pub fn picture(&self, epoch: u32) -> PathBuf {
+        self.root.join("pictures").join(format!("epoch_{epoch:03}.png"))
+    }
+
     /// LoRA and decoder at the best validation on `dev`, where the spec selects it.
     pub fn adapter_best(&self) -> PathBuf {
         self.root.join("adapter_best.safetensors")

@@ -11,6 +11,7 @@ pub mod hash_cache;
 pub mod layout;
 pub mod lock;
 pub mod space;
+pub mod scratch;
 
 pub use atomic::{write_atomic, write_atomic_with};
 pub use claim::Claim;
@@ -18,3 +19,4 @@ pub use hash_cache::{HashCache, Stamp};
 pub use json::read_json;
 pub use layout::{ResultsDir, RunDir};
 pub use lock::FileLock;
+pub use scratch::Scratch;

@@ -80,7 +80,11 @@ pub struct Job<'a> {
 pub struct Validate<'a> {
     pub split: String,
     pub score: Box<ScoreFn<'a>>,
+    /// Draws what the network sees after an epoch, where that is wanted; returns why it could not.
+    pub draw: Option<Box<DrawFn<'a>>>,
 }
+
+type DrawFn<'a> = dyn FnMut(&mut Network, u32) -> Result<(), String> + 'a;
 
 type ScoreFn<'a> =
     dyn FnMut(&mut Network) -> Result<Option<Metrics>, crate::eval::score::pass::Error> + 'a;
@@ -278,9 +282,15 @@ impl Job<'_> {
 
     fn validate(&mut self, at: &mut Position, sink: &mut dyn Sink) -> Result<End, Error> {
         let Some(validate) = &mut self.validate else { return Ok(End::Finished) };
-        let Some(metrics) = (validate.score)(&mut self.network.merged())? else {
+        let mut network = self.network.merged();
+        let Some(metrics) = (validate.score)(&mut network)? else {
             return Ok(End::Interrupted);
         };
+        if let Some(Err(reason)) = validate.draw.as_mut().map(|draw| draw(&mut network, at.epoch)) {
+            // Pictures are not worth a training.
+            let message = format!("no picture of epoch {}: {reason}", at.epoch);
+            sink.emit(Event::Warning { message })?;
+        }
         let miou = metrics.miou;
         let split = validate.split.clone();
         sink.emit(Event::Validated { epoch: at.epoch, step: at.step, split, metrics })?;

@@ -67,7 +67,7 @@ impl Map {
     }
 
     /// The values as `[height * width, channels]`.
-    pub(super) fn to_pixels(&self) -> Vec<f32> {
+    pub fn to_pixels(&self) -> Vec<f32> {
         let mut pixels = vec![0.0; self.values.len()];
         let rows = pixels.chunks_exact_mut(self.width * self.channels);
         for (pixels, row) in rows.zip(self.values.chunks_exact(self.row_len())) {

@@ -4,4 +4,8 @@ pub mod text;
 pub mod palette;
 pub mod overlay;
 pub mod figure;
+pub mod contact;
 pub mod sheet;
+pub mod pca;
+pub mod kmeans;
+pub mod video;

@@ -8,6 +8,7 @@
 mod attempt;
 mod inputs;
 mod journal;
+mod pictures;
 mod score;
 mod train;
 

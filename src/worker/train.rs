@@ -9,6 +9,7 @@ use burn::tensor::DType;
 use super::Error;
 use super::inputs::Work;
 use super::journal::Journal;
+use super::pictures::Pictures;
 use crate::adapter::{self, About, AdapterFile, EncoderInfo};
 use crate::data::dataset::EvalSet;
 use crate::data::loader::{self, Budget, TrainLoader, TrainLoaderConfig};
@@ -132,8 +133,20 @@ impl Work<'_> {
         }))?;
         // Validation while training is one plain view, whatever the scores are made with.
         let protocol = self.protocol(eval::Mode::Whole {}, eval::Tta::default());
+        let pictures = self.order.terms.pictures;
+        let draw = validate.as_ref().filter(|_| pictures > 0).map(|(_, split)| {
+            let pictures = Pictures {
+                split: Arc::clone(split),
+                n_images: pictures as usize,
+                request: protocol.request.clone(),
+                dir: self.dir.clone(),
+            };
+            let draw = move |network: &mut Network, epoch| pictures.draw(network, epoch);
+            Box::new(draw) as Box<_>
+        });
         let validate = validate.map(|(name, split)| Validate {
             split: name,
+            draw,
             score: Box::new(move |network| {
                 let silent = &mut |_, _| Ok(());
                 let scored = pass::score(network, (&split, None), &protocol, silent, stop)?;

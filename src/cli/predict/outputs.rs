@@ -1,7 +1,7 @@
 //! The files that a prediction is written to.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,13 @@ use clap::ValueEnum;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use crate::cli::fault::{Exit, fault};
-use crate::data::Rgb;
+use crate::cli::inputs::{self, Inputs};
 use crate::data::image_io::{self, Palette};
+use crate::data::{Rgb, transform};
 use crate::eval::maps::{Maps, Wanted};
 use crate::fs::write_atomic;
 use crate::viz::overlay;
+use crate::viz::video::{self, Video};
 
 /// A file that may be written for each image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,8 +31,7 @@ pub(super) enum Output {
 }
 
 impl Output {
-    fn path(self, folder: &Path, image: &Path) -> PathBuf {
-        let name = image.file_stem().unwrap_or_default().to_string_lossy();
+    fn path(self, folder: &Path, name: &str) -> PathBuf {
         folder.join(match self {
             Self::Mask => format!("{name}.png"),
             Self::Overlay => format!("{name}_overlay.png"),
@@ -41,16 +41,27 @@ impl Output {
     }
 }
 
-/// Writes the outputs of images into a folder.
+/// Writes the outputs of pictures into a folder.
 pub(super) struct Writer<'a> {
-    pub(super) folder: &'a Path,
-    pub(super) outputs: &'a [Output],
+    folder: &'a Path,
+    outputs: &'a [Output],
     /// Names of the classes by index.
-    pub(super) classes: &'a [String],
-    pub(super) palette: Palette,
+    classes: &'a [String],
+    palette: Palette,
+    /// The overlay of a video, once it has a frame, and the classes in it.
+    video: Option<video::Writer>,
+    seen: BTreeSet<u8>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    pub(super) fn new(
+        folder: &'a Path,
+        outputs: &'a [Output],
+        (classes, palette): (&'a [String], Palette),
+    ) -> Self {
+        Self { folder, outputs, classes, palette, video: None, seen: BTreeSet::new() }
+    }
+
     /// The maps that the outputs need.
     pub(super) fn wanted(&self) -> Wanted {
         Wanted {
@@ -59,58 +70,84 @@ impl Writer<'_> {
         }
     }
 
-    /// Refuses outputs that would replace one of the images, or one another.
-    pub(super) fn check(&self, images: &[PathBuf]) -> anyhow::Result<()> {
-        let mut known: BTreeMap<PathBuf, &Path> = BTreeMap::new();
-        for image in images {
-            for path in self.outputs.iter().map(|output| output.path(self.folder, image)) {
-                if let Some(other) = known.get(&path).filter(|other| *other != image) {
-                    let words = format!(
-                        "`{}` and `{}` would both be written into `{}`: predict them into two \
-                         folders",
-                        other.display(),
-                        image.display(),
-                        path.display()
-                    );
-                    return Err(fault(Exit::Usage, words));
-                }
-                known.insert(path, image);
+    /// Refuses outputs that would replace one of the inputs, or one another.
+    pub(super) fn check(&self, inputs: &Inputs) -> anyhow::Result<()> {
+        match inputs {
+            Inputs::Images(images) => inputs::check_outputs(images, |image| {
+                let name = stem(image);
+                self.outputs.iter().map(|output| output.path(self.folder, &name)).collect()
+            }),
+            Inputs::Video(video) => {
+                let paths = std::slice::from_ref(&video.path);
+                inputs::check_outputs(paths, |path| vec![self.video_path(path)])
             }
         }
-        let real = |path: &Path| fs_err::canonicalize(path).ok();
-        let inputs: Vec<_> = images.iter().filter_map(|path| real(path)).collect();
-        for image in images {
-            let written = self.outputs.iter().map(|output| output.path(self.folder, image));
-            for path in written {
-                if real(&path).is_some_and(|path| inputs.contains(&path)) {
-                    let words = format!(
-                        "`{}` is an input, and would be overwritten: name another folder with \
-                         --output",
-                        path.display()
-                    );
-                    return Err(fault(Exit::Usage, words));
-                }
-            }
-        }
-        Ok(())
     }
 
-    /// Writes what is asked for of one image.
-    pub(super) fn write(&self, path: &Path, image: &Rgb, maps: &Maps) -> io::Result<()> {
+    /// Writes what is asked for of picture `i`.
+    pub(super) fn write(
+        &mut self,
+        (inputs, i): (&Inputs, usize),
+        image: &Rgb,
+        maps: &Maps,
+    ) -> anyhow::Result<()> {
+        let (folder, name) = match inputs {
+            Inputs::Images(paths) => (self.folder.to_owned(), stem(&paths[i])),
+            // Numbered as ffmpeg does.
+            Inputs::Video(video) => (self.folder.join(stem(&video.path)), format!("{:06}", i + 1)),
+        };
         for output in self.outputs {
-            let bytes = match output {
-                Output::Mask => image_io::write_png_mask(&maps.mask, &self.palette),
-                Output::Overlay => image_io::write_png_rgb(&self.overlay(image, maps)),
-                Output::Confidence => {
+            let bytes = match (output, inputs) {
+                (Output::Overlay, Inputs::Video(video)) => {
+                    self.frame(video, image, maps).map_err(inputs::with_exit)?;
+                    continue;
+                }
+                (Output::Mask, _) => image_io::write_png_mask(&maps.mask, &self.palette),
+                (Output::Overlay, _) => image_io::write_png_rgb(&self.overlay(image, maps)),
+                (Output::Confidence, _) => {
                     let pixels = maps.confidence.iter().flat_map(|value| [*value; 3]).collect();
                     let (width, height) = (image.width, image.height);
                     image_io::write_png_rgb(&Rgb { width, height, pixels })
                 }
-                Output::Probabilities => self.probabilities(image, maps)?,
+                (Output::Probabilities, _) => self.probabilities(image, maps)?,
             };
-            write_atomic(&output.path(self.folder, path), &bytes)?;
+            write_atomic(&output.path(&folder, &name), &bytes)?;
         }
         Ok(())
+    }
+
+    /// Ends the overlay of a video, and writes the legend of the classes in it.
+    pub(super) fn finish(mut self, inputs: &Inputs) -> anyhow::Result<()> {
+        let (Some(writer), Inputs::Video(source)) = (self.video.take(), inputs) else {
+            return Ok(());
+        };
+        let width = writer.size()[1];
+        writer.finish().map_err(inputs::with_exit)?;
+        let seen: Vec<u8> = self.seen.iter().copied().collect();
+        let legend = overlay::legend(&seen, self.classes, &self.palette, width);
+        let path = self.folder.join(format!("{}_legend.png", stem(&source.path)));
+        Ok(write_atomic(&path, &image_io::write_png_rgb(&legend))?)
+    }
+
+    fn video_path(&self, video: &Path) -> PathBuf {
+        self.folder.join(format!("{}_overlay.mp4", stem(video)))
+    }
+
+    /// Adds a frame to the overlay of a video: without a legend, as all frames have one size.
+    fn frame(&mut self, video: &Video, image: &Rgb, maps: &Maps) -> Result<(), video::Error> {
+        let n_classes = self.classes.len();
+        let over = overlay::overlay(image, &maps.mask, &self.palette, n_classes);
+        self.seen.extend(overlay::present([&maps.mask], n_classes).into_iter().map(|(c, _)| c));
+        let path = self.video_path(&video.path);
+        let writer = match &mut self.video {
+            Some(writer) => writer,
+            none => {
+                let size = [image.height, image.width];
+                none.insert(video::Writer::create(&path, size, &video.rate)?)
+            }
+        };
+        let [height, width] = writer.size();
+        writer.put(&transform::squash(&over, height, width))
     }
 
     fn overlay(&self, image: &Rgb, maps: &Maps) -> Rgb {
@@ -132,4 +169,8 @@ impl Writer<'_> {
         safetensors::serialize([("probabilities", view)], Some(about.into_iter().collect()))
             .map_err(io::Error::other)
     }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }

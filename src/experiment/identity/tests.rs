@@ -186,6 +186,7 @@ const CHANGES: &[(&str, bool)] = &[
     ("schedule.threads=4", false),
     ("schedule.devices=cpu", false),
     ("schedule.activations=recompute", false),
+    ("schedule.pictures=4", false),
 ];
 
 #[test]

@@ -83,6 +83,15 @@ pub(super) static GROUP: Group = Group {
         .default("keep")
         .field_at("schedule.terms.activations")
         .examples(["keep", "recompute"]),
+        Key::new(
+            "schedule.pictures",
+            Type::Int { min: 0, max: 60 },
+            "Images of the validated split that are drawn with labels and predictions at each \
+             validation, into `pictures` in the run's folder.",
+        )
+        .default("0")
+        .field_at("schedule.terms.pictures")
+        .examples(["4", "12"]),
     ],
 };
 
