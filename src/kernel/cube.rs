@@ -11,7 +11,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Shape, TensorMetadata};
 use burn::tensor::{DType, FloatDType, Tensor};
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, zeros_client};
+use burn_cubecl::ops::reshape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::client::Client;
@@ -56,6 +57,13 @@ pub(super) fn empty(like: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor
 /// An uninitialised contiguous tensor of the shape and type of `like`.
 pub(super) fn empty_like(like: &CubeTensor) -> CubeTensor {
     empty(like, TensorMetadata::shape(like), like.dtype)
+}
+
+/// A contiguous tensor of zeros on the device of `like`.
+pub(super) fn zeros(like: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+    // Burn pads the rows of longer shapes on CUDA, and a launch would write into a copy.
+    let row = Shape::new([shape.num_elements()]);
+    reshape(zeros_client(like.client.clone(), like.device.clone(), row, dtype), shape)
 }
 
 /// The tensors, copied where they are not contiguous.
