@@ -177,8 +177,8 @@ fn write_batch(
     let items = batch.iter().map(|(_, image, input)| Item { input, size: size(image) });
     let items: Vec<_> = items.collect();
     let predictions = infer::predict(&mut trained.network, &items, &trained.request);
-    for ((path, image, _), prediction) in batch.iter().zip(&predictions) {
-        let maps = Maps::of(prediction, size(image), writer.wanted()).map_err(|found| {
+    for ((path, image, _), prediction) in batch.iter().zip(predictions) {
+        let maps = Maps::of(&prediction, size(image), writer.wanted()).map_err(|found| {
             let words =
                 format!("the network's output for `{}` is not finite: {found}", path.display());
             fault(Exit::SomeFailed, words)
