@@ -10,6 +10,8 @@
 mod program;
 #[path = "gpu/networks.rs"]
 mod networks;
+#[path = "gpu/sums.rs"]
+mod sums;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

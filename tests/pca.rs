@@ -214,7 +214,8 @@ fn a_video_keeps_size_rate_and_frames() {
         return;
     }
     let bench = Bench::new();
-    let made = ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=98x57:rate=30000/1001:duration=0.5"]);
+    let mut made =
+        ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=98x57:rate=30000/1001:duration=0.5"]);
     assert!(made.arg(bench.path("clip.mp4")).status().unwrap().success());
     bench.done("clip.mp4 -o out");
     bench.done("clip.mp4 --beside --upsample bilinear -o beside");
@@ -223,7 +224,7 @@ fn a_video_keeps_size_rate_and_frames() {
     assert_eq!(probe(&bench.path("beside/clip.mp4")), "196,58,30000/1001,15");
     assert_eq!(fs_err::read_dir(bench.path("out")).unwrap().count(), 1, "nothing else is left");
     // A video without frames.
-    let sound = ffmpeg(&["-f", "lavfi", "-i", "sine=duration=0.1"]);
+    let mut sound = ffmpeg(&["-f", "lavfi", "-i", "sine=duration=0.1"]);
     assert!(sound.arg(bench.path("sound.mp4")).status().unwrap().success());
     let (text, code) = bench.pca("sound.mp4");
     assert_eq!(code, Some(2), "{text}");

@@ -274,8 +274,8 @@ fn see(
         let items: Vec<_> =
             items.map(|(column, input)| Item { input, size: size(&column.seen) }).collect();
         let predictions = infer::predict(&mut trained.network, &items, &trained.request);
-        for (column, prediction) in batch.iter().zip(&predictions) {
-            let maps = Maps::of(prediction, size(&column.seen), Wanted::default());
+        for (column, prediction) in batch.iter().zip(predictions) {
+            let maps = Maps::of(&prediction, size(&column.seen), Wanted::default());
             let mask = maps.map_err(|found| fault(Exit::SomeFailed, found))?.mask;
             let mut confusion = Confusion::new(trained.n_classes);
             confusion.add(&column.truth.classes, &mask.classes);

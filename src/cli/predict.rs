@@ -165,8 +165,8 @@ fn write_batch(
     let items = batch.iter().map(|(_, image, input)| Item { input, size: size(image) });
     let items: Vec<_> = items.collect();
     let predictions = infer::predict(&mut trained.network, &items, &trained.request);
-    for ((i, image, _), prediction) in batch.iter().zip(&predictions) {
-        let maps = Maps::of(prediction, size(image), writer.wanted()).map_err(|found| {
+    for ((i, image, _), prediction) in batch.iter().zip(predictions) {
+        let maps = Maps::of(&prediction, size(image), writer.wanted()).map_err(|found| {
             let name = inputs.name(*i);
             let words = format!("the network's output for {name} is not finite: {found}");
             fault(Exit::SomeFailed, words)

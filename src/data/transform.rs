@@ -45,6 +45,13 @@ pub fn resize_nearest(mask: &Mask, height_px: u32, width_px: u32) -> Mask {
     Window::whole([height_px, width_px]).of_mask(mask)
 }
 
+/// The rows and columns, of an image of height and width `from`, that [`resize_nearest`] takes for
+/// those of an image of size `to`.
+pub fn nearest_sources(from: [usize; 2], to: [usize; 2]) -> [Vec<usize>; 2] {
+    let [from, to] = [from, to].map(|size| size.map(|px| px as u32));
+    Window::whole(to).sources(from).map(Iterator::collect)
+}
+
 /// Mirrors left and right.
 pub fn flip_rgb(image: &mut Rgb) {
     for row in image.pixels.chunks_exact_mut(image.width as usize * 3) {

@@ -9,9 +9,10 @@ use std::ops::Range;
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Shape, TensorMetadata};
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, zeros_client};
+use burn_cubecl::ops::reshape;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::client::Client;
@@ -56,6 +57,40 @@ pub(super) fn empty(like: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor
 /// An uninitialised contiguous tensor of the shape and type of `like`.
 pub(super) fn empty_like(like: &CubeTensor) -> CubeTensor {
     empty(like, TensorMetadata::shape(like), like.dtype)
+}
+
+/// A contiguous tensor of zeros on the device of `like`.
+pub(super) fn zeros(like: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+    // Burn pads the rows of longer shapes on CUDA, and a launch would write into a copy.
+    let row = Shape::new([shape.num_elements()]);
+    reshape(zeros_client(like.client.clone(), like.device.clone(), row, dtype), shape)
+}
+
+/// The tensor for a kernel that changes it in place: contiguous, and a copy where others hold it too.
+pub(super) fn owned(tensor: CubeTensor) -> CubeTensor {
+    into_contiguous(if tensor.can_mut() { tensor } else { tensor.copy() })
+}
+
+/// Sums on a GPU, f32, which kernels add to in place.
+#[derive(Debug, Clone)]
+pub(super) struct Sums(Option<Box<Tensor<4>>>);
+
+impl Sums {
+    pub(super) fn zeros(shape: [usize; 4], device: &Device) -> Self {
+        // Contiguous, as in `zeros`.
+        let n: usize = shape.iter().product();
+        let row = Tensor::<1>::zeros([n], (device, DType::F32));
+        Self(Some(Box::new(row.reshape(shape))))
+    }
+
+    /// Replaces the sums. `add` is handed the tensor alone, which [`owned`] so need not copy.
+    pub(super) fn replace(&mut self, add: impl FnOnce(Tensor<4>) -> Tensor<4>) {
+        self.0 = self.0.take().map(|sums| Box::new(add(*sums)));
+    }
+
+    pub(super) fn values(&self) -> Tensor<4> {
+        self.0.as_deref().expect("there are sums but while they are replaced").clone()
+    }
 }
 
 /// The tensors, copied where they are not contiguous.

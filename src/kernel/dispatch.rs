@@ -43,6 +43,17 @@ impl<const D: usize> Placed for Tensor<D, Int> {
     }
 }
 
+/// Stands for f32 tensors on the device.
+impl Placed for Device {
+    fn device(&self) -> Device {
+        self.clone().inner()
+    }
+
+    fn dtype(&self) -> DType {
+        DType::F32
+    }
+}
+
 /// The implementation for an operation on `tensors`.
 pub(super) fn path(tensors: &[&dyn Placed]) -> Path {
     let is_cpu = |tensor: &&dyn Placed| tensor.device() == Device::flex();

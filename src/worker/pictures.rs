@@ -31,8 +31,10 @@ impl Pictures {
             let size = |image: &Rgb| [image.height as usize, image.width as usize];
             let input = self.request.input(sample.image.clone());
             let item = Item { input: &input, size: size(&sample.image) };
-            let predicted = infer::predict(network, &[item], &self.request);
-            let maps = Maps::of(&predicted[0], size(&sample.image), Wanted::default())
+            let items = [item];
+            let predicted = infer::predict(network, &items, &self.request).next();
+            let predicted = predicted.expect("a prediction for each image");
+            let maps = Maps::of(&predicted, size(&sample.image), Wanted::default())
                 .map_err(|found| format!("the network's output is not finite: {found}"))?;
             let over = |mask| overlay::overlay(&sample.image, mask, &palette, classes.len());
             let pictures = [&sample.image, &over(&sample.mask), &over(&maps.mask)];

@@ -17,7 +17,7 @@ use dino_sweep::train::optimizer::{AdamW, Rates};
 use dino_sweep::train::step;
 use serde_json::json;
 
-use super::{arg_max, confusion, finite, gpu, normal};
+use super::{arg_max, confusion, finite, gpu, normal, sums};
 
 /// Difference of a gradient from the CPU's, of the tensor's largest.
 const GRADIENT: f32 = 1e-4;
@@ -45,7 +45,11 @@ const N_CLASSES: usize = 5;
 const DRAW: Draw = Draw { seed: 0, step: 0 };
 
 /// A network of random weights.
-fn network(variant: &str, (tune, decoder): (&TuneConfig, &DecoderConfig), at: &Device) -> Network {
+pub(super) fn network(
+    variant: &str,
+    (tune, decoder): (&TuneConfig, &DecoderConfig),
+    at: &Device,
+) -> Network {
     let row = backbone::variants().find(|row| row.name == variant).unwrap();
     let mut encoder = Encoder::zeros(row.arch, at);
     init::encoder(&mut encoder, 0);
@@ -149,8 +153,11 @@ fn differences(a: &[f32], b: &[f32]) -> impl Iterator<Item = f32> {
 /// Side of the images: well above the decoder's least, as statistics of a few places are at the mercy
 /// of rounding.
 fn side_px(variant: &str, decoder: &DecoderConfig) -> usize {
-    let patch = backbone::variants().find(|row| row.name == variant).unwrap().arch.patch;
-    decoder.grid_min().map_or(4, |min| 2 * min.side) * patch
+    decoder.grid_min().map_or(4, |min| 2 * min.side) * patch_px(variant)
+}
+
+fn patch_px(variant: &str) -> usize {
+    backbone::variants().find(|row| row.name == variant).unwrap().arch.patch
 }
 
 fn check(variant: &str, tune: &serde_json::Value, decoder: &str, activations: Activations) {
@@ -256,6 +263,7 @@ fn every_kernel_compiles() {
             let counts = confusion::counts(truth, predicted, N_CLASSES);
             assert_eq!(confusion::to_vec(counts).len(), N_CLASSES * N_CLASSES);
             assert_eq!(finite::counts(logits).into_data().num_elements(), 2);
+            sums::predict_anything(&mut scored, [px, patch_px(variant)].map(|px| px as u32));
         }
     }
 }

@@ -64,7 +64,10 @@ impl Window {
     }
 
     /// Source rows and columns of the window's rows and columns.
-    fn sources(&self, [height, width]: [u32; 2]) -> [impl Iterator<Item = usize> + use<>; 2] {
+    pub(super) fn sources(
+        &self,
+        [height, width]: [u32; 2],
+    ) -> [impl Iterator<Item = usize> + use<>; 2] {
         let axis = |first: u64, n: u32, n_target: u64, n_source: u32| {
             (first..first + u64::from(n)).map(move |i| nearest(i, n_target, n_source.into()))
         };

@@ -2,10 +2,10 @@
 
 use burn::tensor::{Int, Tensor};
 
-use crate::data::{Mask, transform};
+use crate::data::transform;
 use crate::kernel::arg_max::arg_max;
+use crate::kernel::finite;
 use crate::kernel::probabilities::Probabilities;
-use crate::kernel::{classes, finite};
 use crate::weights::NotFinite;
 
 /// The prediction for one image: classes and probabilities of its pixels.
@@ -82,10 +82,11 @@ impl Prediction {
             return made;
         }
         let device = made.device();
-        let [height, width] = self.size.map(|px| px as u32);
-        let mask = Mask { width, height, classes: classes::to_vec(made) };
-        let resized = transform::resize_nearest(&mask, size[0] as u32, size[1] as u32);
-        classes::tensor(resized.classes, [1, size[0], size[1]], &device)
+        let [rows, columns] = transform::nearest_sources(self.size, size).map(|sources| {
+            let sources: Vec<u32> = sources.into_iter().map(|at| at as u32).collect();
+            Tensor::<1, Int>::from_data(sources.as_slice(), &device)
+        });
+        made.select(1, rows).select(2, columns)
     }
 
     /// The probability of each class, `[1, n_classes, height, width]` at the size that was asked

@@ -2,7 +2,7 @@ use burn::tensor::Device;
 
 use super::*;
 use crate::data::transform::Normal;
-use crate::data::{Rgb, transform};
+use crate::data::{Mask, Rgb, transform};
 use crate::eval::{Mode, Tta};
 use crate::kernel::classes;
 use crate::model::decoder::linear;
@@ -50,9 +50,10 @@ fn request(mode: Mode, tta: Tta) -> Request {
 fn prediction(image: &Rgb, request: &Request) -> Prediction {
     let size = [image.height as usize, image.width as usize];
     let input = request.input(image.clone());
-    let mut predictions = predict(&mut network(), &[Item { input: &input, size }], request);
-    assert_eq!(predictions.len(), 1);
-    predictions.remove(0)
+    let predictions: Vec<_> =
+        predict(&mut network(), &[Item { input: &input, size }], request).collect();
+    let [prediction] = predictions.try_into().unwrap();
+    prediction
 }
 
 fn classes(image: &Rgb, mode: Mode, tta: Tta) -> Vec<u8> {
@@ -135,6 +136,12 @@ fn classes_at_another_size_are_the_nearest_where_windows_or_views_were_joined() 
         [four[0], four[1], four[60], four[61]].contains(&half[i])
     };
     assert!((0..half.len()).all(is_one_of_four));
+    let mask = Mask { width: 60, height: 40, classes: own };
+    for [height, width] in [[20, 30], [41, 57]] {
+        let expect = transform::resize_nearest(&mask, height, width).classes;
+        let size = [height, width].map(|px| px as usize);
+        assert_eq!(classes::to_vec(windows.classes_at(size)), expect);
+    }
 }
 
 #[test]
@@ -142,9 +149,11 @@ fn an_image_does_not_depend_on_the_others_of_its_batch() {
     let request = request(Mode::Whole {}, Tta::default());
     let (a, b) = (request.input(noise(61, 47)), request.input(noise(30, 90)));
     let item = |input| Item { input, size: [47, 61] };
-    let both = predict(&mut network(), &[item(&b), item(&a)], &request);
-    let alone = predict(&mut network(), &[item(&a)], &request);
-    let [both, alone] = [&both[1], &alone[0]].map(|p| classes::to_vec(p.classes()));
+    let last = |items: &[Item<'_>]| {
+        let prediction = predict(&mut network(), items, &request).last();
+        classes::to_vec(prediction.unwrap().classes())
+    };
+    let (both, alone) = (last(&[item(&b), item(&a)]), last(&[item(&a)]));
     let differ = both.iter().zip(&alone).filter(|(a, b)| a != b).count();
     assert!(differ <= 2, "{differ} differ by more than a batch's last bits can explain");
 }

@@ -37,18 +37,23 @@ pub struct Item<'a> {
 /// The predictions of a batch, in its order.
 ///
 /// Plain views share a forward pass, so that a batch's images should be of a fixed number:
-/// [`batch_size`]. Others are predicted one by one.
-pub fn predict(network: &mut Network, batch: &[Item<'_>], request: &Request) -> Vec<Prediction> {
+/// [`batch_size`]. Others are predicted one by one, each when it is asked for: what is summed over
+/// their windows or views may fill a GPU.
+pub fn predict<'a>(
+    network: &'a mut Network,
+    batch: &'a [Item<'_>],
+    request: &'a Request,
+) -> Box<dyn Iterator<Item = Prediction> + 'a> {
     let ready: Vec<&[Pixel]> = batch.iter().filter_map(|item| ready(item.input)).collect();
     if ready.len() == batch.len() && !batch.is_empty() {
         let logits = whole::batch(network, &ready, request);
-        let of_image = |(i, item): (usize, &Item<'_>)| {
+        let of_image = move |(i, item): (usize, &Item<'_>)| {
             Prediction::squashed(logits.clone().narrow(0, i, 1), item.size)
         };
-        return batch.iter().enumerate().map(of_image).collect();
+        return Box::new(batch.iter().enumerate().map(of_image));
     }
     let native = batch.iter().filter_map(|item| Some((native(item.input)?, item.size)));
-    native.map(|(image, size)| one(network, image, size, request)).collect()
+    Box::new(native.map(|(image, size)| one(network, image, size, request)))
 }
 
 fn ready(input: &Input) -> Option<&[Pixel]> {

@@ -175,7 +175,6 @@ impl Counting {
             .iter()
             .map(|image| Item { input: &image.input, size: size(&image.mask) })
             .collect();
-        let predictions = infer::predict(network, &items, request);
         let device = network.device();
         let counts = |mask: &Mask, predicted| {
             let [height, width] = size(mask);
@@ -183,7 +182,7 @@ impl Counting {
             confusion::counts(truth, predicted, n_classes).flatten(0, 1)
         };
         let (mut all, mut n_logits) = (vec![], vec![]);
-        for (image, prediction) in batch.iter().zip(&predictions) {
+        for (image, prediction) in batch.iter().zip(infer::predict(network, &items, request)) {
             let (not_finite, n) = prediction.not_finite();
             all.push(counts(&image.mask, prediction.classes()));
             let at_input = prediction.classes_at(size(&image.mask_input));

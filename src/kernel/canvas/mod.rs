@@ -3,21 +3,33 @@
 //! Called by `eval::infer` for sliding windows.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::dispatch::on_host;
+use super::dispatch::{Path, on_host, path};
 use super::operation::Values;
 use super::upsampled::Logits;
 
-/// The sum of the logits of windows over one image. The host adds up for every device.
+/// The sum of the logits of windows over one image, on the device of the logits.
 #[derive(Debug, Clone)]
 pub struct Canvas {
-    sums: cpu::Sums,
-    /// Device of the mean.
+    sums: Sums,
+    /// Number of windows over each pixel, `[height, width]`. Known from the windows' places alone,
+    /// so that no device is asked.
+    counts: Vec<f32>,
     device: Device,
     /// Shape of the mean, `[1, n_classes, height, width]`.
     shape: [usize; 4],
+}
+
+#[derive(Debug, Clone)]
+enum Sums {
+    Cpu(cpu::Sums),
+    /// `[1, n_classes, height, width]`
+    #[cfg(feature = "cube")]
+    Cube(super::cube::Sums),
 }
 
 /// The position of a window on its image, pixels.
@@ -30,24 +42,46 @@ pub struct Window {
 }
 
 impl Canvas {
-    /// An empty canvas; `size` is height and width of the image.
+    /// An empty canvas for logits on `device`; `size` is height and width of the image.
     pub fn new(n_classes: usize, size: [usize; 2], device: &Device) -> Self {
-        let shape = [1, n_classes, size[0], size[1]];
-        Self { sums: cpu::Sums::new(n_classes, size), device: device.clone().inner(), shape }
+        let (device, shape) = (device.clone().inner(), [1, n_classes, size[0], size[1]]);
+        let sums = match path(&[&device]) {
+            Path::Cpu | Path::Any => Sums::Cpu(cpu::Sums::new(n_classes, size)),
+            #[cfg(feature = "cube")]
+            Path::Cube => Sums::Cube(super::cube::Sums::zeros(shape, &device)),
+        };
+        Self { sums, counts: vec![0.0; size[0] * size[1]], device, shape }
     }
 
     /// Adds the logits `[n_windows, n_classes, rows, columns]`, upsampled bilinearly
-    /// (`align_corners = false`) to the windows.
+    /// (`align_corners = false`) to the windows, which are of one size.
     ///
     /// # Panics
-    /// If a window leaves the canvas, or classes or the number of windows differ.
+    /// If a window leaves the canvas, or classes, sizes or the number of windows differ.
     pub fn add(&mut self, logits: Tensor<4>, windows: &[Window]) {
         let shape = logits.dims();
         assert_eq!(shape[0], windows.len(), "a window for each image of the batch");
-        let values = Values::of_tensor(on_host(logits));
-        let images = Logits::new(values.slice(), shape).images();
-        for (logits, window) in images.zip(windows) {
-            self.sums.add(logits, [window.top, window.left], window.size);
+        assert_eq!(shape[1], self.shape[1], "one decoder for all windows");
+        for window in windows {
+            assert_eq!(window.size, windows[0].size, "windows of one size");
+            self.count(*window);
+        }
+        match &mut self.sums {
+            Sums::Cpu(sums) => {
+                let values = Values::of_tensor(on_host(logits));
+                let images = Logits::new(values.slice(), shape).images();
+                images.zip(windows).for_each(|(logits, window)| sums.add(logits, *window));
+            }
+            #[cfg(feature = "cube")]
+            Sums::Cube(sums) => sums.replace(|sums| cube::add(sums, logits, windows)),
+        }
+    }
+
+    fn count(&mut self, Window { top, left, size: [rows, columns] }: Window) {
+        let [_, _, height, width] = self.shape;
+        assert!(top + rows <= height && left + columns <= width, "windows lie on the image");
+        for row in self.counts.chunks_exact_mut(width).skip(top).take(rows) {
+            row[left..left + columns].iter_mut().for_each(|count| *count += 1.0);
         }
     }
 
@@ -56,7 +90,18 @@ impl Canvas {
     /// # Panics
     /// If a pixel has no window.
     pub fn mean(self) -> Tensor<4> {
-        Tensor::from_data(TensorData::new(self.sums.mean(), self.shape), &self.device)
+        assert!(self.counts.iter().all(|count| *count > 0.0), "windows cover the image");
+        let tensor = |values: Vec<f32>, shape: [usize; 4]| {
+            Tensor::<4>::from_data(TensorData::new(values, shape), (&self.device, DType::F32))
+        };
+        match self.sums {
+            Sums::Cpu(sums) => tensor(sums.mean(&self.counts), self.shape),
+            #[cfg(feature = "cube")]
+            Sums::Cube(sums) => {
+                let [_, _, height, width] = self.shape;
+                sums.values() / tensor(self.counts, [1, 1, height, width])
+            }
+        }
     }
 }
 

@@ -4,12 +4,11 @@ use burn::backend::tensor::IntTensor;
 use burn::backend::{Backend, Shape, backend_extension};
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::CubeBackend;
-use burn_cubecl::ops::numeric::zeros;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use crate::data::VOID;
-use crate::kernel::cube::{Gpu, Grid, elem, launch};
+use crate::kernel::cube::{Gpu, Grid, elem, launch, zeros};
 
 /// The void class in a kernel.
 const NONE: u32 = VOID as u32;
@@ -36,7 +35,7 @@ trait Confusion: Backend {
 
 impl Confusion for CubeBackend {
     fn confusion(truth: CubeTensor, predicted: CubeTensor, n_classes: usize) -> CubeTensor {
-        let output = zeros(truth.device.clone(), Shape::new([n_classes; 2]), DType::U32);
+        let output = zeros(&truth, Shape::new([n_classes; 2]), DType::U32);
         let (grid, elems) = (Grid::each(&truth), [elem(&truth), elem(&predicted)]);
         launch!(counts_of, grid, [truth, predicted, output.clone()], n_classes, elems);
         output

@@ -4,11 +4,10 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Shape, backend_extension};
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::CubeBackend;
-use burn_cubecl::ops::numeric::zeros;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use crate::kernel::cube::{Gpu, Grid, elem, launch, take};
+use crate::kernel::cube::{Gpu, Grid, elem, launch, take, zeros};
 
 pub(super) fn counts<const D: usize>(x: Tensor<D>) -> Tensor<1, burn::tensor::Int> {
     Tensor::from_primitive::<Gpu>(Gpu::not_finite(take(x.inner()).0))
@@ -22,7 +21,7 @@ trait NotFinite: Backend {
 
 impl NotFinite for CubeBackend {
     fn not_finite(x: CubeTensor) -> CubeTensor {
-        let output = zeros(x.device.clone(), Shape::new([2]), DType::U32);
+        let output = zeros(&x, Shape::new([2]), DType::U32);
         let (grid, elem) = (Grid::each(&x), elem(&x));
         launch!(counts_of, grid, [x, output.clone()], elem);
         output

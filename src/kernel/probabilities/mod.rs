@@ -3,31 +3,46 @@
 //! Called by `eval::infer` for test-time augmentation.
 
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
+#[cfg(feature = "cube")]
+use super::arg_max;
 use super::classes;
-use super::dispatch::on_host;
+use super::dispatch::{Path, on_host, path};
 use super::operation::Values;
 use super::upsampled::Logits;
 
-/// The sum of class probabilities over several views of one image. The host adds up for every
-/// device.
+/// The sum of class probabilities over several views of one image, on the device of the logits.
 #[derive(Debug, Clone)]
 pub struct Probabilities {
-    sums: cpu::Sums,
+    sums: Sums,
     n_views: usize,
-    /// Device of the results.
     device: Device,
-    n_classes: usize,
-    size: [usize; 2],
+    /// `[1, n_classes, height, width]`
+    shape: [usize; 4],
+}
+
+#[derive(Debug, Clone)]
+enum Sums {
+    Cpu(cpu::Sums),
+    /// `[1, n_classes, height, width]`
+    #[cfg(feature = "cube")]
+    Cube(super::cube::Sums),
 }
 
 impl Probabilities {
-    /// Empty sums; `size` is the height and width that views are resized to.
+    /// Empty sums of logits on `device`; `size` is the height and width that views are resized to.
     pub fn new(n_classes: usize, size: [usize; 2], device: &Device) -> Self {
-        let (sums, device) = (cpu::Sums::new(n_classes, size), device.clone().inner());
-        Self { sums, n_views: 0, device, n_classes, size }
+        let (device, shape) = (device.clone().inner(), [1, n_classes, size[0], size[1]]);
+        let sums = match path(&[&device]) {
+            Path::Cpu | Path::Any => Sums::Cpu(cpu::Sums::new(n_classes, size)),
+            #[cfg(feature = "cube")]
+            Path::Cube => Sums::Cube(super::cube::Sums::zeros(shape, &device)),
+        };
+        Self { sums, n_views: 0, device, shape }
     }
 
     /// Adds the softmax of one view's logits `[1, n_classes, rows, columns]`, upsampled bilinearly
@@ -38,14 +53,26 @@ impl Probabilities {
     pub fn add(&mut self, logits: Tensor<4>) {
         let shape = logits.dims();
         assert_eq!(shape[0], 1, "one image");
-        let values = Values::of_tensor(on_host(logits));
-        self.sums.add(Logits::new(values.slice(), shape));
+        assert_eq!(shape[1], self.shape[1], "one decoder for all views");
+        match &mut self.sums {
+            Sums::Cpu(sums) => {
+                let values = Values::of_tensor(on_host(logits));
+                sums.add(Logits::new(values.slice(), shape));
+            }
+            #[cfg(feature = "cube")]
+            Sums::Cube(sums) => sums.replace(|sums| cube::add(sums, logits)),
+        }
         self.n_views += 1;
     }
 
     /// The likeliest class of each pixel, `[1, height, width]`; of equal ones the lowest.
     pub fn arg_max(&self) -> Tensor<3, Int> {
-        classes::tensor(self.sums.arg_max(), [1, self.size[0], self.size[1]], &self.device)
+        let [_, _, height, width] = self.shape;
+        match &self.sums {
+            Sums::Cpu(sums) => classes::tensor(sums.arg_max(), [1, height, width], &self.device),
+            #[cfg(feature = "cube")]
+            Sums::Cube(sums) => arg_max::arg_max(sums.values(), [height, width]),
+        }
     }
 
     /// The mean over the views, `[1, n_classes, height, width]`.
@@ -54,9 +81,15 @@ impl Probabilities {
     /// If none was added.
     pub fn mean(&self) -> Tensor<4> {
         assert!(self.n_views > 0, "at least one view");
-        let values = self.sums.scaled(1.0 / self.n_views as f32);
-        let shape = [1, self.n_classes, self.size[0], self.size[1]];
-        Tensor::from_data(TensorData::new(values, shape), &self.device)
+        let factor = 1.0 / self.n_views as f32;
+        match &self.sums {
+            Sums::Cpu(sums) => {
+                let values = TensorData::new(sums.scaled(factor), self.shape);
+                Tensor::from_data(values, (&self.device, DType::F32))
+            }
+            #[cfg(feature = "cube")]
+            Sums::Cube(sums) => sums.values() * factor,
+        }
     }
 }
 
