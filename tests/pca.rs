@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod program;
+mod video;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use dino_sweep::data::Rgb;
 use dino_sweep::data::image_io::{read_rgb, write_png_rgb};
@@ -50,7 +50,10 @@ impl Bench {
     /// What `sweep pca` says, and its exit code; `words` are split at blanks.
     fn pca(&self, words: &str) -> (String, Option<i32>) {
         let mut command = program::sweep(self.folder.path());
-        command.args(["pca", "--device=cpu", "--weights=weights", "--px=56"]);
+        command.args(["pca", "--device=cpu", "--weights=weights"]);
+        if !words.contains("--px") {
+            command.arg("--px=56");
+        }
         let output = command.args(words.split_whitespace()).output().unwrap();
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         (text.concat(), output.status.code())
@@ -192,15 +195,13 @@ fn nonsense_is_one_clear_message() {
         assert!(text.contains(said), "{words}: {text}");
         assert_eq!(text.matches("error:").count(), 1, "{words}: {text}");
     }
-    let path = std::env::var_os("PATH");
     let mut command = program::sweep(bench.folder.path());
     command.args(["pca", "text.mp4", "--device=cpu", "--weights=weights"]);
     let output = command.env("PATH", "/nowhere").output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("install FFmpeg"), "{text}");
-    if has_ffmpeg() {
-        assert!(path.is_some());
+    if video::can_be_read() {
         let (text, code) = bench.pca("text.mp4");
         assert_eq!(code, Some(2), "{text}");
         assert!(text.contains("`text.mp4` cannot be read as a video"), "{text}");
@@ -209,44 +210,24 @@ fn nonsense_is_one_clear_message() {
 
 #[test]
 fn a_video_keeps_size_rate_and_frames() {
-    if !has_ffmpeg() {
-        assert!(std::env::var_os("SWEEP_TEST_FFMPEG").is_none(), "ffmpeg is not there");
+    if !video::can_be_read() {
         return;
     }
     let bench = Bench::new();
     let mut made =
-        ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=98x57:rate=30000/1001:duration=0.5"]);
+        video::ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=98x57:rate=30000/1001:duration=0.5"]);
     assert!(made.arg(bench.path("clip.mp4")).status().unwrap().success());
     bench.done("clip.mp4 -o out");
     bench.done("clip.mp4 --beside --upsample bilinear -o beside");
-    assert_eq!(probe(&bench.path("clip.mp4")), "98,58,30000/1001,15");
-    assert_eq!(probe(&bench.path("out/clip.mp4")), "98,58,30000/1001,15");
-    assert_eq!(probe(&bench.path("beside/clip.mp4")), "196,58,30000/1001,15");
+    // Odd sides are padded, as players demand.
+    assert_eq!(video::probe(&bench.path("clip.mp4")), "98,57,30000/1001,15");
+    assert_eq!(video::probe(&bench.path("out/clip.mp4")), "98,58,30000/1001,15");
+    assert_eq!(video::probe(&bench.path("beside/clip.mp4")), "196,58,30000/1001,15");
     assert_eq!(fs_err::read_dir(bench.path("out")).unwrap().count(), 1, "nothing else is left");
     // A video without frames.
-    let mut sound = ffmpeg(&["-f", "lavfi", "-i", "sine=duration=0.1"]);
+    let mut sound = video::ffmpeg(&["-f", "lavfi", "-i", "sine=duration=0.1"]);
     assert!(sound.arg(bench.path("sound.mp4")).status().unwrap().success());
     let (text, code) = bench.pca("sound.mp4");
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("it has no frames"), "{text}");
-}
-
-fn has_ffmpeg() -> bool {
-    let found = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).status();
-    found.is_ok_and(|status| status.success())
-}
-
-fn ffmpeg(arguments: &[&str]) -> Command {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-v", "error"]).args(arguments);
-    command
-}
-
-/// Width, height, frame rate and number of frames.
-fn probe(video: &Path) -> String {
-    let mut command = Command::new("ffprobe");
-    command.args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0", "-show_entries"]);
-    let output =
-        command.arg("stream=width,height,r_frame_rate,nb_frames").arg(video).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod program;
+mod video;
 
 use std::path::{Path, PathBuf};
 
@@ -154,6 +155,33 @@ fn an_image_that_cannot_be_read_is_named_and_the_others_go_on() {
 }
 
 #[test]
+fn a_video_is_predicted_frame_by_frame() {
+    if !video::can_be_read() {
+        return;
+    }
+    let bench = Bench::trained();
+    let mut made = video::ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=0.2"]);
+    assert!(made.arg(bench.path("clip.mp4")).status().unwrap().success());
+    let mut frames = video::ffmpeg(&["-i"]);
+    fs_err::create_dir(bench.path("frames")).unwrap();
+    let frames = frames.arg(bench.path("clip.mp4")).arg(bench.path("frames/%06d.png"));
+    assert!(frames.status().unwrap().success());
+    let (text, code) = bench.sweep(&["predict", "--run=latest", "clip.mp4"]);
+    assert!(code == Some(0) && text.contains("5 frames"), "{text}");
+    let (text, code) =
+        bench.sweep(&["predict", "--run=latest", "frames", "--write=mask", "--output=masks"]);
+    assert_eq!(code, Some(0), "{text}");
+    let overlay = bench.path("predictions/clip_overlay.mp4");
+    assert_eq!(video::probe(&overlay), "64,48,25/1,5");
+    for i in 1..=5 {
+        let read = |name: String| fs_err::read(bench.path(&name)).unwrap();
+        let (ours, own) = (format!("predictions/clip/{i:06}.png"), format!("masks/{i:06}.png"));
+        assert_eq!(read(ours), read(own), "frame {i}");
+    }
+    assert!(bench.path("predictions/clip_legend.png").exists());
+}
+
+#[test]
 fn nonsense_is_one_clear_message() {
     let bench = Bench::trained();
     let refused = |arguments: &[&str], expect: &str, exit: i32| {
@@ -165,7 +193,8 @@ fn nonsense_is_one_clear_message() {
     refused(&["a.png", "--run=zz"], "no run's id", 2);
     refused(&["*.gif", "--run=latest"], "no file is called", 2);
     refused(&["a.png", "--run=latest", "--slide=8,9"], "512,341", 2);
-    refused(&["a.mp4", "--run=latest"], "is a video", 2);
+    refused(&["a.mp4", "--run=latest"], "`a.mp4` does not exist", 2);
+    refused(&["a.png", "b.mp4", "--run=latest"], "must be the only input", 2);
     refused(&["a.png", "--adapter=no.pt", "--weights=no.pth"], "no.pt", 3);
     let one =
         image_io::write_png_rgb(&dino_sweep::data::Rgb { width: 1, height: 1, pixels: vec![9; 3] });

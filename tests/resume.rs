@@ -114,6 +114,7 @@ impl Bench {
                     0 => Activations::Recompute,
                     _ => Activations::Keep,
                 },
+                pictures: 0,
             },
             facts: self.facts.clone(),
             scores,

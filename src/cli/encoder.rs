@@ -14,6 +14,7 @@ use crate::weights;
 
 /// An encoder by its weights, with an adapter or without.
 #[derive(Debug, Clone, clap::Args)]
+#[group(id = "encoder")]
 pub struct Args {
     /// Weights of the encoder: a file, the index of a sharded one, or a folder
     #[arg(long, value_name = "FILE")]

@@ -24,13 +24,16 @@ pub type Read<T> = Result<(Rgb, T), data::Error>;
 impl Inputs {
     /// What `inputs` name: files, folders and patterns of images, or a video.
     pub fn of(inputs: &[PathBuf]) -> anyhow::Result<Self> {
-        let is_video = |path: &&PathBuf| path.is_file() && has_ending(path, &video::ENDINGS);
+        let is_video = |path: &&PathBuf| !path.is_dir() && has_ending(path, &video::ENDINGS);
         let Some(path) = inputs.iter().find(is_video) else {
             return Ok(Self::Images(images(inputs)?));
         };
         if inputs.len() > 1 {
             let words = format!("`{}` is a video: it must be the only input", path.display());
             return Err(fault(Exit::Usage, words));
+        }
+        if !path.exists() {
+            return Err(fault(Exit::Usage, format!("`{}` does not exist", path.display())));
         }
         Ok(Self::Video(Video::open(path).map_err(with_exit)?))
     }
