@@ -197,7 +197,9 @@ fn nonsense_is_one_clear_message() {
     }
     let mut command = program::sweep(bench.folder.path());
     command.args(["pca", "text.mp4", "--device=cpu", "--weights=weights"]);
-    let output = command.env("PATH", "/nowhere").output().unwrap();
+    // A place with `env` and nothing else.
+    std::os::unix::fs::symlink("/usr/bin/env", bench.path("empty/env")).unwrap();
+    let output = command.env("PATH", bench.path("empty")).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("install FFmpeg"), "{text}");

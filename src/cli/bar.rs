@@ -14,7 +14,7 @@ const LINES_FROM: usize = 10;
 
 /// Progress through things of one kind.
 pub struct Bar {
-    bar: Option<ProgressBar>,
+    drawn: Option<ProgressBar>,
     /// The things in the plural.
     what: &'static str,
     /// How many there are, if that is known.
@@ -28,7 +28,7 @@ impl Bar {
     /// A bar for `n` things, or for as many as come; `what` they are, in the plural.
     pub fn new(what: &'static str, n: Option<usize>) -> Self {
         let is_shown = !printer::is_quiet() && std::io::stderr().is_terminal();
-        let bar = is_shown.then(|| {
+        let drawn = is_shown.then(|| {
             let (bar, template) = match n {
                 Some(n) => (ProgressBar::new(n as u64), "{bar:30} {pos}/{len} {msg}, {eta} left"),
                 None => (ProgressBar::no_length(), "{spinner} {pos} {msg}, {elapsed}"),
@@ -36,13 +36,13 @@ impl Bar {
             let style = ProgressStyle::with_template(template).expect("written as templates are");
             bar.with_style(style).with_message(what)
         });
-        Self { bar, what, n, done: 0, shown: 0 }
+        Self { drawn, what, n, done: 0, shown: 0 }
     }
 
     /// Counts one more.
     pub fn step(&mut self) {
         self.done += 1;
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.drawn {
             return bar.inc(1);
         }
         let Some(n) = self.n.filter(|n| (LINES_FROM..).contains(n)) else { return };
@@ -55,7 +55,7 @@ impl Bar {
 
     /// Prints a line that stays, whatever happens to the bar.
     pub fn note(&self, text: &(impl Display + ?Sized)) {
-        match &self.bar {
+        match &self.drawn {
             Some(bar) => bar.suspend(|| printer::note(text)),
             None => printer::note(text),
         }
@@ -64,7 +64,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.drawn {
             bar.finish_and_clear();
         }
     }

@@ -39,7 +39,7 @@ impl Inputs {
     }
 
     /// Number of pictures; of a video where its file says it.
-    pub fn len(&self) -> Option<usize> {
+    pub fn count(&self) -> Option<usize> {
         match self {
             Self::Images(paths) => Some(paths.len()),
             Self::Video(video) => video.n_frames,

@@ -130,7 +130,7 @@ fn predict(
     let size = infer::batch_size(&trained.network.device());
     let request = trained.request.clone();
     let read = inputs.read(2 * size, move |image| request.input(image.clone()))?;
-    let mut bar = Bar::new("predicted", inputs.len());
+    let mut bar = Bar::new("predicted", inputs.count());
     let (mut n, mut failed, mut batch) = (0, 0, vec![]);
     for (i, read) in read.enumerate() {
         match (read?, inputs) {

@@ -213,7 +213,7 @@ mod tests {
         let points = [0, 0, 0, 1, 1, 2];
         for _ in 0..2 {
             let values = (0..60).flat_map(|i| {
-                let at = if points[i % 6] == 0 { 0.0 } else { 5.0 * points[i % 6] as f64 };
+                let at = 5.0 * f64::from(points[i % 6]);
                 (0..20).map(|_| (at + rng::normal(&mut rng)) as f32).collect::<Vec<_>>()
             });
             let tokens: Vec<f32> = values.collect();

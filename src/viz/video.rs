@@ -109,17 +109,17 @@ impl Iterator for Frames {
             return Some(Ok(frame));
         }
         let message = match (self.program.take()?.end(), frame) {
-            (Ok(message), Ok(_)) => return message.map(|reason| Err(self.unreadable(reason))),
+            (Ok(message), Ok(_)) => return message.map(|reason| Err(self.unreadable(&reason))),
             (Ok(Some(message)), Err(_)) => message,
             (Ok(None), Err(error)) => error.to_string(),
             (Err(error), _) => return Some(Err(error.into())),
         };
-        Some(Err(self.unreadable(message)))
+        Some(Err(self.unreadable(&message)))
     }
 }
 
 impl Frames {
-    fn unreadable(&self, reason: String) -> Error {
+    fn unreadable(&self, reason: &str) -> Error {
         let name = self.path.display().to_string();
         let reason = reason.trim_start_matches(&format!("{name}: ")).to_owned();
         Error::Unreadable { path: self.path.clone(), reason }

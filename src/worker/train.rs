@@ -133,14 +133,8 @@ impl Work<'_> {
         }))?;
         // Validation while training is one plain view, whatever the scores are made with.
         let protocol = self.protocol(eval::Mode::Whole {}, eval::Tta::default());
-        let pictures = self.order.terms.pictures;
-        let draw = validate.as_ref().filter(|_| pictures > 0).map(|(_, split)| {
-            let pictures = Pictures {
-                split: Arc::clone(split),
-                n_images: pictures as usize,
-                request: protocol.request.clone(),
-                dir: self.dir.clone(),
-            };
+        let pictures = validate.as_ref().and_then(|(_, split)| self.pictures(split, &protocol));
+        let draw = pictures.map(|pictures| {
             let draw = move |network: &mut Network, epoch| pictures.draw(network, epoch);
             Box::new(draw) as Box<_>
         });
@@ -186,6 +180,13 @@ impl Work<'_> {
         })?;
         journal.sync()?;
         Ok(End::Finished)
+    }
+
+    /// The images of a split to draw at each validation, if any are.
+    fn pictures(&self, split: &Arc<Split>, protocol: &pass::Protocol) -> Option<Pictures> {
+        let n_images = self.order.terms.pictures as usize;
+        let (split, request) = (Arc::clone(split), protocol.request.clone());
+        (n_images > 0).then(|| Pictures { split, n_images, request, dir: self.dir.clone() })
     }
 
     fn loader(&self, train: &Arc<Split>) -> TrainLoader {

@@ -38,7 +38,7 @@ pub(super) fn encode(
     normal: Normal,
 ) -> anyhow::Result<Encoded> {
     let n_usual = infer::batch_size(&extractor.device());
-    let mut bar = Bar::new("encoded", inputs.len());
+    let mut bar = Bar::new("encoded", inputs.count());
     let mut batch = Batch::default();
     let (mut sizes, mut all_px, mut failed) = (vec![], vec![], vec![]);
     for (i, read) in inputs.read(2 * n_usual, ready(px, patch, normal))?.enumerate() {

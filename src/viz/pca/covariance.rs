@@ -60,7 +60,9 @@ impl Moments {
         for row in rows.chunks_exact(dim) {
             mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
         }
-        mean.iter_mut().for_each(|sum| *sum /= n_new as f64);
+        for sum in &mut mean {
+            *sum /= n_new as f64;
+        }
         let values = rows.chunks_exact(dim).flat_map(|row| row.iter().zip(&mean));
         // Column-major, so that each row of tokens is a column: [dim, n].
         let centred =
