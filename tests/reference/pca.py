@@ -79,7 +79,7 @@ def colours(args: argparse.Namespace) -> None:
                 off = np.abs(found - expect[rows][:, columns])
                 print(f"{image.name}, component {i + 1}: colours off by at most {off.max():.0f}")
         print(f"values off by at most {worst:.1e} of their range")
-        raise SystemExit(worst > 1e-4)
+        raise SystemExit(bool(worst > 1e-4))
 
 
 def video(args: argparse.Namespace) -> None:
