@@ -187,6 +187,8 @@ fn nonsense_is_one_clear_message() {
         ("in --upsample naf", 2, "--upsample-weights"),
         ("in -o in", 2, "would be overwritten"),
         ("in --sheet sheet.jpg", 2, "must end in .png"),
+        ("in -o out --sheet out/a.png", 2, "would both be written into"),
+        ("in -o out --sheet in/a.png", 2, "would be overwritten"),
         ("text.mp4 in/a.png", 2, "must be the only input"),
         ("in --px 13", 2, "less than one patch"),
     ] {

@@ -38,6 +38,14 @@ impl Inputs {
         Ok(Self::Video(Video::open(path).map_err(with_exit)?))
     }
 
+    /// The files.
+    pub fn paths(&self) -> &[PathBuf] {
+        match self {
+            Self::Images(paths) => paths,
+            Self::Video(video) => std::slice::from_ref(&video.path),
+        }
+    }
+
     /// Number of pictures; of a video where its file says it.
     pub fn count(&self) -> Option<usize> {
         match self {
@@ -102,36 +110,29 @@ pub fn unreadable(path: &Path, error: data::Error) -> String {
     }
 }
 
+/// A file that is about to be written, and what it is of, in words.
+pub type Output = (PathBuf, String);
+
 /// Refuses outputs that would replace one of the inputs, or one another.
-pub fn check_outputs(
-    inputs: &[PathBuf],
-    outputs: impl Fn(&Path) -> Vec<PathBuf>,
-) -> anyhow::Result<()> {
-    let mut known: BTreeMap<PathBuf, &Path> = BTreeMap::new();
-    for input in inputs {
-        for path in outputs(input) {
-            if let Some(other) = known.get(&path).filter(|other| *other != input) {
-                let words = format!(
-                    "`{}` and `{}` would both be written into `{}`: write them into two folders",
-                    other.display(),
-                    input.display(),
-                    path.display()
-                );
-                return Err(fault(Exit::Usage, words));
-            }
-            known.insert(path, input);
-        }
-    }
+pub fn check_outputs(inputs: &[PathBuf], outputs: Vec<Output>) -> anyhow::Result<()> {
     let real = |path: &Path| fs_err::canonicalize(path).ok();
     let inputs: BTreeSet<_> = inputs.iter().filter_map(|path| real(path)).collect();
-    for path in known.keys() {
-        if real(path).is_some_and(|path| inputs.contains(&path)) {
+    let mut known = BTreeMap::new();
+    for (path, source) in outputs {
+        let shown = path.display();
+        if real(&path).is_some_and(|path| inputs.contains(&path)) {
+            let words =
+                format!("`{shown}` is an input, and would be overwritten: name another output");
+            return Err(fault(Exit::Usage, words));
+        }
+        if let Some(other) = known.get(&path) {
             let words = format!(
-                "`{}` is an input, and would be overwritten: name another folder with --output",
-                path.display()
+                "{other} and {source} would both be written into `{shown}`: write them into two \
+                 folders"
             );
             return Err(fault(Exit::Usage, words));
         }
+        known.insert(path, source);
     }
     Ok(())
 }

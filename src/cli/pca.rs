@@ -253,25 +253,12 @@ fn check(args: &Args, inputs: &Inputs) -> anyhow::Result<()> {
             Inputs::Images(_) => {}
         }
     }
-    let paths = match inputs {
-        Inputs::Images(paths) => paths.as_slice(),
-        Inputs::Video(video) => std::slice::from_ref(&video.path),
-    };
-    let others: Vec<_> = args.sheet.iter().chain(&args.save_basis).cloned().collect();
-    inputs::check_outputs(paths, |input| vec![output(args, input, inputs)])?;
-    inputs::check_outputs(paths, |_| others.clone()).or_else(|error| {
-        // They are for all inputs together.
-        if paths.len() > 1 && others.iter().all(|path| !is_one_of(path, paths)) {
-            Ok(())
-        } else {
-            Err(error)
-        }
-    })
-}
-
-fn is_one_of(path: &Path, inputs: &[PathBuf]) -> bool {
-    let real = |path: &Path| fs_err::canonicalize(path).ok();
-    real(path).is_some_and(|path| inputs.iter().any(|input| real(input).as_ref() == Some(&path)))
+    let paths = inputs.paths();
+    let own =
+        paths.iter().map(|path| (output(args, path, inputs), format!("`{}`", path.display())));
+    let sheet = args.sheet.clone().map(|path| (path, "--sheet".to_owned()));
+    let basis = args.save_basis.clone().map(|path| (path, "--save-basis".to_owned()));
+    inputs::check_outputs(paths, own.chain(sheet).chain(basis).collect())
 }
 
 /// The file that is written for an input.

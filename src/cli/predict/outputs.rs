@@ -72,16 +72,19 @@ impl<'a> Writer<'a> {
 
     /// Refuses outputs that would replace one of the inputs, or one another.
     pub(super) fn check(&self, inputs: &Inputs) -> anyhow::Result<()> {
-        match inputs {
-            Inputs::Images(images) => inputs::check_outputs(images, |image| {
-                let name = stem(image);
-                self.outputs.iter().map(|output| output.path(self.folder, &name)).collect()
-            }),
-            Inputs::Video(video) => {
-                let paths = std::slice::from_ref(&video.path);
-                inputs::check_outputs(paths, |path| vec![self.video_path(path)])
-            }
-        }
+        let paths = inputs.paths();
+        let outputs = paths.iter().flat_map(|path| {
+            let (name, source) = (stem(path), format!("`{}`", path.display()));
+            let written = match inputs {
+                Inputs::Images(_) => {
+                    let all = self.outputs.iter();
+                    all.map(|output| output.path(self.folder, &name)).collect()
+                }
+                Inputs::Video(_) => vec![self.video_path(path)],
+            };
+            written.into_iter().map(move |path| (path, source.clone()))
+        });
+        inputs::check_outputs(paths, outputs.collect())
     }
 
     /// Writes what is asked for of picture `i`.
