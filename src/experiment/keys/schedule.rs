@@ -86,8 +86,8 @@ pub(super) static GROUP: Group = Group {
         Key::new(
             "schedule.pictures",
             Type::Int { min: 0, max: 60 },
-            "Images of the validated split that are drawn with labels and predictions at each \
-             validation, into `pictures` in the run's folder.",
+            "Images of the validated split that are drawn at each validation, each above its labels \
+             and its predictions, into `pictures` in the run's folder.",
         )
         .default("0")
         .field_at("schedule.terms.pictures")
