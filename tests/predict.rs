@@ -22,8 +22,12 @@ struct Bench {
 
 impl Bench {
     fn trained() -> Self {
+        Self::trained_with(&[])
+    }
+
+    fn trained_with(flags: &[&str]) -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap() };
-        let (text, code) = bench.sweep(&[
+        let usual = [
             "train",
             "--exp_name=a",
             "--dataset=shapes",
@@ -40,7 +44,8 @@ impl Bench {
             "--set=data.n_train=4",
             &format!("--set=data.n_val={N_VAL}"),
             "--set=data.side_px=48",
-        ]);
+        ];
+        let (text, code) = bench.sweep(&[&usual, flags].concat());
         assert_eq!(code, Some(0), "{text}");
         bench
     }
@@ -201,6 +206,18 @@ fn nonsense_is_one_clear_message() {
     write_atomic(&bench.path("one.png"), &one).unwrap();
     let (text, code) = bench.sweep(&["predict", "--run=latest", "one.png"]);
     assert_eq!(code, Some(0), "one pixel is an image: {text}");
+}
+
+#[test]
+fn a_figure_shows_the_runs_first_set_though_it_is_of_another_dataset() {
+    let sets = "--set=eval.sets=[{ kind = 'shapes', side_px = 32, n_val = 2, split = 'val' }]";
+    let bench = Bench::trained_with(&[sets]);
+    let flags = ["figure", "corruption", "--run", "latest", "--n=24", "--output=f.png"];
+    let (text, code) = bench.sweep(&flags);
+    assert_eq!(code, Some(0), "{text}");
+    let width = image_io::read_rgb(&bench.path("f.png")).unwrap().width;
+    // Its two images; the run's own dataset has five.
+    assert!(width > 2 * 240 && width < 3 * 240 + 200, "{width}");
 }
 
 #[test]
