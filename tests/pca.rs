@@ -114,7 +114,9 @@ fn pictures_have_their_images_size_and_one_basis() {
     assert_eq!(bench.read("chunks/b.png"), bench.read("pair/b.png"));
     assert_eq!(fs_err::read_dir(bench.path("out")).unwrap().count(), 3, "nothing else is left");
     let basis = TensorFile::open(&bench.path("basis.safetensors")).unwrap();
-    assert_eq!(basis.metadata()["layer"], basis.metadata()["layer"].trim());
+    let about = |key: &str| basis.metadata()[key].as_str();
+    assert_eq!((about("layer"), about("norm")), ("4", "final"));
+    assert_eq!(about("weights_sha256").len(), 64);
     assert_eq!(basis.shape("components").unwrap()[0], 3);
 }
 

@@ -63,8 +63,7 @@ pub struct Fitted {
     pub n_patches: u64,
 }
 
-/// The values of a pixel that colours are made of: those of the three components shown, then, where
-/// there is a foreground, how far it lies inside.
+/// Number of components that are shown: red, green and blue.
 const N_SHOWN: usize = 3;
 
 impl Settings {
@@ -120,7 +119,8 @@ impl Fitted {
         Ok(self)
     }
 
-    /// The values of tokens `[n, dim]` that colours are made of, `[n, n_values]`.
+    /// The values of tokens `[n, dim]` that colours are made of, `[n, n_values]`: those of the three
+    /// components shown, then, where there is a foreground, how far the token lies inside.
     pub fn values(&self, tokens: &[f32], shown: &[Shown; N_SHOWN]) -> Vec<f32> {
         let which = shown.map(|shown| shown.index);
         let components = self.basis.project(tokens, &which);
